@@ -1,0 +1,69 @@
+"""What an objective is: a loss in nats a row with named terms, and the players it is a loss for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Loss(NamedTuple):
+    """A loss to go down, in nats a row, and the terms it is made of (detached, for the history)."""
+
+    value: Tensor
+    terms: dict[str, Tensor]
+
+
+def backward(loss: Loss, parameters: list[nn.Parameter]) -> None:
+    """Gradients for these parameters alone, by autograd."""
+    loss.value.backward(inputs=parameters)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of a fit: its parameters, its loss on a batch, and how it gets its gradients.
+
+    `every` makes it move on each `every`-th step only: a generator with every=5 against a critic with
+    every=1 is the usual five critic steps (each on a batch of its own) to one.
+    `backward(loss, parameters)` leaves gradients in `.grad`; an objective whose gradient has a closed form
+    brings its own.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    loss: Callable[[Tensor, Tensor | None], Loss]
+    every: int = 1
+    backward: Callable[[Loss, list[nn.Parameter]], None] = field(default=backward)
+
+
+class Objective(nn.Module):
+    """(model, x, context) -> Loss. State that outlives a step (chains, averages) is kept in buffers.
+
+    `forward` is the loss of the whole model; an objective with several players overrides `players` instead.
+    `held_out` is what validation and early stopping look at: the loss itself unless an objective knows better.
+    """
+
+    def forward(self, model: Any, x: Tensor, context: Tensor | None = None) -> Loss:
+        raise NotImplementedError(f"{type(self).__name__} has several players; ask players(model)")
+
+    def players(self, model: Any) -> list[Player]:
+        return [Player("model", trainable(model), lambda x, context: self(model, x, context))]
+
+    def prepare(self, model: Any, x: Tensor) -> None:
+        """Called once before the first step with the first batch, to set buffers up."""
+
+    def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Mean nats a row on rows not trained on, to go down."""
+        return self(model, x, context).value
+
+
+def trainable(module: Any) -> list[nn.Parameter]:
+    parameters: Iterable[nn.Parameter] = module.parameters() if isinstance(module, nn.Module) else ()
+    return [p for p in parameters if p.requires_grad]
+
+
+def mean_terms(**terms: Tensor) -> dict[str, Tensor]:
+    return {name: value.detach() if isinstance(value, torch.Tensor) else value for name, value in terms.items()}

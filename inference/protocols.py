@@ -1,0 +1,106 @@
+"""What the layer asks of a model. It knows these protocols and never a class of the zoo.
+
+A user's own object takes part as soon as it has the methods; nothing is inherited. x is always a tensor
+[N, *event_shape], context [N, *context_shape] or None, and likelihoods are in nats a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@runtime_checkable
+class Pair(Protocol):
+    """A Pyro pair: sites "x" (observed) and any latents, inside the plate "data"."""
+
+    def model(self, x: Any = None, *, context: Any = None, n: int = 1) -> Any: ...
+    def guide(self, x: Any, *, context: Any = None) -> Any: ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Density(Protocol):
+    """An exact likelihood: [N] nats."""
+
+    def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """p(z), p(x | z) and q(z | x), each a distribution whose batch is the rows."""
+
+    def prior(self, context: Tensor | None = None) -> Any: ...
+    def decoder(self, z: Tensor, context: Tensor | None = None) -> Any: ...
+    def encoder(self, x: Tensor, context: Tensor | None = None) -> Any: ...
+
+
+@runtime_checkable
+class Energy(Protocol):
+    """A density up to a constant, exp(-free_energy(x)), and a chain that keeps it.
+
+    Optional: `log_partition() -> Tensor` where log Z can be summed; `free_energy_gradient(x, weights) ->
+    list[Tensor]`, the gradient of sum_n weights_n free_energy(x_n) by each of `parameters()`, in closed form.
+    """
+
+    def free_energy(self, x: Tensor) -> Tensor: ...
+    def gibbs_step(self, x: Tensor) -> Tensor: ...
+    def start(self, n: int) -> Tensor: ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A generator and the critic it is trained against, two modules with parameters of their own."""
+
+    critic: Any
+    generator: Any
+
+    def noise(self, n: int) -> Tensor: ...
+    def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """What `em` asks: statistics that add up over blocks of rows, and the parameters that maximise them.
+
+    `em_start(x, generator)` sets starting parameters from the data. `prepare(x)` turns rows, once, into what
+    `expect` reads. `expect(prepared)` gives (statistics, log-likelihood summed over the rows): a tuple of
+    tensors that add over blocks and processes. `maximise(statistics)` sets the parameters.
+    """
+
+    def em_start(self, x: Tensor, generator: torch.Generator) -> None: ...
+    def prepare(self, x: Tensor) -> Tensor: ...
+    def expect(self, prepared: Tensor) -> tuple[tuple[Tensor, ...], Tensor]: ...
+    def maximise(self, statistics: tuple[Tensor, ...]) -> None: ...
+
+
+@runtime_checkable
+class Graph(Protocol):
+    """A pgmpy graph of tables, `DiscreteBayesianNetwork` as it stands."""
+
+    def nodes(self) -> Any: ...
+    def get_cpds(self, node: Any = None) -> Any: ...
+    def check_model(self) -> bool: ...
+
+
+def graph_of(model: Any) -> Any | None:
+    """The pgmpy graph that a model is, or holds as `.graph`; None where there is none."""
+    for candidate in (model, getattr(model, "graph", None)):
+        if isinstance(candidate, Graph):
+            return candidate
+    return None
+
+
+def measure_of(model: Any) -> str:
+    """Whether a model's likelihood is a "density" or a "mass"; a model that does not say has a density."""
+    return getattr(model, "measure", "density")
+
+
+def name_of(model: Any) -> str:
+    return type(model).__name__

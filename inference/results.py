@@ -1,0 +1,38 @@
+"""What `fit` and `em` give back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model and how it came about.
+
+    `history` has a row for each report: step, then the mean since the last report of every named term, in
+    nats a row ("loss", or "PLAYER.loss" where there are several players), and "held_out" where there is a
+    validation split.
+    `stopped` says why it ended: "steps done", "early stopping", "converged".
+    """
+
+    model: Any
+    objective: str
+    history: pd.DataFrame
+    steps: int
+    seconds: float
+    stopped: str
+    seed: int
+    best_step: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        last = ", ".join(
+            f"{name} {value:.4g}" for name, value in self.history.iloc[-1].items() if name != "step" and value == value
+        )
+        return (
+            f"Fit({type(self.model).__name__} by {self.objective}: {self.stopped} after {self.steps} steps, "
+            f"{self.seconds:.1f} s; {last})"
+        )

@@ -1,0 +1,476 @@
+"""The four kinds of model, and what each can be asked.
+
+Every model of the zoo is a true Pyro pair
+
+    model(x=None, *, context=None, n=1)     generates n rows, or scores the observed rows x
+    guide(x, *, context=None)               proposes the latent variables of x
+
+with the sites "x" (observed) and "z" (latent) inside the plate "data". A family fills in the abstract
+methods of its kind; the kind derives the pair.
+
+| kind             | a family gives                                          | its likelihood is  |
+|------------------|---------------------------------------------------------|--------------------|
+| `Explicit`       | `distribution(context)`                                 | exact              |
+| `LatentVariable` | `prior(context)`, `decoder(z, context)`, `encoder(x, context)` | bounded from below |
+| `EnergyBased`    | `free_energy(x)`, `gibbs_step(x)`, `start(n)`           | estimated          |
+| `Implicit`       | `noise(n)`, `generate(noise, context)`                  | not defined        |
+
+What a model can be asked is declared in `capabilities`, a set of method names. Asking for another of the
+`VERBS` raises `Refusal`, one sentence that says what to ask instead.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+VERBS: frozenset[str] = frozenset(
+    {
+        "sample",
+        "distribution",
+        "log_prob",
+        "prior",
+        "decoder",
+        "encoder",
+        "encode",
+        "reconstruct",
+        "posterior",
+        "free_energy",
+        "gibbs_step",
+        "start",
+        "log_partition",
+        "noise",
+        "generate",
+        "critic",
+        "em_start",
+        "expect",
+        "maximise",
+    }
+)
+"""All that the inference layer may ask of a model, by method name."""
+
+
+class Refusal(AttributeError, TypeError):
+    """A model was asked for what its kind cannot give; the message says what to ask instead."""
+
+
+Shape = Sequence[int] | torch.Size | int
+
+
+def as_shape(shape: Shape | None) -> torch.Size | None:
+    """A shape as torch writes it; a single number is a vector's length."""
+    if shape is None:
+        return None
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"a shape is made of positive whole numbers, not {shape!r}")
+    return torch.Size(sizes)
+
+
+class Model(nn.Module, ABC):
+    """What every model of the zoo has: a Pyro pair, shapes, a support, and declared capabilities.
+
+    Parameters:
+        event_shape: the shape of one row of x, without the batch axis.
+        context_shape: the shape of one row of the context that x is conditioned on, or None.
+    """
+
+    kind: ClassVar[str]
+    likelihood: ClassVar[str | None]
+    capabilities: ClassVar[frozenset[str]] = frozenset({"sample"})
+    refusals: ClassVar[Mapping[str, str]] = {}
+    support: constraints.Constraint = constraints.real
+
+    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None) -> None:
+        super().__init__()
+        shape = as_shape(event_shape)
+        if shape is None:
+            raise ValueError(f"{type(self).__name__} needs an event_shape, the shape of one row")
+        self.event_shape = shape
+        self.context_shape = as_shape(context_shape)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in VERBS:
+            reason = self.refusals.get(name, f"{name} is not among what a model of this family offers")
+            raise Refusal(f"{type(self).__name__} has no {name}: {reason}")
+        return super().__getattr__(name)
+
+    # ---- the pair
+
+    @abstractmethod
+    def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        """Generate n rows of x, or score the observed rows."""
+
+    @abstractmethod
+    def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
+        """Propose the latent variables of x."""
+
+    @abstractmethod
+    def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
+        """Draw n rows, [n, *event_shape]; a context gives one row to each draw (or one for all)."""
+
+    # ---- what the data must look like
+
+    @property
+    def features(self) -> int:
+        """How many numbers one row of x holds."""
+        return self.event_shape.numel()
+
+    @property
+    def measure(self) -> str:
+        """What a likelihood of this model is with respect to: "density" or "mass"."""
+        return "mass" if self.support.is_discrete else "density"
+
+    @property
+    def device(self) -> torch.device:
+        return self._anchor.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._anchor.dtype
+
+    @property
+    def _anchor(self) -> Tensor:
+        """The tensor whose device and dtype the model follows: its first floating parameter or buffer."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.is_floating_point():
+                return tensor
+        return torch.empty(0)
+
+    def check(self, x: Tensor | None = None, context: Tensor | None = None) -> None:
+        """Refuse, naming what is wrong, rows or contexts of another shape than the model's."""
+        name = type(self).__name__
+        if x is not None:
+            _check_rows(f"{name} models x", x, self.event_shape)
+            if not self.support.is_discrete and not x.is_floating_point():
+                raise TypeError(
+                    f"{name} models real numbers, but x is {x.dtype}: scale it to floats, "
+                    "or take a family for discrete data"
+                )
+        if context is None and self.context_shape is not None:
+            raise ValueError(f"{name} is conditional: give context, [N, *{list(self.context_shape)}]")
+        if context is not None and self.context_shape is None:
+            raise ValueError(f"{name} was built without context_shape and takes no context")
+        if context is not None and self.context_shape is not None:
+            _check_rows(f"{name} takes context", context, self.context_shape)
+            if x is not None and len(context) != len(x):
+                raise ValueError(f"x has {len(x)} rows, but context has {len(context)}")
+
+    def context_rows(self, n: int, context: Tensor | None) -> Tensor | None:
+        """The context, checked, with one row for each of n draws."""
+        self.check(context=context)
+        if context is None or len(context) == n:
+            return context
+        if len(context) == 1:
+            return context.expand(n, *context.shape[1:])
+        raise ValueError(f"{n} draws need a context of 1 or {n} rows, not {len(context)}")
+
+
+def _check_rows(what: str, rows: Tensor, shape: torch.Size) -> None:
+    if rows.shape[1:] != shape or rows.dim() != len(shape) + 1:
+        raise ValueError(f"{what} of shape [N, {', '.join(map(str, shape))}], but was given {list(rows.shape)}")
+
+
+class Explicit(Model):
+    """A model with an exact likelihood. It is a conditional distribution, and so fits any slot.
+
+    A family gives `distribution(context)`: batch shape [] without a context, [N] with one of N rows; its
+    event shape is the model's. `log_prob` is in nats a row.
+    """
+
+    kind = "explicit"
+    likelihood = "exact"
+    capabilities = frozenset({"sample", "distribution", "log_prob"})
+    refusals: ClassVar[Mapping[str, str]] = {
+        "prior": "it has no latent variables; ask log_prob, which is exact",
+        "encoder": "it has no latent variables; ask log_prob, which is exact",
+        "decoder": "it has no latent variables; ask distribution",
+        "encode": "it has no latent code; ask log_prob, or fit a VAE",
+        "reconstruct": "it has no latent code; ask sample, or fit a VAE",
+        "posterior": "it has no latent variables; ask log_prob, which is exact",
+        "free_energy": "its density is normalised; ask log_prob, which is exact",
+        "gibbs_step": "it is sampled directly; ask sample",
+        "start": "it is sampled directly; ask sample",
+        "log_partition": "its density is normalised, so log Z is 0; ask log_prob",
+        "noise": "it is not a generator of noise; ask sample",
+        "generate": "it is not a generator of noise; ask sample",
+        "critic": "it needs no critic; fit it by its exact likelihood",
+        "em_start": "it has no closed-form steps; use inference.fit",
+        "expect": "it has no closed-form steps; use inference.fit",
+        "maximise": "it has no closed-form steps; use inference.fit",
+    }
+
+    @abstractmethod
+    def distribution(self, context: Tensor | None = None) -> dist.TorchDistribution:
+        """The distribution of one row of x (given each row of the context)."""
+
+    def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """The exact log-likelihood of each row, [N], in nats."""
+        self.check(x, context)
+        return self.distribution(context).log_prob(x)
+
+    @torch.no_grad()
+    def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
+        context = self.context_rows(n, context)
+        distribution = self.distribution(context)
+        return distribution.sample((n,)) if context is None else distribution.sample()
+
+    def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        with pyro.plate("data", _rows(x, context, n)):
+            return pyro.sample("x", self.distribution(context), obs=x)
+
+    def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
+        """Nothing: there are no latent variables."""
+
+
+class LatentVariable(Model):
+    """A model of x through a latent z, p(x, z) = p(z) p(x | z), with a proposal q(z | x).
+
+    A family gives three distributions; each has batch shape [N] (the prior [] where there is no context).
+    The likelihood is bounded from below by the ELBO and, tighter, by importance weighting.
+    """
+
+    kind = "latent variable"
+    likelihood = "lower bound"
+    capabilities = frozenset({"sample", "prior", "decoder", "encoder", "encode", "reconstruct"})
+    refusals: ClassVar[Mapping[str, str]] = {
+        "distribution": "its density integrates over z; ask inference.log_likelihood for a lower bound",
+        "log_prob": "its likelihood integrates over z; ask inference.log_likelihood for a lower bound",
+        "posterior": "p(z | x) has no closed form; ask encoder for its proposal, or inference.query",
+        "free_energy": "it is not energy based; ask inference.log_likelihood for a lower bound",
+        "gibbs_step": "it is sampled directly; ask sample",
+        "start": "it is sampled directly; ask sample",
+        "log_partition": "its density is normalised; ask inference.log_likelihood for a lower bound",
+        "noise": "ask prior for the distribution of z",
+        "generate": "ask decoder for the distribution of x given z, or sample",
+        "critic": "it needs no critic; fit it by the ELBO",
+        "em_start": "it has no closed-form steps; use inference.fit",
+        "expect": "it has no closed-form steps; use inference.fit",
+        "maximise": "it has no closed-form steps; use inference.fit",
+    }
+
+    @abstractmethod
+    def prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
+        """p(z)."""
+
+    @abstractmethod
+    def decoder(self, z: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
+        """p(x | z)."""
+
+    @abstractmethod
+    def encoder(self, x: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
+        """q(z | x)."""
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, *, context: Tensor | None = None, draws: int = 64) -> Tensor:
+        """The code of each row: the mean of q(z | x), over `draws` where it has no closed form."""
+        self.check(x, context)
+        proposal = self.encoder(x, context)
+        try:
+            return proposal.mean
+        except NotImplementedError:
+            return proposal.sample((draws,)).mean(0)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """The mean of p(x | z) at one draw of z from q(z | x), a row each."""
+        self.check(x, context)
+        return self.decoder(self.encoder(x, context).sample(), context).mean
+
+    @torch.no_grad()
+    def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
+        context = self.context_rows(n, context)
+        prior = self.prior(context)
+        z = prior.sample((n,)) if not prior.batch_shape else prior.sample()
+        return self.decoder(z, context).sample()
+
+    def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        with pyro.plate("data", _rows(x, context, n)):
+            z = pyro.sample("z", self.prior(context))
+            return pyro.sample("x", self.decoder(z, context), obs=x)
+
+    def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.encoder(x, context))
+
+
+class EnergyBased(Model):
+    """A model known up to a constant: p(x) = exp(-free_energy(x)) / Z, its hidden units summed out.
+
+    As a Pyro model, x is drawn by Gibbs sampling and scored without log Z. A family small enough to sum
+    over adds `log_partition()` to its capabilities.
+    """
+
+    kind = "energy based"
+    likelihood = "estimate"
+    capabilities = frozenset({"sample", "free_energy", "gibbs_step", "start"})
+    sweeps: int = 1000
+    """Gibbs sweeps from `start` that `sample` makes before it takes a row for a draw."""
+    refusals: ClassVar[Mapping[str, str]] = {
+        "distribution": "its density lacks log Z; ask free_energy, or inference.log_likelihood",
+        "log_prob": "its density lacks log Z; ask free_energy, or inference.log_likelihood for an estimate",
+        "prior": "it has no prior over z; ask free_energy",
+        "decoder": "its units condition each other; ask gibbs_step",
+        "encoder": "it needs no proposal; ask gibbs_step",
+        "encode": "it has no latent code of this form",
+        "reconstruct": "ask gibbs_step, which draws x given its hidden units",
+        "posterior": "ask gibbs_step, which draws x given its hidden units",
+        "log_partition": "log Z can't be summed at this size; ask inference.log_likelihood for an estimate by AIS",
+        "noise": "it is not a generator of noise; ask sample",
+        "generate": "it is not a generator of noise; ask sample",
+        "critic": "it needs no critic; fit it by contrastive divergence",
+        "em_start": "it has no closed-form steps; use inference.fit",
+        "expect": "it has no closed-form steps; use inference.fit",
+        "maximise": "it has no closed-form steps; use inference.fit",
+    }
+
+    @abstractmethod
+    def free_energy(self, x: Tensor) -> Tensor:
+        """-log of the unnormalised density of each row, [N], in nats."""
+
+    @abstractmethod
+    def gibbs_step(self, x: Tensor) -> Tensor:
+        """One sweep of Gibbs sampling, which leaves the model's distribution as it is."""
+
+    @abstractmethod
+    def start(self, n: int) -> Tensor:
+        """n rows to begin chains from."""
+
+    @torch.no_grad()
+    def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
+        self.check(context=context)
+        x = self.start(n)
+        for _ in range(self.sweeps):
+            x = self.gibbs_step(x)
+        return x
+
+    def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        with pyro.plate("data", _rows(x, context, n)):
+            return pyro.sample("x", _Gibbs(self), obs=x)
+
+    def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
+        """Nothing: the hidden units are summed out."""
+
+
+class Implicit(Model):
+    """A generator: noise in, x out. It has no likelihood, and says so."""
+
+    kind = "implicit"
+    likelihood = None
+    capabilities = frozenset({"sample", "noise", "generate"})
+    refusals: ClassVar[Mapping[str, str]] = {
+        verb: "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples"
+        for verb in VERBS - {"sample", "noise", "generate", "critic"}
+    } | {"critic": "this family is trained without one"}
+
+    @abstractmethod
+    def noise(self, n: int) -> Tensor:
+        """n rows of noise."""
+
+    @abstractmethod
+    def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor:
+        """x for each row of noise, [n, *event_shape]."""
+
+    @torch.no_grad()
+    def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
+        context = self.context_rows(n, context)
+        training = self.training
+        try:
+            return self.eval().generate(self.noise(n), context)
+        finally:
+            self.train(training)
+
+    def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        if x is not None:
+            raise Refusal(f"{type(self).__name__} cannot score x: {self.refusals['log_prob']}")
+        rows = _rows(x, context, n)
+        with pyro.plate("data", rows):
+            noise = pyro.sample("z", _Noise(self))
+            return pyro.deterministic("x", self.generate(noise, context), event_dim=len(self.event_shape))
+
+    def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
+        raise Refusal(f"{type(self).__name__} has no guide: {self.refusals['log_prob']}")
+
+
+Slot = Explicit | Callable[..., Explicit]
+"""What a slot for a density takes: a built model, or what builds one from (event_shape, context_shape)."""
+
+
+def fill(slot: Slot, name: str, event_shape: Shape, context_shape: Shape | None = None) -> Explicit:
+    """The density in a slot, built if need be, and refused with the slot's name if it does not fit."""
+    model = slot if isinstance(slot, nn.Module) else slot(event_shape, context_shape=context_shape)
+    if not isinstance(model, Explicit):
+        raise TypeError(f"{name} must be an explicit model, which has a density, not {type(model).__name__}")
+    for what, has, wanted in (
+        ("event_shape", model.event_shape, as_shape(event_shape)),
+        ("context_shape", model.context_shape, as_shape(context_shape)),
+    ):
+        if has != wanted:
+            raise ValueError(f"{name}: {type(model).__name__} has {what} {_list(has)}, but {_list(wanted)} fits here")
+    return model
+
+
+def _list(shape: torch.Size | None) -> list[int] | None:
+    return None if shape is None else list(shape)
+
+
+def _rows(x: Tensor | None, context: Tensor | None, n: int) -> int:
+    for rows in (x, context):
+        if rows is not None:
+            return len(rows)
+    return n
+
+
+class _Rows(dist.TorchDistribution):
+    """A distribution of independent rows that a model draws as one batch."""
+
+    arg_constraints: ClassVar[dict] = {}
+
+    def __init__(self, model: Any, event_shape: torch.Size, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
+        self._model = model
+        super().__init__(batch_shape, event_shape, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> _Rows:
+        return type(self)(self._model, batch_shape=torch.Size(batch_shape))
+
+
+class _Gibbs(_Rows):
+    """The Pyro face of an energy: drawn by its chain, scored up to log Z."""
+
+    def __init__(self, model: EnergyBased, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
+        super().__init__(model, model.event_shape, batch_shape)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(self._model.support, len(self.event_shape))
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        shape = torch.Size(sample_shape) + self.batch_shape
+        return self._model.sample(shape.numel()).reshape(shape + self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        rows = value.reshape(-1, *self.event_shape)
+        return -self._model.free_energy(rows).reshape(value.shape[: value.dim() - len(self.event_shape)])
+
+
+class _Noise(_Rows):
+    """The Pyro face of a generator's noise: standard normal, as `noise` draws it."""
+
+    support = constraints.real_vector
+
+    def __init__(self, model: Implicit, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
+        super().__init__(model, model.noise(1).shape[1:], batch_shape)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        shape = torch.Size(sample_shape) + self.batch_shape
+        return self._model.noise(shape.numel()).reshape(shape + self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return dist.Normal(0.0, 1.0, validate_args=False).log_prob(value).flatten(-len(self.event_shape)).sum(-1)

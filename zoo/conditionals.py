@@ -1,0 +1,116 @@
+"""Small conditional distributions: what fills a slot when nothing larger is asked for.
+
+Each factorises over the numbers of a row, p(x | c) = prod_i p(x_i | c), its parameters put out by a network
+of the context (or, without a context, free). Shapes: x is [N, *event_shape], context [N, *context_shape].
+`log_prob` is in nats a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from zoo.base import Explicit, Shape
+from zoo.distributions import Bits, DiagonalNormal, Levels, StandardNormal
+from zoo.networks import flat, mlp
+
+
+class StandardGaussian(Explicit):
+    """The standard normal, N(0, 1) for each number: a prior without parameters."""
+
+    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None) -> None:
+        super().__init__(event_shape, context_shape=context_shape)
+        self.register_buffer("like", torch.zeros(()), persistent=False)
+
+    def distribution(self, context: Tensor | None = None) -> dist.TorchDistribution:
+        standard = StandardNormal(self.event_shape, self.like)
+        return standard if context is None else standard.expand(context.shape[:1])
+
+
+class _Parameters(nn.Module):
+    """`count` parameters for each number of a row: [..., features * count], from a network or free."""
+
+    def __init__(self, model: Explicit, count: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.context_shape = model.context_shape
+        outputs = model.features * count
+        if self.context_shape is None:
+            self.free = nn.Parameter(torch.zeros(outputs))
+        else:
+            self.network = mlp(self.context_shape.numel(), outputs, hidden)
+
+    def forward(self, context: Tensor | None) -> Tensor:
+        if context is None or self.context_shape is None:
+            return self.free
+        return self.network(flat(context, self.context_shape))
+
+
+class Gaussian(Explicit):
+    """Independent normals whose means and scales both depend on the context."""
+
+    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__(event_shape, context_shape=context_shape)
+        self.parameters_of = _Parameters(self, 2, hidden)
+
+    def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
+        loc, log_scale = self.parameters_of(context).chunk(2, -1)
+        if len(self.event_shape) > 1:
+            loc, log_scale = (t.unflatten(-1, self.event_shape) for t in (loc, log_scale))
+        return DiagonalNormal(loc, log_scale, len(self.event_shape))
+
+
+class HomoscedasticGaussian(Explicit):
+    """Normals whose means depend on the context and share one learned scale.
+
+    As a decoder this is the sigma-VAE: Simple and Effective VAE Training with Calibrated Decoders
+    (Rybkin et al., 2021), https://arxiv.org/abs/2006.13202
+    """
+
+    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__(event_shape, context_shape=context_shape)
+        self.parameters_of = _Parameters(self, 1, hidden)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
+        loc = self.parameters_of(context)
+        if len(self.event_shape) > 1:
+            loc = loc.unflatten(-1, self.event_shape)
+        return DiagonalNormal(loc, self.log_scale.expand_as(loc), len(self.event_shape))
+
+
+class Bernoulli(Explicit):
+    """Independent bits; x holds zeros and ones, as floats."""
+
+    support = constraints.boolean
+
+    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__(event_shape, context_shape=context_shape)
+        self.parameters_of = _Parameters(self, 1, hidden)
+
+    def distribution(self, context: Tensor | None = None) -> Bits:
+        logits = self.parameters_of(context)
+        if len(self.event_shape) > 1:
+            logits = logits.unflatten(-1, self.event_shape)
+        return Bits(logits, len(self.event_shape))
+
+
+class Categorical(Explicit):
+    """Independent variables of `levels` levels each; x holds codes 0..levels-1."""
+
+    def __init__(
+        self, event_shape: Shape, *, levels: int, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+    ) -> None:
+        super().__init__(event_shape, context_shape=context_shape)
+        if levels < 2:
+            raise ValueError(f"levels must be at least 2, not {levels}")
+        self.levels = levels
+        self.support = constraints.integer_interval(0, levels - 1)
+        self.parameters_of = _Parameters(self, levels, hidden)
+
+    def distribution(self, context: Tensor | None = None) -> Levels:
+        logits = self.parameters_of(context).unflatten(-1, (*self.event_shape, self.levels))
+        return Levels(logits, len(self.event_shape))

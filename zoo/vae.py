@@ -1,0 +1,69 @@
+"""Variational autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from zoo.base import LatentVariable, Shape, Slot, fill
+from zoo.conditionals import Bernoulli, Gaussian, StandardGaussian
+from zoo.networks import joined
+
+
+class VAE(LatentVariable):
+    """Variational autoencoder: p(x, z) = p(z) p(x | z), with q(z | x) amortised by a network.
+
+    Shapes: x is [N, *event_shape], z is [N, latent], context [N, *context_shape].
+
+    Parameters:
+        latent: how many numbers z has.
+        prior: any explicit model of [latent]; the standard normal unless told.
+        encoder: any explicit model of [latent] given a context of x's shape; a diagonal normal unless told.
+        decoder: any explicit model of x given a context [latent]; Bernoulli (x of zeros and ones) unless told.
+            A conditional VAE's encoder and decoder read the context joined to x and z, as one flat vector,
+            and its prior reads the context.
+        hidden: widths of the default networks.
+
+    References:
+        Auto-Encoding Variational Bayes (Kingma and Welling, 2013), https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        *,
+        context_shape: Shape | None = None,
+        latent: int = 16,
+        hidden: Sequence[int] = (128, 128),
+        prior: Slot | None = None,
+        encoder: Slot | None = None,
+        decoder: Slot | None = None,
+    ) -> None:
+        super().__init__(event_shape, context_shape=context_shape)
+        self.latent = torch.Size([latent])
+        extra = 0 if self.context_shape is None else self.context_shape.numel()
+        x_shape = self.event_shape if not extra else torch.Size([self.features + extra])
+        self.prior_model = fill(prior or StandardGaussian, "prior", self.latent, self.context_shape)
+        self.encoder_model = fill(encoder or partial(Gaussian, hidden=hidden), "encoder", self.latent, x_shape)
+        self.decoder_model = fill(
+            decoder or partial(Bernoulli, hidden=hidden), "decoder", self.event_shape, [latent + extra]
+        )
+        if self.prior_model.measure != "density":
+            raise ValueError(f"prior: {type(self.prior_model).__name__} is discrete, but z is a vector of reals")
+        self.support = self.decoder_model.support
+
+    def prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
+        return self.prior_model.distribution(context)
+
+    def decoder(self, z: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
+        return self.decoder_model.distribution(joined(z, self.latent, context, self.context_shape))
+
+    def encoder(self, x: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
+        inputs = x.to(self.dtype) if not x.is_floating_point() else x
+        if context is not None:
+            inputs = joined(inputs, self.event_shape, context, self.context_shape)
+        return self.encoder_model.distribution(inputs)
