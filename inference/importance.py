@@ -38,9 +38,7 @@ class Weighted:
     def z(self) -> Tensor:
         if len(self.latents) != 1:
             names = ", ".join(self.latents) or "none"
-            raise ValueError(
-                f"there is not one latent variable but {len(self.latents)} ({names}): read .latents"
-            )
+            raise ValueError(f"there is not one latent variable but {len(self.latents)} ({names}): read .latents")
         return next(iter(self.latents.values()))
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -144,7 +142,5 @@ def _row_sums(name: str, site: Any, rows: int) -> Tensor:
     log_prob = site["log_prob"]
     by_row = log_prob.movedim(frames[0].dim, 0)
     if by_row.shape[0] != rows:
-        raise ValueError(
-            f"the site {name!r} has {by_row.shape[0]} rows in the plate 'data', but x has {rows}"
-        )
+        raise ValueError(f"the site {name!r} has {by_row.shape[0]} rows in the plate 'data', but x has {rows}")
     return by_row.reshape(rows, -1).sum(1)
