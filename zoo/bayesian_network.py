@@ -101,9 +101,9 @@ class BayesianNetwork(Explicit):
         bad = (x != x.long()) | (x < 0) | (x >= self._layout.states.to(x.device))
         if bad.any():
             row, v = bad.nonzero()[0].tolist()
-            name = self.variables[v]
+            name, value = self.variables[v], x[row, v].item()
             raise ValueError(
-                f"row {row} has {x[row, v].item():g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}"
+                f"row {row} has {value:g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}"
             )
 
     # ---- names and codes
@@ -211,9 +211,8 @@ def _shipped(name: str) -> Any:
 def _read_bif(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"there is no BIF file {path}")
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
-        text = file.read()
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pgmpy.readwrite import BIFReader
