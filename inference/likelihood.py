@@ -160,9 +160,7 @@ class Ais:
         value, error = float(log_z.value), float(log_z.standard_error)
         values = _unnormalised(model, x, context) - value
         method = f"AIS with {self.chains} chains and {self.temperatures} temperatures"
-        return LogLikelihood(
-            values, torch.full_like(values, error), "estimate", measure_of(model), method, error
-        )
+        return LogLikelihood(values, torch.full_like(values, error), "estimate", measure_of(model), method, error)
 
 
 def log_likelihood(
@@ -191,9 +189,7 @@ def default_method(model: Any) -> Method:
     if isinstance(model, Latent):
         return ImportanceWeighted()
     if hasattr(model, "generate") or not isinstance(model, Pair):
-        raise TypeError(
-            f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples"
-        )
+        raise TypeError(f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples")
     return ImportanceWeighted()
 
 
@@ -224,9 +220,7 @@ def _over_draws(
     model: Any, x: Tensor, context: Tensor | None, draws: int, running: type[Mean] | type[LogMean]
 ) -> tuple[Tensor, Tensor | None]:
     if isinstance(model, Energy):
-        raise TypeError(
-            f"{name_of(model)} is known up to log Z, which has no bound over draws of z: take Ais()"
-        )
+        raise TypeError(f"{name_of(model)} is known up to log Z, which has no bound over draws of z: take Ais()")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
     values, errors = [], []

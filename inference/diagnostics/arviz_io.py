@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-Groups = Mapping[str, Mapping[str, np.ndarray]]
+Labelled = tuple[Sequence[str], np.ndarray]
+"""An array and the names of its axes."""
 
 
 def arviz() -> Any:
@@ -20,20 +22,22 @@ def arviz() -> Any:
     return az
 
 
-def to_idata(groups: Groups, dims: Mapping[str, Sequence[str]], attrs: Mapping[str, Any] | None = None) -> Any:
-    """Arrays by group and name as ArviZ's own container, its dims named, `attrs` on the whole."""
+def to_idata(groups: Mapping[str, Mapping[str, Labelled]], attrs: Mapping[str, Any] | None = None) -> Any:
+    """Labelled arrays by group and name as ArviZ's own container, with `attrs` on the whole.
+
+    Built from xarray's datasets, since ArviZ's `from_dict` has one list of axes for "x" in every group.
+    """
+    datasets = {name: _dataset(arrays) for name, arrays in groups.items() if arrays}
     az = arviz()
-    present = {name: dict(arrays) for name, arrays in groups.items() if arrays}
-    named = {name: list(axes) for name, axes in dims.items()}
-    with warnings.catch_warnings():
-        # ArviZ warns where there are more chains than draws, as it does where a group has one draw of each.
-        warnings.filterwarnings("ignore", message="More chains", category=UserWarning)
-        if int(az.__version__.split(".")[0]) >= 1:
-            idata = az.from_dict(present, dims=named)
-        else:
-            idata = az.from_dict(**present, dims=named)
+    idata = az.InferenceData(**datasets) if hasattr(az, "InferenceData") else xr.DataTree.from_dict(datasets)
     idata.attrs.update(attrs or {})
     return idata
+
+
+def _dataset(arrays: Mapping[str, Labelled]) -> xr.Dataset:
+    sizes = {axis: size for axes, array in arrays.values() for axis, size in zip(axes, array.shape, strict=True)}
+    coords = {axis: np.arange(size) for axis, size in sizes.items()}
+    return xr.Dataset({name: (list(axes), array) for name, (axes, array) in arrays.items()}, coords)
 
 
 def group_names(idata: Any) -> list[str]:
