@@ -77,6 +77,16 @@ def blocks(draws: int, rows: int, width: int) -> tuple[int, int]:
     return max(1, min(draws, at_once // row_block)), row_block
 
 
+def in_blocks(model: Any, x: Tensor, context: Tensor | None, draws: int) -> Iterator[tuple[slice, Iterator[Weighted]]]:
+    """Blocks of rows, each with its draws block by block, for more draws and rows than memory holds."""
+    at_once, size = blocks(draws, len(x), x[0].numel())
+    counts = [min(at_once, draws - done) for done in range(0, draws, at_once)]
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        given = None if context is None else context[rows]
+        yield rows, (log_weights(model, x[rows], given, count) for count in counts)
+
+
 def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Weighted:
     proposal = model.encoder(x, context)
     z, log_q = _draw(proposal, draws)
