@@ -1,0 +1,162 @@
+"""Data at the door: whatever users hold, as rows, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from inference.protocols import name_of
+
+Batch = tuple[Tensor, Tensor | None]
+
+
+class Rows(Protocol):
+    """N rows of x, each with a row of context or none."""
+
+    columns: Sequence[str] | None
+
+    def __len__(self) -> int: ...
+    def take(self, index: Tensor) -> Batch: ...
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def context(self) -> Tensor | None: ...
+
+
+class TensorRows:
+    """Rows that lie in memory as tensors."""
+
+    def __init__(self, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
+        if x.dim() == 0:
+            raise ValueError("data is a single number; give rows, [N, ...]")
+        if context is not None and len(context) != len(x):
+            raise ValueError(f"x has {len(x)} rows, but context has {len(context)}")
+        self.x, self.context, self.columns = x, context, columns
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: Tensor) -> Batch:
+        return self.x[index], None if self.context is None else self.context[index]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> TensorRows:
+        """The rows where a model is, floats as the model's floats; codes stay codes."""
+
+        def move(t: Tensor | None) -> Tensor | None:
+            return None if t is None else t.to(device, dtype if t.is_floating_point() else None)
+
+        moved = move(self.x)
+        assert moved is not None
+        return TensorRows(moved, move(self.context), self.columns)
+
+
+class DatasetRows:
+    """Rows of a torch `Dataset`, read a batch at a time; an item is x, (x, context), or a mapping of both."""
+
+    columns = None
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def take(self, index: Tensor) -> Batch:
+        items = default_collate([self.dataset[int(i)] for i in index])
+        if isinstance(items, Mapping):
+            return items["x"], items.get("context")
+        if isinstance(items, (list, tuple)):
+            return items[0], items[1] if len(items) > 1 else None
+        return items, None
+
+    @property
+    def x(self) -> Tensor:
+        return self.take(torch.arange(len(self)))[0]
+
+    @property
+    def context(self) -> Tensor | None:
+        return self.take(torch.arange(len(self)))[1]
+
+
+def as_rows(data: Any, model: Any = None) -> TensorRows | DatasetRows:
+    """Tensor, array, mapping of named tensors, DataFrame or torch Dataset, as rows.
+
+    A DataFrame's numeric columns become floats; a model with `encode_frame` (a network, whose states have
+    names) reads the frame itself.
+    """
+    if isinstance(data, (TensorRows, DatasetRows)):
+        return data
+    if isinstance(data, pd.DataFrame):
+        return _frame(data, model)
+    if isinstance(data, Mapping):
+        return _mapping(data)
+    if isinstance(data, TensorDataset):
+        return TensorRows(*data.tensors[:2])
+    if isinstance(data, Dataset):
+        return DatasetRows(data)
+    return TensorRows(_tensor("data", data))
+
+
+def _mapping(data: Mapping[str, Any]) -> TensorRows:
+    unknown = set(data) - {"x", "context"}
+    if unknown or "x" not in data:
+        raise ValueError(f"a mapping of data has the keys 'x' and, where there is one, 'context', not {sorted(data)}")
+    context = data.get("context")
+    return TensorRows(_tensor("x", data["x"]), None if context is None else _tensor("context", context))
+
+
+def _frame(data: pd.DataFrame, model: Any) -> TensorRows:
+    names = [str(column) for column in data.columns]
+    if hasattr(model, "encode_frame"):
+        return TensorRows(model.encode_frame(data), columns=names)
+    odd = [str(column) for column in data.columns if not pd.api.types.is_numeric_dtype(data[column])]
+    if odd:
+        raise TypeError(f"column {odd[0]!r} is not numeric; encode it as numbers, or leave it out")
+    return TensorRows(torch.as_tensor(data.to_numpy(dtype=np.float64)).to(torch.get_default_dtype()), columns=names)
+
+
+def _tensor(name: str, values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    try:
+        array = np.asarray(values)
+        tensor = torch.as_tensor(array)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a tensor or an array of numbers, not {type(values).__name__}") from error
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+
+
+def check_data(model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
+    """Refuse rows that a model can't take: none at all, NaN, infinite, of another shape, dtype or support."""
+    if len(x) == 0:
+        raise ValueError("data has no rows")
+    for name, rows in (("x", x), ("context", context)):
+        if rows is not None and rows.is_floating_point() and not torch.isfinite(rows).all():
+            place = _place(~torch.isfinite(rows), columns if name == "x" else None)
+            raise ValueError(f"{name} is not finite at {place}: drop the row or fill the value in first")
+    if hasattr(model, "check"):
+        model.check(x, context)
+    support = getattr(model, "support", None)
+    if support is None or getattr(support, "event_dim", 0):
+        return
+    inside = support.check(x)
+    if not inside.all():
+        value = x[~inside][0].item()
+        raise ValueError(
+            f"x has the value {value:g} at {_place(~inside, columns)}, outside the support of {name_of(model)}, {support}"
+        )
+
+
+def _place(bad: Tensor, columns: Sequence[str] | None) -> str:
+    row, *rest = torch.nonzero(bad)[0].tolist()
+    if not rest:
+        return f"row {row}"
+    column = repr(columns[rest[0]]) if columns and len(rest) == 1 else ", ".join(map(str, rest))
+    return f"row {row}, column {column}"

@@ -1,0 +1,47 @@
+"""Objectives: what `fit` minimises, each a file. `default_objective` is the one that a model's kind asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from inference.objectives.adversarial import NonSaturating
+from inference.objectives.base import Loss, Objective, Player
+from inference.objectives.contrastive_divergence import ContrastiveDivergence
+from inference.objectives.elbo import Elbo, PyroElbo, closed_form, sampled
+from inference.objectives.likelihood import NegativeLogLikelihood
+from inference.protocols import Density, Energy, Generator, Latent, Pair, name_of
+
+DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Latent, Elbo),
+    (Generator, NonSaturating),
+    (Energy, ContrastiveDivergence),
+    (Density, NegativeLogLikelihood),
+    (Pair, PyroElbo),
+)
+"""What a model offers, and the objective that fits it; the first that holds is taken."""
+
+
+def default_objective(model: Any) -> Objective:
+    for protocol, objective in DEFAULTS:
+        if isinstance(model, protocol):
+            return objective()
+    raise TypeError(
+        f"{name_of(model)} is not a model that fit knows: give it log_prob(x), or model(x) and guide(x), "
+        "or pass an objective"
+    )
+
+
+__all__ = [
+    "ContrastiveDivergence",
+    "Elbo",
+    "Loss",
+    "NegativeLogLikelihood",
+    "NonSaturating",
+    "Objective",
+    "Player",
+    "PyroElbo",
+    "closed_form",
+    "default_objective",
+    "sampled",
+]

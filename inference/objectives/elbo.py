@@ -1,0 +1,90 @@
+"""The evidence lower bound, straight from the distributions; and Pyro's own, for any pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro.infer
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from inference.objectives.base import Loss, Objective
+from inference.protocols import Latent, Pair
+
+Divergence = Callable[[Any, Any, Tensor, Tensor | None], Tensor]
+"""(q, p, z, log q(z) where it is known) -> the divergence of each row, z drawn from q: [K, N] or [N]."""
+
+
+def sampled(q: Any, p: Any, z: Tensor, log_q: Tensor | None = None) -> Tensor:
+    """log q(z) - log p(z) at the draws: unbiased for every pair of densities."""
+    return (q.log_prob(z) if log_q is None else log_q) - p.log_prob(z)
+
+
+def closed_form(q: Any, p: Any, z: Tensor, log_q: Tensor | None = None) -> Tensor:
+    """KL(q || p) where torch knows it, which has no sampling noise; `sampled` elsewhere."""
+    if log_q is not None:
+        return sampled(q, p, z, log_q)
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return sampled(q, p, z)
+
+
+def draw(q: Any, particles: int) -> tuple[Tensor, Tensor | None]:
+    """Reparameterised draws, [K, N, ...] ([N, ...] for one particle), with log q(z) where it comes for free."""
+    shape = torch.Size() if particles == 1 else torch.Size([particles])
+    if hasattr(q, "rsample_and_log_prob"):
+        return q.rsample_and_log_prob(shape)
+    return q.rsample(shape), None
+
+
+class Elbo(Objective):
+    """-E_q[log p(x | z)] + KL(q(z | x) || p(z)), the mean over the rows, in nats.
+
+    Parameters:
+        particles: draws of z for each row.
+        kl: `closed_form` or `sampled`; the latter gives the very numbers of Pyro's `Trace_ELBO`.
+
+    References:
+        Auto-Encoding Variational Bayes (Kingma and Welling, 2013), https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(self, particles: int = 1, kl: Divergence = closed_form) -> None:
+        super().__init__()
+        if particles < 1:
+            raise ValueError(f"particles must be at least 1, not {particles}")
+        self.particles, self.kl = particles, kl
+
+    def forward(self, model: Latent, x: Tensor, context: Tensor | None = None) -> Loss:
+        q, p = model.encoder(x, context), model.prior(context)
+        z, log_q = draw(q, self.particles)
+        divergence = self.kl(q, p, z, log_q).mean()
+        if self.particles > 1:
+            z, x = z.flatten(0, 1), x.repeat(self.particles, *[1] * (x.dim() - 1))
+            if context is not None:
+                context = context.repeat(self.particles, *[1] * (context.dim() - 1))
+        reconstruction = -model.decoder(z, context).log_prob(x).mean()
+        value = reconstruction + divergence
+        terms = {"loss": value.detach(), "reconstruction": reconstruction.detach(), "kl": divergence.detach()}
+        return Loss(value, terms)
+
+
+class PyroElbo(Objective):
+    """Any of Pyro's bounds on any Pyro pair: effect handlers, enumeration, plates of any nesting.
+
+    Parameters:
+        elbo: one of `pyro.infer`'s, such as `TraceEnum_ELBO(max_plate_nesting=1)`; `Trace_ELBO` unless told.
+    """
+
+    def __init__(self, elbo: Any = None) -> None:
+        super().__init__()
+        self.elbo = elbo or pyro.infer.Trace_ELBO()
+        if not hasattr(self.elbo, "differentiable_loss"):
+            raise TypeError(f"{type(self.elbo).__name__} has no differentiable loss; Trace_ELBO and its kin have")
+
+    def forward(self, model: Pair, x: Tensor, context: Tensor | None = None) -> Loss:
+        given = {} if context is None else {"context": context}
+        value = self.elbo.differentiable_loss(model.model, model.guide, x, **given) / len(x)
+        return Loss(value, {"loss": value.detach()})
