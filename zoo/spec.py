@@ -63,13 +63,14 @@ def _plan(spec: Any, path: str) -> Callable[..., Model]:
     given = {key: value for key, value in table.items() if key not in ("family", *SHAPES)}
     parameters = check(given, kind.__init__, path, of=f"of {table['family']}", skip=SHAPES)
     shapes = {key: _shape(table.get(key), f"{path}.{key}") for key in SHAPES}
+    knows_shape = inspect.signature(kind.__init__).parameters["event_shape"].default is not inspect.Parameter.empty
 
     def construct(event_shape: Shape | None = None, *, context_shape: Shape | None = None) -> Model:
         own = {
             key: _agree(shapes[key], as_shape(asked), f"{path}.{key}")
             for key, asked in zip(SHAPES, (event_shape, context_shape), strict=True)
         }
-        if own["event_shape"] is None:
+        if own["event_shape"] is None and not knows_shape:
             raise SpecError(f"{path}.event_shape is missing: give the shape of one row, such as event_shape = [64]")
         try:
             model = kind(own["event_shape"], context_shape=own["context_shape"], **parameters)
@@ -77,6 +78,7 @@ def _plan(spec: Any, path: str) -> Callable[..., Model]:
             raise
         except (ValueError, TypeError) as error:
             raise SpecError(f"{path}: {error}") from error
+        own["event_shape"] = model.event_shape
         model.spec = plain({"family": table["family"], **own, **given})  # type: ignore[assignment]
         return model
 
