@@ -98,7 +98,7 @@ def as_rows(data: Any, model: Any = None) -> TensorRows | DatasetRows:
     if isinstance(data, Mapping):
         return _mapping(data)
     if isinstance(data, TensorDataset):
-        return TensorRows(*data.tensors[:2])
+        return TensorRows(data.tensors[0], data.tensors[1] if len(data.tensors) > 1 else None)
     if isinstance(data, Dataset):
         return DatasetRows(data)
     return TensorRows(_tensor("data", data))
@@ -144,13 +144,14 @@ def check_data(model: Any, x: Tensor, context: Tensor | None = None, columns: Se
     if hasattr(model, "check"):
         model.check(x, context)
     support = getattr(model, "support", None)
-    if support is None or getattr(support, "event_dim", 0):
+    if support is None or getattr(support, "event_dim", 0) != 0:
         return
     inside = support.check(x)
     if not inside.all():
         value = x[~inside][0].item()
         raise ValueError(
-            f"x has the value {value:g} at {_place(~inside, columns)}, outside the support of {name_of(model)}, {support}"
+            f"x has the value {value:g} at {_place(~inside, columns)}, "
+            f"outside the support of {name_of(model)}: {support}"
         )
 
 

@@ -365,10 +365,10 @@ class Implicit(Model):
     kind = "implicit"
     likelihood = None
     capabilities = frozenset({"sample", "noise", "generate"})
-    refusals: ClassVar[Mapping[str, str]] = {
-        verb: "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples"
-        for verb in VERBS - {"sample", "noise", "generate", "critic"}
-    } | {"critic": "this family is trained without one"}
+    refusals: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        VERBS - {"sample", "noise", "generate", "critic"},
+        "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples",
+    ) | {"critic": "this family is trained without one"}
 
     @abstractmethod
     def noise(self, n: int) -> Tensor:
@@ -433,9 +433,13 @@ class _Rows(dist.TorchDistribution):
 
     arg_constraints: ClassVar[dict] = {}
 
-    def __init__(self, model: Any, event_shape: torch.Size, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
+    def __init__(self, model: Any, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
         self._model = model
-        super().__init__(batch_shape, event_shape, validate_args=False)
+        super().__init__(batch_shape, self._shape_of(model), validate_args=False)
+
+    @staticmethod
+    def _shape_of(model: Any) -> torch.Size:
+        return model.event_shape
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> _Rows:
         return type(self)(self._model, batch_shape=torch.Size(batch_shape))
@@ -443,9 +447,6 @@ class _Rows(dist.TorchDistribution):
 
 class _Gibbs(_Rows):
     """The Pyro face of an energy: drawn by its chain, scored up to log Z."""
-
-    def __init__(self, model: EnergyBased, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
-        super().__init__(model, model.event_shape, batch_shape)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -465,8 +466,9 @@ class _Noise(_Rows):
 
     support = constraints.real_vector
 
-    def __init__(self, model: Implicit, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
-        super().__init__(model, model.noise(1).shape[1:], batch_shape)
+    @staticmethod
+    def _shape_of(model: Implicit) -> torch.Size:
+        return model.noise(1).shape[1:]
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = torch.Size(sample_shape) + self.batch_shape

@@ -52,7 +52,9 @@ class _Parameters(nn.Module):
 class Gaussian(Explicit):
     """Independent normals whose means and scales both depend on the context."""
 
-    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(
+        self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+    ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         self.parameters_of = _Parameters(self, 2, hidden)
 
@@ -70,7 +72,9 @@ class HomoscedasticGaussian(Explicit):
     (Rybkin et al., 2021), https://arxiv.org/abs/2006.13202
     """
 
-    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(
+        self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+    ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         self.parameters_of = _Parameters(self, 1, hidden)
         self.log_scale = nn.Parameter(torch.zeros(()))
@@ -87,7 +91,9 @@ class Bernoulli(Explicit):
 
     support = constraints.boolean
 
-    def __init__(self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(
+        self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+    ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         self.parameters_of = _Parameters(self, 1, hidden)
 
@@ -102,7 +108,12 @@ class Categorical(Explicit):
     """Independent variables of `levels` levels each; x holds codes 0..levels-1."""
 
     def __init__(
-        self, event_shape: Shape, *, levels: int, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+        self,
+        event_shape: Shape,
+        *,
+        levels: int,
+        context_shape: Shape | None = None,
+        hidden: Sequence[int] = (128, 128),
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         if levels < 2:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 
-def mlp(inputs: int, outputs: int, hidden: Sequence[int] = (128, 128), activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+def mlp(
+    inputs: int, outputs: int, hidden: Sequence[int] = (128, 128), activation: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
     """A multi-layer perceptron on the last axis, its last layer linear."""
     widths = [inputs, *hidden]
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), activation()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
 

@@ -1,0 +1,150 @@
+"""Importance weights of a model's latent variables, with its guide as the proposal.
+
+    log w_k = log p(z_k) + log p(x | z_k) - log q(z_k | x),   z_k ~ q(z | x)
+
+The mean of log w is the ELBO; log mean w is the importance-weighted bound, which tightens with the draws.
+
+References:
+    Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from inference.protocols import Latent, Pair, name_of
+
+NUMBERS = 2**22
+"""How many numbers a block of draws may hold: 16 MB in float32, which also stays near the cache."""
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Draws of the latent variables, name -> [K, N, ...], and their log weights [K, N] in nats.
+
+    It unpacks to (z, log_weights), where z is the only latent variable.
+    """
+
+    latents: dict[str, Tensor]
+    log_weights: Tensor
+
+    @property
+    def z(self) -> Tensor:
+        if len(self.latents) != 1:
+            names = ", ".join(self.latents) or "none"
+            raise ValueError(
+                f"there is not one latent variable but {len(self.latents)} ({names}): read .latents"
+            )
+        return next(iter(self.latents.values()))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.z, self.log_weights))
+
+
+def log_weights(model: Any, x: Tensor, context: Tensor | None = None, draws: int = 1) -> Weighted:
+    """K draws for each of N rows and their log weights [K, N], differentiable where the proposal is.
+
+    A model with `prior`, `decoder` and `encoder` is asked directly, all K * N rows at once; any other Pyro
+    pair is traced K times. Latent variables that the guide leaves out are drawn from the model.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, not {draws}")
+    if isinstance(model, Latent):
+        return _direct(model, x, context, draws)
+    if isinstance(model, Pair):
+        traced = [_traced(model, x, context) for _ in range(draws)]
+        latents = {name: torch.stack([values[name] for values, _ in traced]) for name in traced[0][0]}
+        return Weighted(latents, torch.stack([weights for _, weights in traced]))
+    raise TypeError(
+        f"{name_of(model)} has no importance weights: it needs prior, decoder and encoder, "
+        "or a Pyro pair, model and guide"
+    )
+
+
+def repeated(rows: Tensor | None, draws: int) -> Tensor | None:
+    """Rows [N, ...] for each of the draws, [K * N, ...]."""
+    return None if rows is None else rows.expand(draws, *rows.shape).flatten(0, 1)
+
+
+def blocks(draws: int, rows: int, width: int) -> tuple[int, int]:
+    """How many draws and rows to take at once, so that draws * rows * width stays within NUMBERS."""
+    at_once = max(1, NUMBERS // max(1, width))
+    row_block = max(1, min(rows, at_once))
+    return max(1, min(draws, at_once // row_block)), row_block
+
+
+def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Weighted:
+    proposal = model.encoder(x, context)
+    z, log_q = _draw(proposal, draws)
+    rows, contexts = z.flatten(0, 1), repeated(context, draws)
+    log_p = model.prior(contexts).log_prob(rows)
+    log_x = model.decoder(rows, contexts).log_prob(repeated(x, draws))
+    for name, value, wanted in (
+        ("encoder", log_q, (draws, len(x))),
+        ("prior", log_p, (draws * len(x),)),
+        ("decoder", log_x, (draws * len(x),)),
+    ):
+        if value.shape != wanted:
+            raise ValueError(
+                f"{name_of(model)}: the {name}'s log_prob has shape {list(value.shape)}, not {list(wanted)}; "
+                "its batch shape must be the rows (see Distribution.to_event)"
+            )
+    return Weighted({"z": z}, (log_p + log_x).view(draws, len(x)) - log_q)
+
+
+def _draw(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:
+    if hasattr(proposal, "rsample_and_log_prob"):
+        return proposal.rsample_and_log_prob((draws,))
+    z = proposal.rsample((draws,)) if proposal.has_rsample else proposal.sample((draws,))
+    return z, proposal.log_prob(z)
+
+
+def _traced(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+    guide = poutine.trace(model.guide).get_trace(x, context=context)
+    with poutine.replay(trace=guide):  # replay(model.model) would take the keyword "context" for its own
+        trace = poutine.trace(model.model).get_trace(x, context=context)
+    guide.compute_log_prob()
+    trace.compute_log_prob()
+    total = torch.zeros(len(x), dtype=x.dtype if x.is_floating_point() else None, device=x.device)
+    latents = {}
+    for name, site in _sites(trace):
+        if not site["is_observed"]:
+            latents[name] = site["value"]
+            if name not in guide:  # drawn from the model itself: proposal and prior cancel
+                continue
+        total = total + _row_sums(name, site, len(x))
+    for name, site in _sites(guide):
+        total = total - _row_sums(name, site, len(x))
+    return latents, total
+
+
+def _sites(trace: Any) -> list[tuple[str, Any]]:
+    """The random sites of a trace: no parameters, no plates' own indices."""
+    return [
+        (name, site)
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and type(site["fn"]).__name__ != "_Subsample"
+    ]
+
+
+def _row_sums(name: str, site: Any, rows: int) -> Tensor:
+    """A site's log-probability summed to the rows of the plate "data", [N]."""
+    frames = [frame for frame in site["cond_indep_stack"] if frame.name == "data"]
+    if not frames:
+        raise ValueError(
+            f"the site {name!r} is outside the plate 'data', so its probability belongs to no row: "
+            "importance weights are for latent variables of the rows"
+        )
+    log_prob = site["log_prob"]
+    by_row = log_prob.movedim(frames[0].dim, 0)
+    if by_row.shape[0] != rows:
+        raise ValueError(
+            f"the site {name!r} has {by_row.shape[0]} rows in the plate 'data', but x has {rows}"
+        )
+    return by_row.reshape(rows, -1).sum(1)

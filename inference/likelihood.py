@@ -1,0 +1,238 @@
+"""log p(x) of any model, never without its kind: exact, a lower bound, or an estimate.
+
+    log_likelihood(model, x)                                    the best that the model offers
+    log_likelihood(model, x, method=ImportanceWeighted(500))    a method of one's own choice
+
+What is chosen, by what a model offers:
+
+| it offers                       | method                     | kind          |
+|---------------------------------|----------------------------|---------------|
+| log_prob                        | `Exact()`                  | "exact"       |
+| free_energy and log_partition   | `Exact()`                  | "exact"       |
+| free_energy                     | `Ais()`                    | "estimate"    |
+| prior, decoder, encoder; a pair | `ImportanceWeighted(100)`  | "lower bound" |
+
+References:
+    Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519
+    On the quantitative analysis of deep belief networks (Salakhutdinov and Murray, 2008), for AIS
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from inference.asking import asking, placed
+from inference.importance import blocks, log_weights
+from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of
+from inference.running import LogMean, Mean
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean over rows of one model's log-likelihood minus another's, on the same rows, in nats a row."""
+
+    mean: float
+    error: float
+    kinds: tuple[str, str]
+
+    def __repr__(self) -> str:
+        return f"{self.mean:+.4g} ± {self.error:.2g} nats a row ({self.kinds[0]} minus {self.kinds[1]})"
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """log p(x) in nats: a value a row, and what kind of number it is.
+
+    Parameters:
+        values: [N].
+        standard_error: the Monte Carlo error of each row [N]; None where there is none to speak of.
+        kind: "exact", "lower bound" or "estimate".
+        measure: "density" or "mass": what the likelihood is with respect to.
+        method: how it was computed, in words.
+        shared_error: an error that all the rows have in common (that of log Z), in nats.
+    """
+
+    values: Tensor
+    standard_error: Tensor | None
+    kind: str
+    measure: str
+    method: str
+    shared_error: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.values.double().mean().item()
+
+    @property
+    def mean_error(self) -> float:
+        """The standard error of the mean, from the spread of the rows and what error they share."""
+        return math.hypot(_spread(self.values), self.shared_error)
+
+    def __sub__(self, other: LogLikelihood) -> Difference:
+        if not isinstance(other, LogLikelihood):
+            return NotImplemented
+        if self.measure != other.measure:
+            raise ValueError(
+                f"a {self.measure} can't be compared with a {other.measure}: nats of the one say nothing "
+                "about the other; fit both models to the same view of the data"
+            )
+        if self.values.shape != other.values.shape:
+            raise ValueError(
+                f"a paired difference needs the same rows, but these are of {len(self.values)} "
+                f"and {len(other.values)} rows"
+            )
+        gap = self.values.double().cpu() - other.values.double().cpu()
+        error = math.hypot(_spread(gap), self.shared_error, other.shared_error)
+        return Difference(gap.mean().item(), error, (self.kind, other.kind))
+
+    def __repr__(self) -> str:
+        return (
+            f"LogLikelihood({self.mean:.4g} ± {self.mean_error:.2g} nats a row over {len(self.values)} rows, "
+            f"{self.kind}, {self.measure}; {self.method})"
+        )
+
+
+class Method(Protocol):
+    """(model, x, context, seed) -> LogLikelihood."""
+
+    def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood: ...
+
+
+@dataclass(frozen=True)
+class Exact:
+    """log_prob, or -free_energy - log Z where log Z can be summed."""
+
+    def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
+        if isinstance(model, Density):
+            values = _in_blocks(lambda rows, given: model.log_prob(rows, context=given), x, context)
+            return LogLikelihood(values, None, "exact", measure_of(model), "its own log_prob")
+        if isinstance(model, Energy) and hasattr(model, "log_partition"):
+            values = _unnormalised(model, x, context) - model.log_partition()
+            return LogLikelihood(values, None, "exact", measure_of(model), "free energy, log Z summed")
+        raise TypeError(
+            f"{name_of(model)} has no exact likelihood: leave the method out, or take a bound or an estimate"
+        )
+
+
+@dataclass(frozen=True)
+class ElboBound:
+    """The mean of the log weights: E_q[log p(x, z) - log q(z | x)]."""
+
+    draws: int = 100
+
+    def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
+        values, error = _over_draws(model, x, context, self.draws, Mean)
+        return LogLikelihood(values, error, "lower bound", measure_of(model), f"ELBO, {self.draws} draws")
+
+
+@dataclass(frozen=True)
+class ImportanceWeighted:
+    """log of the mean weight: a bound that tightens to the exact likelihood as the draws grow."""
+
+    draws: int = 100
+
+    def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
+        values, error = _over_draws(model, x, context, self.draws, LogMean)
+        method = f"importance weighted with {self.draws} draws"
+        return LogLikelihood(values, error, "lower bound", measure_of(model), method)
+
+
+@dataclass(frozen=True)
+class Ais:
+    """-free_energy - log Z, where annealed importance sampling estimates log Z; the rows share its error."""
+
+    chains: int = 512
+    temperatures: int = 2000
+
+    def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
+        if not isinstance(model, Energy):
+            raise TypeError(f"{name_of(model)} has no free energy: AIS is for models known up to log Z")
+        from inference.ais import ais
+
+        log_z = ais(model, chains=self.chains, temperatures=self.temperatures, data=None, seed=seed)
+        value, error = float(log_z.value), float(log_z.standard_error)
+        values = _unnormalised(model, x, context) - value
+        method = f"AIS with {self.chains} chains and {self.temperatures} temperatures"
+        return LogLikelihood(
+            values, torch.full_like(values, error), "estimate", measure_of(model), method, error
+        )
+
+
+def log_likelihood(
+    model: Any, x: Tensor, *, context: Tensor | None = None, method: Method | None = None, seed: int = 0
+) -> LogLikelihood:
+    """log p(x) of each row in nats, with its kind and error; the caller's random state stays as it was."""
+    chosen = default_method(model) if method is None else method
+    x, context = placed(model, x), None if context is None else placed(model, context)
+    if not len(x):
+        raise ValueError("x has no rows")
+    with asking(model, seed):
+        return chosen(model, x, context, seed)
+
+
+def default_method(model: Any) -> Method:
+    """The best method for what a model offers."""
+    if isinstance(model, Density):
+        return Exact()
+    if isinstance(model, Energy):
+        return Exact() if hasattr(model, "log_partition") else Ais()
+    if isinstance(model, Latent):
+        return ImportanceWeighted()
+    if hasattr(model, "generate") or not isinstance(model, Pair):
+        raise TypeError(
+            f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples"
+        )
+    return ImportanceWeighted()
+
+
+def _spread(values: Tensor) -> float:
+    """The standard error of a mean over rows; infinite for a single row, which tells nothing of it."""
+    values = values.double()
+    return values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
+
+
+def _in_blocks(
+    ask: Callable[[Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    context: Tensor | None,
+    width: int | None = None,
+) -> Tensor:
+    size = blocks(1, len(x), width or x[0].numel())[1]
+    contexts = [None] * math.ceil(len(x) / size) if context is None else context.split(size)
+    return torch.cat([ask(rows, given) for rows, given in zip(x.split(size), contexts, strict=True)])
+
+
+def _unnormalised(model: Energy, x: Tensor, context: Tensor | None) -> Tensor:
+    if context is not None:
+        raise ValueError(f"{name_of(model)} has a free energy of x alone and takes no context")
+    return _in_blocks(lambda rows, _: -model.free_energy(rows), x, None)
+
+
+def _over_draws(
+    model: Any, x: Tensor, context: Tensor | None, draws: int, running: type[Mean] | type[LogMean]
+) -> tuple[Tensor, Tensor | None]:
+    if isinstance(model, Energy):
+        raise TypeError(
+            f"{name_of(model)} is known up to log Z, which has no bound over draws of z: take Ais()"
+        )
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, not {draws}")
+    at_once, size = blocks(draws, len(x), x[0].numel())
+    values, errors = [], []
+    for start in range(0, len(x), size):
+        rows = x[start : start + size]
+        given = None if context is None else context[start : start + size]
+        sums = running()
+        for done in range(0, draws, at_once):
+            sums.add(log_weights(model, rows, given, min(at_once, draws - done)).log_weights)
+        value, error = sums.result()
+        values.append(value)
+        errors.append(error)
+    stacked = None if errors[0] is None else torch.cat([error for error in errors if error is not None])
+    return torch.cat(values), stacked

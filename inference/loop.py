@@ -1,0 +1,368 @@
+"""The loop behind `fit`: batches, players, reports, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from inference import checkpoint as checkpoints
+from inference.data import Batch, DatasetRows, TensorRows, as_rows, check_data
+from inference.objectives import Objective, Player, default_objective
+from inference.progress import Bar, Callback, Progress, deferred_interrupt
+from inference.progress import tensorboard as tensorboard_callback
+from inference.protocols import name_of
+from inference.results import Fit
+from inference.schedules import Schedule
+from inference.settings import Settings
+from inference.world import World
+
+IN_MEMORY = 64 * 2**20
+"""Bytes up to which an epoch is shuffled as one copy, so that a batch is a slice."""
+
+
+@dataclass
+class _Turn:
+    """A player with its optimiser."""
+
+    player: Player
+    optimizer: torch.optim.Optimizer
+    lr: float
+    pending: list[dict[str, Tensor]] = field(default_factory=list)
+
+
+@dataclass
+class _Best:
+    """The best held-out value so far, and the parameters that gave it."""
+
+    value: float = float("inf")
+    step: int = 0
+    waited: int = 0
+    state: dict[str, Tensor] | None = None
+
+
+class Loop:
+    """The state of one fit. Everything that changes from step to step is in `state()`."""
+
+    def __init__(self, model: Any, data: Any, objective: Objective | None, settings: Settings) -> None:
+        self.model, self.settings, self.world = model, settings, World.current()
+        self.module = model if isinstance(model, nn.Module) else _parts(model)
+        self._place()
+        self.rows, self.held_out = self._rows(data)
+        self.objective = objective or default_objective(model)
+        self.objective.to(self.device)
+        n = len(self.rows)
+        self.batch = min(settings.batch_size or n, n)
+        if self.batch < self.world.size:
+            raise ValueError(f"a batch of {self.batch} rows can't be shared by {self.world.size} processes")
+        self.per_epoch = max(1, -(-n // self.batch) - int(0 < n % self.batch < self.world.size))
+        self.steps = settings.steps or (settings.epochs * self.per_epoch if settings.epochs else 1000)
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        self.best = _Best()
+        self.good: list[Tensor] = []
+
+    # ---- the beginning
+
+    def _place(self) -> None:
+        settings = self.settings
+        half = settings.precision is torch.bfloat16
+        self.module.to(device=settings.device, dtype=None if half else settings.precision)
+        anchor = next((t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()), None)
+        self.device = torch.device("cpu") if anchor is None else anchor.device
+        self.dtype = torch.get_default_dtype() if anchor is None else anchor.dtype
+        self.autocast: AbstractContextManager = (
+            torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
+        )
+
+    def _rows(self, data: Any) -> tuple[TensorRows | DatasetRows, TensorRows | DatasetRows | None]:
+        rows = self._checked(data)
+        share = self.settings.validation
+        if share is None:
+            return rows, None
+        if not isinstance(share, float):
+            return rows, self._checked(share)
+        count = round(share * len(rows))
+        if not 0 < count < len(rows):
+            raise ValueError(
+                f"validation={share} holds out {count} of {len(rows)} rows; at least one must be on each side"
+            )
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.settings.seed))
+        x, context = rows.take(order[count:])
+        held_x, held_context = rows.take(order[:count])
+        return TensorRows(x, context), TensorRows(held_x, held_context)
+
+    def _checked(self, data: Any) -> TensorRows | DatasetRows:
+        rows = as_rows(data, self.model)
+        if isinstance(rows, TensorRows):
+            check_data(self.model, rows.x, rows.context, rows.columns)
+            return rows.to(self.device, self.dtype)
+        if len(rows) == 0:
+            raise ValueError("data has no rows")
+        return rows
+
+    def _turns(self) -> list[_Turn]:
+        players = self.objective.players(self.model)
+        lrs = self.settings.lr
+        if isinstance(lrs, Mapping) and set(lrs) != {p.name for p in players}:
+            raise ValueError(f"lr names the players {sorted(lrs)}, but they are {sorted(p.name for p in players)}")
+        turns = []
+        for player in players:
+            if not player.parameters:
+                raise ValueError(f"{player.name} of {name_of(self.model)} has no parameters to fit")
+            lr = lrs[player.name] if isinstance(lrs, Mapping) else lrs
+            turns.append(_Turn(player, self.settings.optimizer(player.parameters, lr), lr))
+        return turns
+
+    # ---- the run
+
+    def run(self) -> Fit:
+        settings, started = self.settings, time.perf_counter()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), deferred_interrupt() as interrupt:
+            torch.manual_seed(self.world.seed(settings.seed))
+            self.module.train()
+            self.objective.train()
+            self.world.broadcast(self.module)
+            self.objective.prepare(self.model, self._batch_of(torch.arange(min(self.batch, len(self.rows))))[0])
+            self.turns = self._turns()
+            self._keep()
+            if settings.resume is not None:
+                self._restore(checkpoints.load(settings.resume, self.device))
+            bar = Bar(self.steps, self.step, settings.progress and self.world.first, f"fit {name_of(self.model)}")
+            try:
+                stopped = self._go(bar, interrupt)
+            finally:
+                bar.close()
+        if self.best.state is not None:
+            self.module.load_state_dict(self.best.state)
+        self.module.eval()
+        return Fit(
+            model=self.model,
+            objective=type(self.objective).__name__,
+            history=pd.DataFrame(self.history),
+            steps=self.step,
+            seconds=time.perf_counter() - started,
+            stopped=stopped,
+            seed=settings.seed,
+            best_step=self.best.step if self.best.state is not None else None,
+        )
+
+    def _go(self, bar: Bar, interrupt: Any) -> str:
+        settings = self.settings
+        callbacks: list[Callback] = [bar, *settings.callbacks]
+        if settings.tensorboard is not None and self.world.first:
+            callbacks.append(tensorboard_callback(settings.tensorboard))
+        batches = self._batches()
+        turns, world, clip, schedule = self.turns, self.world, settings.clip, settings.schedule
+        several = len(turns) > 1
+        saved_every = settings.checkpoint.every if settings.checkpoint else 0
+        while self.step < self.steps:
+            x, context, share = next(batches)
+            self.step += 1
+            for turn in turns:
+                if several and self.step % turn.player.every:
+                    continue
+                self._move(turn, x, context, share, world, clip, schedule)
+            if self.step % settings.every == 0:
+                reason = self._report(callbacks)
+                if reason:
+                    self._save()
+                    return reason
+            if saved_every and self.step % saved_every == 0:
+                self._save()
+            if world.any(interrupt.pressed) if world.size > 1 else interrupt.pressed:
+                self._save()
+                raise KeyboardInterrupt
+        self._save()  # before a last report out of turn, which a run that goes on would not have made
+        if any(turn.pending for turn in turns):
+            self._report(callbacks)
+        return "steps done"
+
+    def _move(
+        self,
+        turn: _Turn,
+        x: Tensor,
+        context: Tensor | None,
+        share: float,
+        world: World,
+        clip: float | None,
+        schedule: Schedule | None,
+    ) -> None:
+        """One player's step on one batch."""
+        player = turn.player
+        for parameter in player.parameters:
+            parameter.grad = None
+        if self.settings.precision is torch.bfloat16:
+            with self.autocast:
+                loss = player.loss(x, context)
+        else:
+            loss = player.loss(x, context)
+        player.backward(loss, player.parameters)
+        if world.size > 1:
+            world.average(player.parameters, share)
+        if clip is not None:
+            nn.utils.clip_grad_norm_(player.parameters, clip)
+        if schedule is not None:
+            for group in turn.optimizer.param_groups:
+                group["lr"] = turn.lr * schedule(self.step)
+        turn.optimizer.step()
+        turn.pending.append(loss.terms)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor | None, float]]:
+        """Batches from where the fit stands: the order of an epoch depends on the seed and its number alone."""
+        rows, n, size, rank = self.rows, len(self.rows), self.world.size, self.world.rank
+        epoch, first = divmod(self.step, self.per_epoch)
+        small = isinstance(rows, TensorRows) and rows.x.nbytes <= IN_MEMORY
+        while True:
+            generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
+            order = torch.randperm(n, generator=generator)
+            shuffled = rows.take(order.to(self.device)) if small else None
+            for index in range(first, self.per_epoch):
+                low, high = index * self.batch, min((index + 1) * self.batch, n)
+                if shuffled is not None:
+                    mine = slice(low + rank, high, size) if size > 1 else slice(low, high)
+                    x, context = shuffled[0][mine], None if shuffled[1] is None else shuffled[1][mine]
+                else:
+                    x, context = self._batch_of(order[low + rank : high : size])
+                yield x, context, len(x) * size / (high - low)
+            epoch, first = epoch + 1, 0
+
+    def _batch_of(self, index: Tensor) -> Batch:
+        if isinstance(self.rows, TensorRows):
+            return self.rows.take(index.to(self.device))
+        x, context = self.rows.take(index)
+        check_data(self.model, x, context)
+        rows = TensorRows(x, context).to(self.device, self.dtype)
+        return rows.x, rows.context
+
+    # ---- reports
+
+    def _report(self, callbacks: Sequence[Callback]) -> str | None:
+        """A line of the history; why to stop, if there is a reason."""
+        terms: dict[str, float] = {}
+        for turn in self.turns:
+            prefix = f"{turn.player.name}." if len(self.turns) > 1 else ""
+            for name in turn.pending[0] if turn.pending else ():
+                values = torch.stack([t[name].float() for t in turn.pending])
+                self._finite(prefix + name, values, len(turn.pending), turn.player.every)
+                terms[prefix + name] = float(values.mean())
+            turn.pending.clear()
+        stop = self._validate(terms) if self.held_out is not None else None
+        self.history.append({"step": self.step, **terms})
+        self._keep()
+        for callback in callbacks:
+            if callback(Progress(self.step, self.steps, terms, self.model)):
+                stop = stop or "stopped by a callback"
+        return stop
+
+    def _finite(self, name: str, values: Tensor, count: int, every: int) -> None:
+        bad = torch.nonzero(~torch.isfinite(values))
+        if not len(bad):
+            return
+        last = self.step - self.step % every if len(self.turns) > 1 else self.step
+        step = last - (count - 1 - int(bad[0])) * (every if len(self.turns) > 1 else 1)
+        good = self.history[-1]["step"] if self.history else 0
+        with torch.no_grad():
+            torch._foreach_copy_(self._tensors(), self.good)
+        raise FloatingPointError(
+            f"the term {name!r} became {float(values[int(bad[0])])} at step {step}; the model is back at step {good}, "
+            "its last good report. A lower lr, or clip, may help"
+        )
+
+    @torch.no_grad()
+    def _validate(self, terms: dict[str, float]) -> str | None:
+        assert self.held_out is not None
+        self.module.eval()
+        devices = [self.device] if self.device.type == "cuda" else []
+        total = 0.0
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.settings.seed)
+            for index in torch.arange(len(self.held_out)).split(4096):
+                x, context = self.held_out.take(index.to(self.device))
+                total += float(self.objective.held_out(self.model, x, context)) * len(index)
+        self.module.train()
+        value = terms["held_out"] = total / len(self.held_out)
+        if self.settings.patience is None:
+            return None
+        best = self.best
+        if value < best.value:
+            state = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
+            self.best = _Best(value, self.step, 0, state)
+            return None
+        best.waited += 1
+        return "early stopping" if best.waited >= self.settings.patience else None
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self.module.parameters(), *self.module.buffers(), *self.objective.buffers()]
+
+    @torch.no_grad()
+    def _keep(self) -> None:
+        """Remember the state as good."""
+        now = self._tensors()
+        if len(self.good) != len(now):
+            self.good = [t.detach().clone() for t in now]
+        elif now:
+            torch._foreach_copy_(self.good, now)
+
+    # ---- checkpoints
+
+    def _save(self) -> None:
+        if self.settings.checkpoint is not None:
+            state = self.state()
+            if self.world.first:
+                checkpoints.save(state, self.settings.checkpoint.path)
+
+    def state(self) -> dict[str, Any]:
+        """All that changes from step to step."""
+        mine = {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "objective": self.objective.state_dict(),
+            "pending": [turn.pending for turn in self.turns],
+        }
+        best = self.best
+        return {
+            "seed": self.settings.seed,
+            "step": self.step,
+            "model": self.module.state_dict(),
+            "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
+            "history": self.history,
+            "best": {"value": best.value, "step": best.step, "waited": best.waited, "state": best.state},
+            "processes": self.world.gather(mine),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if len(state["processes"]) != self.world.size:
+            raise ValueError(
+                f"the checkpoint is of {len(state['processes'])} processes, and can't be resumed in {self.world.size}"
+            )
+        if state["seed"] != self.settings.seed:
+            raise ValueError(f"the checkpoint is of seed {state['seed']}, not {self.settings.seed}")
+        try:
+            self.module.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise ValueError(f"the checkpoint is of another model than this {name_of(self.model)}") from error
+        mine = state["processes"][self.world.rank]
+        self.objective.load_state_dict(mine["objective"])
+        for turn, saved, pending in zip(self.turns, state["optimizers"], mine["pending"], strict=True):
+            turn.optimizer.load_state_dict(saved)
+            turn.pending = pending
+        self.step, self.history, self.best = state["step"], state["history"], _Best(**state["best"])
+        torch.set_rng_state(mine["cpu"].cpu())
+        if mine["cuda"] is not None:
+            torch.cuda.set_rng_state(mine["cuda"].cpu(), self.device)
+        self._keep()
+
+
+def _parts(model: Any) -> nn.ModuleList:
+    """The modules that a plain object holds as its model and guide, so that their parameters are found."""
+    return nn.ModuleList(
+        part for part in (getattr(model, "model", None), getattr(model, "guide", None)) if isinstance(part, nn.Module)
+    )

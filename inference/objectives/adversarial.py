@@ -1,0 +1,4 @@
+from inference.objectives.base import Objective
+
+
+class NonSaturating(Objective): ...

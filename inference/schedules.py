@@ -1,0 +1,23 @@
+"""Learning-rate schedules: functions from the step (1, 2, ...) to a factor on the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[int], float]
+
+
+def warmup(steps: int) -> Schedule:
+    """Up from zero in a line over `steps`, then constant."""
+    return lambda step: min(1.0, step / steps)
+
+
+def linear(steps: int, final: float = 0.0) -> Schedule:
+    """Down from 1 to `final` in a line over `steps`."""
+    return lambda step: 1.0 + (final - 1.0) * min(1.0, step / steps)
+
+
+def cosine(steps: int, final: float = 0.0) -> Schedule:
+    """Down from 1 to `final` along half a cosine over `steps` (Loshchilov and Hutter, 2017)."""
+    return lambda step: final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))

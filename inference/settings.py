@@ -1,0 +1,62 @@
+"""The keyword arguments of `fit`, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from inference.checkpoint import Checkpoint
+from inference.progress import Callback
+from inference.schedules import Schedule
+
+OptimizerOf = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
+
+
+def adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Adam, all parameters in one fused call."""
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keyword arguments of `fit`, checked."""
+
+    steps: int | None
+    epochs: int | None
+    batch_size: int | None
+    lr: float | Mapping[str, float]
+    optimizer: OptimizerOf
+    schedule: Schedule | None
+    clip: float | None
+    validation: Any
+    patience: int | None
+    every: int
+    seed: int
+    device: torch.device | str | None
+    precision: torch.dtype | None
+    callbacks: Sequence[Callback]
+    checkpoint: Checkpoint | None
+    resume: str | Path | None
+    progress: bool
+    tensorboard: str | Path | None
+
+    @classmethod
+    def of(cls, arguments: dict[str, Any]) -> Settings:
+        given = {name: arguments[name] for name in cls.__dataclass_fields__}
+        if given["steps"] is not None and given["epochs"] is not None:
+            raise ValueError("give steps or epochs, not both")
+        for name in ("steps", "epochs", "batch_size", "every", "patience"):
+            if given[name] is not None and given[name] < 1:
+                raise ValueError(f"{name} must be at least 1, not {given[name]}")
+        if given["patience"] is not None and given["validation"] is None:
+            raise ValueError("patience needs validation: rows to hold out, or a fraction such as 0.1")
+        if given["precision"] not in (None, torch.float32, torch.float64, torch.bfloat16):
+            raise ValueError(f"precision is torch.float32, float64 or bfloat16, not {given['precision']}")
+        if given["checkpoint"] is not None and not isinstance(given["checkpoint"], Checkpoint):
+            given["checkpoint"] = Checkpoint(given["checkpoint"])
+        return cls(**given)
