@@ -190,7 +190,7 @@ class Data:
         """Bits a dimension in the raw space, [N], from nats a row, [N], at points x; see `likelihood_note`."""
         if log_prob.shape != x.shape[:1]:
             raise ValueError(
-                f"log_prob must have one value for each of {len(x)} rows; it is {list(log_prob.shape)}"
+                f"log_prob must have one value for each of {len(x)} rows, not {list(log_prob.shape)}"
             )
         return -(log_prob + self.log_volume(x)) / (self.event_shape.numel() * math.log(2))
 

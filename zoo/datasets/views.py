@@ -21,7 +21,7 @@ MARGIN = 2.0**-12
 
 
 class Step(ABC):
-    """One change of variables, from one of the spaces that it `takes` to the one it `gives` (None: the same)."""
+    """One change of variables, from any space that it `takes` to the one it `gives` (None: the same)."""
 
     takes: ClassVar[frozenset[str]]
     gives: ClassVar[str | None]
