@@ -148,7 +148,7 @@ def test_the_guide_covers_the_latents(member: Family, model: Model) -> None:
 
 
 def test_loss_is_finite_and_every_parameter_gets_a_gradient(member: Family, model: Model) -> None:
-    x, context = rows(member, model)
+    x, context = rows(member, model, 400)  # enough that every state of a network is met
     if not list(model.parameters()):
         return
     objective = default_objective(model)
@@ -223,7 +223,7 @@ def test_wrong_rows_are_refused_by_name(member: Family, model: Model) -> None:
         with pytest.raises(ValueError, match="not finite at row 3"):
             check_data(model, broken, context)
     if model.measure == "mass":
-        with pytest.raises(ValueError, match="outside the support"):
+        with pytest.raises(ValueError, match="outside the support|whose codes are"):
             check_data(model, x - 1, context)
     else:
         with pytest.raises(TypeError, match="scale it to floats"):
