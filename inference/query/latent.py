@@ -57,16 +57,17 @@ def answers_latent(question: Question) -> bool:
 
 
 def sites(question: Question) -> list[str]:
-    """The latent variables that a pair's guide proposes."""
+    """The latent variables of the rows: what a pair's model draws when x is observed."""
     model = question.model
     if isinstance(model, Latent):
         return ["z"]
-    # no density to weigh draws with, so no proposal either
+    # what has no likelihood can't be run on observed rows
     if not isinstance(model, Pair) or "x" not in question.given or getattr(model, "likelihood", "") is None:
         return []
     with asking(model, question.seed):
-        trace = pyro.poutine.trace(model.guide).get_trace(question.rows(), context=question.context)
-    return [name for name in trace.stochastic_nodes if trace.nodes[name]["type"] == "sample"]
+        trace = pyro.poutine.trace(model.model).get_trace(question.rows(), context=question.context)
+    drawn = ((name, trace.nodes[name]["fn"]) for name in trace.stochastic_nodes)
+    return [name for name, fn in drawn if type(fn).__name__ != "_Subsample"]  # a plate's own index
 
 
 def latent(question: Question) -> Answer:

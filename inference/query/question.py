@@ -71,4 +71,4 @@ def near(given: Any, names: Iterable[Any]) -> str:
 
 def _short(value: Any) -> str:
     shape = getattr(value, "shape", None)
-    return f"{shape[0]} rows" if shape is not None and len(shape) else str(value)
+    return f"{shape[0]} row{'s' if shape[0] != 1 else ''}" if shape is not None and len(shape) else str(value)
