@@ -130,7 +130,7 @@ def _log_evidence(graph: Any, given: Mapping[Hashable, Any], do: Mapping[Hashabl
         factor = _eliminate(graph, (v,), known)
         p = float(factor.values[factor.state_names[v].index(given[v])])
         known[v] = given[v]
-        if p <= 0:
+        if not p > 0:
             told = ", ".join(f"{name} = {value}" for name, value in known.items() if name in given)
             under = f" under do({', '.join(f'{n} = {s}' for n, s in do.items())})" if do else ""
             raise ValueError(f"what is given has probability zero{under}: {told}")

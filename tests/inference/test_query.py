@@ -9,7 +9,6 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -87,7 +86,7 @@ def marginal(joint: np.ndarray, *keep: int) -> np.ndarray:
     return kept.transpose(np.argsort(np.argsort(keep)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(nets(), st.data())
 def test_random_networks_equal_enumeration(net: Net, data) -> None:
     n = len(net.cards)
@@ -493,8 +492,8 @@ def test_generators_still_draw() -> None:
 
 
 def test_what_is_no_model_is_refused() -> None:
-    with pytest.raises(TypeError, match="a Pyro pair or a pgmpy graph, not DataFrame"):
-        query(pd.DataFrame(), "x")
+    with pytest.raises(TypeError, match="a Pyro pair or a pgmpy graph, not str"):
+        query("asia", "lung")
 
 
 def test_a_guide_that_misses_is_named(rows) -> None:
