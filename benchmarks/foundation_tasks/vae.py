@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from benchmarks.common import Row, alternate, ratio
 from inference.fit import fit
 from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
+from inference.schedules import cooldown
 from zoo.vae import VAE
 
 STEPS, BATCH, TIMED = 3000, 128, 300
@@ -101,7 +102,10 @@ def rows(rounds: int) -> list[Row]:
     elbo, weighted = [], []
     for seed in range(3):
         torch.manual_seed(seed)
-        vae = fit(VAE(64, latent=8), train, steps=STEPS, batch_size=BATCH, seed=seed).model
+        schedule = cooldown(STEPS, 200, 0.4)
+        vae = fit(
+            VAE(64, latent=8), train, steps=STEPS, batch_size=BATCH, lr=1.5e-3, schedule=schedule, seed=seed
+        ).model
         elbo.append(log_likelihood(vae, test, method=ElboBound(100)).mean)
         weighted.append(log_likelihood(vae, test, method=ImportanceWeighted(500)).mean)
     return [

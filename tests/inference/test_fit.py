@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from inference.checkpoint import Checkpoint
 from inference.fit import fit
 from inference.objectives import Loss, Objective, Player
-from inference.schedules import cosine, linear, warmup
+from inference.schedules import cooldown, cosine, linear, warmup
 from zoo.conditionals import Bernoulli, Gaussian
 from zoo.realnvp import RealNVP
 from zoo.vae import VAE
@@ -69,7 +69,7 @@ def test_every_form_of_data_gives_the_same_fit() -> None:
     results = []
     for data in forms:
         torch.manual_seed(0)
-        results.append(parameters(fit(Gaussian(2, context_shape=3), data, steps=20).model))
+        results.append(parameters(fit(Gaussian(2, context_shape=3), data, steps=20, validation=0.2).model))
     for other in results[1:]:
         assert torch.equal(results[0], other)
 
@@ -212,6 +212,7 @@ def test_schedule_clip_and_callbacks() -> None:
     assert seen == [5, 10, 15]
     assert result.stopped == "stopped by a callback"
     assert (warmup(4)(2), linear(10, 0.5)(10), cosine(10, 0.1)(10)) == pytest.approx((0.5, 0.5, 0.1))
+    assert [cooldown(10, 4, 0.5)(step) for step in (1, 6, 8, 10)] == [1.0, 1.0, 0.75, 0.5]
 
 
 class UsersPair(nn.Module):
