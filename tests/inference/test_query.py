@@ -359,7 +359,10 @@ def test_a_narrow_guide_is_called_unreliable(rows) -> None:
     answer = query(LinearParts(stretch=0.35), "z", {"x": rows}, draws=1000)
     assert answer.reliability["pareto_k_bad"] > 0.5
     assert "Pareto k is above 0.7" in answer.warnings[0]
-    assert "warning: Pareto k" in repr(answer)
+    text = repr(answer)
+    assert "warning: Pareto k" in text and "ess_median" in text
+    mean, sd = (answer["z"].sel(statistic=name).values[3, 1] for name in ("mean", "sd"))
+    assert f"{mean:.3g} ± {sd:.2g}" in text and "... of row 6, z_dim_0 2" in text
 
 
 def test_the_true_posterior_as_guide_has_all_its_draws(rows) -> None:
