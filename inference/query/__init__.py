@@ -8,7 +8,7 @@ query(model, "x")                                   draws
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -34,8 +34,8 @@ METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], 
 def query(
     model: Any,
     targets: Any,
-    given: Mapping[Hashable, Any] | None = None,
-    do: Mapping[Hashable, Any] | None = None,
+    given: Mapping[Any, Any] | None = None,
+    do: Mapping[Any, Any] | None = None,
     *,
     context: Tensor | None = None,
     draws: int = 1000,

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-SHOWN = 8
+SHOWN, ROWS = 8, 4
+"""How many states or columns, and how many rows of an estimate, are printed."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,8 +46,9 @@ class Answer:
             lines += [f"  {_label(target)}", *("    " + line for line in _table(target, array).splitlines())]
         if self.log_evidence is not None:
             lines.append(f"  log evidence {_number(self.log_evidence)} nats")
-        if self.reliability:
-            lines.append("  " + ", ".join(f"{name} {_number(value)}" for name, value in self.reliability.items()))
+        figures = {name: value for name, value in self.reliability.items() if not isinstance(value, xr.DataArray)}
+        if figures:
+            lines.append("  " + ", ".join(f"{name} {_number(value)}" for name, value in figures.items()))
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 
@@ -77,11 +79,22 @@ def _table(target: Hashable, array: xr.DataArray) -> str:
             header=False, index_names=False, sparsify=False, float_format=lambda p: f"{p:.4f}"
         )
         return text if len(series) == len(shown) else f"{text}\n... {len(series) - SHOWN} less likely states"
-    rest = [str(dim) for dim in array.dims[1:]]
-    frame = array.stack(columns=rest).to_pandas() if rest else array.to_pandas().to_frame()
-    shown = frame.iloc[:4, :SHOWN].to_string(header=bool(rest), float_format=lambda v: f"{v:.4g}")
-    sizes = ", ".join(f"{dim} {size}" for dim, size in array.sizes.items())
-    return shown if frame.shape == frame.iloc[:4, :SHOWN].shape else f"{shown}\n... of {sizes}"
+    first = array.isel({array.dims[0]: slice(ROWS)})
+    if "statistic" in array.dims:
+        first = _mean_and_sd(first)
+    rest = [str(dim) for dim in first.dims[1:]]
+    frame = first.stack(columns=rest).to_pandas() if rest else first.to_pandas().to_frame()
+    shown = frame.iloc[:, :SHOWN].to_string(header=bool(rest), float_format=lambda v: f"{v:.4g}")
+    sizes = ", ".join(f"{dim} {array.sizes[dim]}" for dim in first.dims)
+    whole = len(frame) == array.shape[0] and frame.shape[1] <= SHOWN
+    return shown if whole else f"{shown}\n... of {sizes}"
+
+
+def _mean_and_sd(array: xr.DataArray) -> xr.DataArray:
+    """The numbers written as "mean ± sd"."""
+    mean, sd = (array.sel(statistic=name, drop=True) for name in ("mean", "sd"))
+    written = [f"{m:.3g} ± {s:.2g}" for m, s in zip(mean.values.flat, sd.values.flat, strict=True)]
+    return mean.copy(data=np.array(written, dtype=object).reshape(mean.shape))
 
 
 def _number(value: Any) -> str:

@@ -147,14 +147,16 @@ def _reliability(log_w: Tensor) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _pareto(log_w: np.ndarray) -> np.ndarray:
     """Pareto shape of the weights of each row; infinite where there are too few draws to tell."""
+    shapes = np.zeros(log_w.shape[1])
+    # equal weights have no tail to fit: the proposal is the posterior
+    uneven = np.ptp(log_w, axis=0) >= 1e-9
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from arviz import psislw
 
-        # equal weights have no tail to fit: the proposal is the posterior
-        even = np.ptp(log_w, axis=0) < 1e-9
-        shapes = np.array([psislw(np.ascontiguousarray(row))[1] for row in log_w.T], dtype=float)
-    return np.where(even, 0.0, np.where(np.isnan(shapes), np.inf, shapes))
+        if uneven.any():
+            shapes[uneven] = psislw(np.ascontiguousarray(log_w[:, uneven].T))[1]
+    return np.where(np.isnan(shapes), np.inf, shapes)
 
 
 def _by_row(values: Any) -> xr.DataArray:

@@ -77,10 +77,13 @@ def _state(states: Mapping[Hashable, list], variable: Hashable, value: Any, wher
     ]
     if named:
         return named[0]
-    # where states are named by whole numbers, a code would be ambiguous
-    coded = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if coded and 0 <= value < len(names) and not any(isinstance(n, int | np.integer) for n in names):
-        return names[operator.index(value)]
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        text = [str(name) for name in names]
+        if str(value) in text:  # a state read from a file as "1"
+            return names[text.index(str(value))]
+        # where states are named by whole numbers, a code would be ambiguous
+        if 0 <= value < len(names) and not any(name.isdigit() for name in text):
+            return names[operator.index(value)]
     raise ValueError(f"{where}: {variable!r} has no state {value!r}{near(value, names)}")
 
 

@@ -43,8 +43,8 @@ class Question:
 def ask(
     model: Any,
     targets: Any,
-    given: Mapping[Hashable, Any] | None,
-    do: Mapping[Hashable, Any] | None,
+    given: Mapping[Any, Any] | None,
+    do: Mapping[Any, Any] | None,
     context: Tensor | None,
     draws: int,
     seed: int,

@@ -167,18 +167,22 @@ def test_codes_and_names_ask_the_same(asia) -> None:
     np.testing.assert_array_equal(named["lung"].values, coded["lung"].values)
 
 
-def test_whole_number_states_are_names() -> None:
+@pytest.mark.parametrize("states", [[1, 0], ["1", "0"]])
+def test_whole_number_states_are_names(states) -> None:
     from pgmpy.factors.discrete import TabularCPD
     from pgmpy.models import DiscreteBayesianNetwork
 
     graph = DiscreteBayesianNetwork([("a", "b")])
+    names = {"a": states, "b": ["x", "y"]}
     graph.add_cpds(
-        TabularCPD("a", 2, [[0.2], [0.8]], state_names={"a": [1, 0]}),
-        TabularCPD("b", 2, [[0.9, 0.3], [0.1, 0.7]], ["a"], [2], state_names={"a": [1, 0], "b": ["x", "y"]}),
+        TabularCPD("a", 2, [[0.2], [0.8]], state_names={"a": states}),
+        TabularCPD("b", 2, [[0.9, 0.3], [0.1, 0.7]], ["a"], [2], state_names=names),
     )
     assert query(graph, "b", {"a": 1})["b"].sel(b="x").item() == pytest.approx(0.9)
-    with pytest.raises(ValueError, match=r"'a' has no state True"):
-        query(graph, "b", {"a": True})
+    assert query(graph, "b", {"a": states[1]})["b"].sel(b="x").item() == pytest.approx(0.3)
+    for wrong in (True, 2, -1):
+        with pytest.raises(ValueError, match=f"'a' has no state {wrong}"):
+            query(graph, "b", {"a": wrong})
 
 
 def test_the_graph_asked_is_left_alone(asia) -> None:
@@ -359,7 +363,10 @@ def test_a_narrow_guide_is_called_unreliable(rows) -> None:
     answer = query(LinearParts(stretch=0.35), "z", {"x": rows}, draws=1000)
     assert answer.reliability["pareto_k_bad"] > 0.5
     assert "Pareto k is above 0.7" in answer.warnings[0]
-    assert "warning: Pareto k" in repr(answer)
+    text = repr(answer)
+    assert "warning: Pareto k" in text and "ess_median" in text
+    mean, sd = (answer["z"].sel(statistic=name).values[3, 1] for name in ("mean", "sd"))
+    assert f"{mean:.3g} ± {sd:.2g}" in text and "... of row 6, z_dim_0 2" in text
 
 
 def test_the_true_posterior_as_guide_has_all_its_draws(rows) -> None:
