@@ -187,11 +187,10 @@ class Data:
         return self._back(x)[1]
 
     def bits_per_dim(self, log_prob: Tensor, x: Tensor) -> Tensor:
-        """Bits a dimension in the raw space, [N], from nats a row, [N], at points x; see `likelihood_note`."""
+        """Bits a dimension in the raw space, [N], from nats a row, [N], at x; see `likelihood_note`."""
         if log_prob.shape != x.shape[:1]:
-            raise ValueError(
-                f"log_prob must have one value for each of {len(x)} rows, not {list(log_prob.shape)}"
-            )
+            given = list(log_prob.shape)
+            raise ValueError(f"log_prob must have one value for each of {len(x)} rows, not {given}")
         return -(log_prob + self.log_volume(x)) / (self.event_shape.numel() * math.log(2))
 
     @property
