@@ -20,6 +20,7 @@ from inference.likelihood import log_likelihood
 from inference.results import Fit
 from tests.inference.test_likelihood import Bare, linear_vae
 from zoo.base import EnergyBased, Implicit
+from zoo.bayesian_network import BayesianNetwork
 from zoo.conditionals import Bernoulli, Categorical, HomoscedasticGaussian, StandardGaussian
 from zoo.vae import VAE
 
@@ -199,6 +200,19 @@ def test_codes_are_compared_level_by_level():
     assert any("furthest off is column 1, level" in sentence for sentence in found.verdict)
 
 
+def test_a_network_of_tables_by_its_columns_names():
+    model = BayesianNetwork(network="asia")
+    torch.manual_seed(0)
+    frame = model.decode(model.sample(400))
+    found = diagnose(model, frame)
+    assert "exact, of probabilities" in found.verdict[0]
+    expected = model.log_prob(model.encode_frame(frame)).mean().item()
+    assert found.table.loc["log-likelihood, nats a row", "value"] == pytest.approx(expected)
+    frame["smoke"] = frame["smoke"].iloc[0]
+    worst = next(sentence for sentence in diagnose(model, frame).verdict if "furthest off" in sentence)
+    assert "column smoke, level" in worst
+
+
 def test_a_conditional_model_and_rows_picked_with_their_context():
     torch.manual_seed(0)
     decoder = partial(HomoscedasticGaussian, hidden=(4,))
@@ -227,7 +241,7 @@ def test_words_on_training():
     steps = np.arange(40)
     assert "still falling" in findings.on_history(history(50.0 - steps))[0]
     level = 10 * np.exp(-steps / 3) + 5 + 0.01 * np.sin(steps)
-    assert "levelled off" in findings.on_history(history(level))[0]
+    assert findings.on_history(history(level)) == ["The training loss no longer fell by the end."]
     over = findings.on_history(history(level, 6 + 0.004 * (steps - 10.0) ** 2))
     assert any("It overfits: the held-out loss was lowest at step 550" in sentence for sentence in over)
     assert any("from the training loss" in sentence for sentence in over)
