@@ -12,8 +12,8 @@ from torch import Tensor
 
 from inference.importance import repeated
 
-LEVELS = 64
-"""Codes of up to this many levels are compared level by level, not by their mean."""
+LEVELS = 10_000
+"""Codes are compared level by level, not by their means, up to this many levels of all columns together."""
 
 
 def draw(model: Any, n: int, context: Tensor | None) -> Tensor:
@@ -34,7 +34,7 @@ def columns(x: np.ndarray, names: Sequence[str] | None = None) -> tuple[np.ndarr
     rows = x.reshape(len(x), -1)
     named = [f"column {name}" for name in (names or range(rows.shape[1]))]
     top = int(rows.max()) if rows.size else 0
-    if np.issubdtype(x.dtype, np.floating) or top >= LEVELS:
+    if np.issubdtype(x.dtype, np.floating) or rows.shape[1] * (top + 1) > LEVELS:
         return rows.astype(np.float64), named
     levels = rows[:, :, None] == np.arange(top + 1)
     by_level = [f"{name}, level {level}" for name in named for level in range(top + 1)]

@@ -3,14 +3,16 @@
 import math
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
-from inference.diagnostics import Diagnosis, diagnose, findings
+from inference.diagnostics import Diagnosis, arviz_io, diagnose, findings
 from inference.diagnostics.arviz_io import arviz, group_names
 from inference.diagnostics.latent import active_units, unit_variance
 from inference.diagnostics.pareto import pareto_k
@@ -284,6 +286,17 @@ def test_arviz_reads_what_is_written(tmp_path):
     np.testing.assert_array_equal(np.asarray(read["posterior"]["z"]), np.asarray(found.idata["posterior"]["z"]))
     assert read.attrs["model"] == "VAE"
     assert len(arviz().summary(read, var_names=["z"])) == 60
+
+
+def test_the_container_of_arvizs_next_age(tmp_path, monkeypatch):
+    monkeypatch.setattr(arviz_io, "arviz", SimpleNamespace)  # from 1.0 on there is no InferenceData
+    found = diagnose(linear_vae(), torch.randn(30, 5).double(), draws=40)
+    assert isinstance(found.idata, xr.DataTree)
+    assert {"log_likelihood", "pareto_k", "active_units_z", "predictive"} == set(found.plots())
+    found.to_netcdf(tmp_path / "posterior.nc")
+    with xr.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as read:
+        assert read["posterior"]["z"].dims == ("chain", "draw", "row", "z_unit")
+        assert read.attrs["model"] == "VAE"
 
 
 # ---- predictive checks and what is refused
