@@ -23,7 +23,11 @@ steps = 800
 # %%
 plain = {"family": "vae", "latent": 8}
 flow = {"family": "realnvp", "layers": 4, "hidden": 32}
-specs = {"plain": plain, "flow prior": {**plain, "prior": flow}, "flow prior and encoder": {**plain, "prior": flow, "encoder": flow}}
+specs = {
+    "plain": plain,
+    "flow prior": {**plain, "prior": flow},
+    "flow prior and encoder": {**plain, "prior": flow, "encoder": flow},
+}
 models = {}
 for name, spec in specs.items():
     torch.manual_seed(0)
