@@ -124,8 +124,8 @@ class _Asked:
         if likelihood is None:
             return dict.fromkeys(("nats", "nats_error", "bits_per_dim", "bits_per_dim_error"), math.nan)
         dims = self.x[0].numel() * math.log(2)
-        values = likelihood.values.to(self.x.device)
-        bits = -values / dims if self.view is None else self.view.bits_per_dim(values, self.x)
+        values = likelihood.values.cpu()
+        bits = -values / dims if self.view is None else self.view.bits_per_dim(values, self.x.cpu())
         spread = bits.double().std().item() / math.sqrt(len(bits)) if len(bits) > 1 else math.inf
         return {
             "nats": likelihood.mean,
@@ -144,7 +144,7 @@ class _Asked:
             return index, draw(self.model, len(index), self.context[index])
 
     def restored(self, x: Tensor) -> Tensor:
-        return x if self.view is None else self.view.restore(x)
+        return x if self.view is None else self.view.restore(x.cpu())  # a view holds tensors of the data's own
 
     def floor(self, reference: Tensor, features: Features, samples: int) -> float:
         """The Frechet distance of training rows, as many as the model drew, from the held-out ones."""
@@ -153,7 +153,7 @@ class _Asked:
             return math.nan
         generator = torch.Generator().manual_seed(self.seed)
         index = torch.randperm(len(train.x), generator=generator)[:samples]
-        rows = features(self.restored(train.x[index].to(self.x.device)))
+        rows = features(self.restored(train.x[index]))
         return frechet_distance(rows, reference).value
 
 

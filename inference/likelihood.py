@@ -205,7 +205,7 @@ def _in_blocks(
     context: Tensor | None,
     width: int | None = None,
 ) -> Tensor:
-    size = blocks(1, len(x), width or x[0].numel())[1]
+    size = blocks(1, len(x), x[0].numel(), x.device.type)[1]
     contexts = [None] * math.ceil(len(x) / size) if context is None else context.split(size)
     return torch.cat([ask(rows, given) for rows, given in zip(x.split(size), contexts, strict=True)])
 

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +78,7 @@ def diagnose(
         draws: draws of the guide for each row.
     """
     model, history = _opened(fit_or_model)
-    x, given = _picked(model, data, context, rows, seed)
+    x, given, names = _picked(model, data, context, rows, seed)
     report = _Report()
     with asking(model, seed):
         if _has_guide(model):
@@ -86,7 +87,7 @@ def diagnose(
             report.likelihood(log_likelihood(model, x, context=given, seed=seed))
         else:
             report.verdict.append(f"{name_of(model)} offers no likelihood: it is judged by its samples alone.")
-        report.samples(x, replicates(model, len(x), given, REPLICATES))
+        report.samples(x, replicates(model, len(x), given, REPLICATES), names)
     report.training(history)
     attrs = {"model": name_of(model), "measure": measure_of(model), "seed": seed, **report.attrs}
     idata = to_idata(report.groups, attrs)
@@ -102,7 +103,9 @@ def _opened(fit_or_model: Any) -> tuple[Any, pd.DataFrame | None]:
     return fit_or_model, None
 
 
-def _picked(model: Any, data: Any, context: Tensor | None, rows: int, seed: int) -> tuple[Tensor, Tensor | None]:
+def _picked(
+    model: Any, data: Any, context: Tensor | None, rows: int, seed: int
+) -> tuple[Tensor, Tensor | None, Sequence[str] | None]:
     all_rows = as_rows(data, model)
     count = len(all_rows)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
@@ -111,7 +114,7 @@ def _picked(model: Any, data: Any, context: Tensor | None, rows: int, seed: int)
     given = given if context is None else context[index]
     x, given = placed(model, x), None if given is None else placed(model, given)
     check_data(model, x, given, all_rows.columns)
-    return x, given
+    return x, given, all_rows.columns
 
 
 def _has_guide(model: Any) -> bool:
@@ -167,10 +170,10 @@ class _Report:
         self.table.append((f"active units of {name}, of {len(variance)}", float((variance > ACTIVE).sum()), 0.0))
         self.groups["constant_data"][f"unit_variance_{name}"] = ((f"{name}_flat",), variance)
 
-    def samples(self, x: Tensor, drawn: Tensor) -> None:
+    def samples(self, x: Tensor, drawn: Tensor, names: Sequence[str] | None) -> None:
         data, replicated = to_numpy(x), to_numpy(drawn)
-        z_scores, spread, names = compared(data, replicated.reshape(-1, *data.shape[1:]))
-        self.verdict += findings.on_samples(z_scores, spread, names)
+        z_scores, spread, named = compared(data, replicated.reshape(-1, *data.shape[1:]), names)
+        self.verdict += findings.on_samples(z_scores, spread, named)
         near = float((np.abs(z_scores) <= 3).mean())
         self.table.append(("columns whose mean agrees", near, 0.0))
         self.table.append(("variance of samples over the data's", spread, 0.0))

@@ -46,23 +46,25 @@ def on_units(name: str, variance: np.ndarray) -> str:
         )
     if active == units:
         return f"All {units} units of {name!r} are active."
-    return f"{active} of {units} units of {name!r} are active: the other {units - active} say nothing of x."
+    silent = "the other one says" if units - active == 1 else f"the other {units - active} say"
+    return f"{active} of {units} units of {name!r} {'is' if active == 1 else 'are'} active: {silent} nothing of x."
 
 
 def on_history(history: pd.DataFrame | None) -> list[str]:
     """Whether training had ended, and whether it had gone on for too long."""
     if history is None or "loss" not in history or len(history) < 8:
         return []
-    sentences = []
-    loss = history["loss"].dropna().to_numpy(dtype=float)
+    watched = "held_out" if "held_out" in history and history["held_out"].notna().sum() >= 8 else "loss"
+    loss = history[watched].dropna().to_numpy(dtype=float)
     quarter = len(loss) // 4
     before, last = loss[-2 * quarter : -quarter], loss[-quarter:]
     fall = before.mean() - last.mean()
     noise = math.sqrt(before.var() / len(before) + last.var() / len(last))
+    name = "The held-out loss" if watched == "held_out" else "The training loss"
     if fall > 2 * noise and fall > 0.02 * (loss[0] - loss.min()):
-        sentences.append(f"Training was still falling, by {fall:.3g} nats a row over its last quarter: fit longer.")
+        sentences = [f"{name} was still falling, by {fall:.2g} nats a row over the last quarter: fit longer."]
     else:
-        sentences.append("Training had levelled off by the end.")
+        sentences = [f"{name} no longer fell by the end."]
     return sentences + _on_held_out(history)
 
 

@@ -82,7 +82,7 @@ def _units(ax: Axes, name: str, variance: np.ndarray) -> None:
     ax.axhline(ACTIVE, color=LIMIT, linestyle="--", label=f"active above {ACTIVE}")
     ax.set(title=f"Active units of {name}", xlabel="units, sorted", ylabel="variance of the mean over rows")
     ax.set_yscale("log")
-    ax.legend()
+    ax.legend(loc="lower left")
 
 
 def _predictive(ax: Axes, data: np.ndarray, samples: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from inference.importance import blocks, log_weights
+from inference.importance import NUMBERS, blocks, log_weights
 from inference.likelihood import Ais, ElboBound, Exact, ImportanceWeighted, LogLikelihood, log_likelihood
 from inference.running import LogMean, Mean
 from zoo.conditionals import Bernoulli, Gaussian, HomoscedasticGaussian, StandardGaussian
@@ -235,7 +235,7 @@ def test_blocks_bound_memory():
     for draws, rows, width in ((100, 10_000, 784), (10_000, 3, 2), (5, 1, 10**9)):
         k, n = blocks(draws, rows, width)
         assert k >= 1 and n >= 1
-        assert k * n * width <= max(2**22, width)
+        assert k * n * width <= max(NUMBERS["cpu"], width)
 
 
 def test_exact_likelihood_and_the_callers_state():
