@@ -94,9 +94,21 @@ class GAN(Implicit):
             self.support = constraints.interval(*bounds)
         shapes: dict[str, Any] = {"context_shape": self.context_shape}
         default = partial(GeneratorNetwork, hidden=hidden)
-        self.generator = _built(generator or default, "generator", self.event_shape, latent=latent, **shapes)
-        self.critic = _built(critic or partial(CriticNetwork, hidden=hidden), "critic", self.event_shape, **shapes)
+        self.generator_part = _built(generator or default, "generator", self.event_shape, latent=latent, **shapes)
+        self.critic_part = _built(critic or partial(CriticNetwork, hidden=hidden), "critic", self.event_shape, **shapes)
         self.register_buffer("like", torch.zeros(()), persistent=False)
+
+    # Properties, since a protocol is checked on the class and doesn't see what a torch module keeps as its part.
+
+    @property
+    def generator(self) -> nn.Module:
+        """The network from noise to x before the bounds."""
+        return self.generator_part
+
+    @property
+    def critic(self) -> nn.Module:
+        """The network from x to the logit of "x is real", [N]."""
+        return self.critic_part
 
     def noise(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, device=self.like.device, dtype=self.like.dtype)
