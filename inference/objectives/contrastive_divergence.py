@@ -91,7 +91,7 @@ class ContrastiveDivergence(Objective):
                 chains = model.gibbs_step(chains)
             self.chains.keep(chains)
         data, model_rows = model.free_energy(x).mean(), model.free_energy(chains).mean()
-        return Loss(data - model_rows, mean_terms(free_energy_gap=data - model_rows))
+        return Loss(data - model_rows, mean_terms(energy_gap=data - model_rows))
 
     def players(self, model: Any) -> list[Player]:
         if not hasattr(model, "contrast"):
@@ -136,7 +136,7 @@ class _ClosedForm:
         start = self.chains.begin(x)
         gap, self.gradients, chains = self.model.contrast(x, start, self.steps)
         self.chains.keep(chains)
-        return Loss(gap, {"free_energy_gap": gap})
+        return Loss(gap, {"energy_gap": gap})
 
     def backward(self, loss: Loss, parameters: list[nn.Parameter]) -> None:
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
