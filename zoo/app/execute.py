@@ -130,7 +130,7 @@ def leave(found: Found, made: Recipe, folder: Path) -> None:
     write_model(found.model, folder, {key: value for key, value in made.table.items() if key != "model"})
     found.fit.history.to_csv(folder / "history.csv", index=False)
     if found.diagnosis is not None and found.diagnosis.idata is not None:
-        found.diagnosis.idata.to_netcdf(str(folder / "posterior.nc"))
+        found.diagnosis.to_netcdf(folder / "posterior.nc")
 
 
 def scoreboard(everything: Sequence[Found], say: Say = print) -> pd.DataFrame:
@@ -159,7 +159,10 @@ def verdict(found: Found) -> list[str]:
         f"Fitted to {len(data.train):,} rows of {data.name} by {about.objective}: {about.stopped} after "
         f"{about.steps:,} steps, {about.seconds:.1f} seconds."
     )  # fmt: skip
-    return [how, *likelihood_words(found), *(found.diagnosis.verdict if found.diagnosis is not None else ())]
+    if found.diagnosis is None:
+        return [how, *likelihood_words(found)]
+    bits = bits_words(data, found.likelihood) if found.likelihood is not None else []
+    return [how, *found.diagnosis.verdict, *bits]
 
 
 def likelihood_words(found: Found) -> list[str]:
@@ -216,9 +219,7 @@ def beside(everything: Sequence[Found]) -> dict[str, Any]:
 
 def own_pictures(found: Found) -> dict[str, Any]:
     """The history of a fit, and the plots of its diagnosis."""
-    shown = {}
-    if len(found.fit.history) > 1:
-        shown["History of the fit."] = figures.history(found.fit.history)
-    if found.diagnosis is not None:
-        shown |= {name.replace("_", " ").capitalize() + ".": plot for name, plot in found.diagnosis.plots().items()}
-    return shown
+    plots = {} if found.diagnosis is None else found.diagnosis.plots()
+    if "history" not in plots and len(found.fit.history) > 1:
+        plots = {"history": figures.history(found.fit.history), **plots}
+    return {name.replace("_", " ").capitalize() + ".": plot for name, plot in plots.items()}
