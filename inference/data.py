@@ -119,14 +119,14 @@ def _frame(data: pd.DataFrame, model: Any) -> TensorRows:
     odd = [str(column) for column in data.columns if not pd.api.types.is_numeric_dtype(data[column])]
     if odd:
         raise TypeError(f"column {odd[0]!r} is not numeric; encode it as numbers, or leave it out")
-    return TensorRows(torch.as_tensor(data.to_numpy(dtype=np.float64)).to(torch.get_default_dtype()), columns=names)
+    return TensorRows(_tensor("x", data.to_numpy(dtype=np.float64)), columns=names)
 
 
 def _tensor(name: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values
     try:
-        array = np.asarray(values)
+        array = np.require(values, requirements="W")
         tensor = torch.as_tensor(array)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a tensor or an array of numbers, not {type(values).__name__}") from error

@@ -38,9 +38,7 @@ class Weighted:
     def z(self) -> Tensor:
         if len(self.latents) != 1:
             names = ", ".join(self.latents) or "none"
-            raise ValueError(
-                f"there is not one latent variable but {len(self.latents)} ({names}): read .latents"
-            )
+            raise ValueError(f"there is not one latent variable but {len(self.latents)} ({names}): read .latents")
         return next(iter(self.latents.values()))
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -77,6 +75,16 @@ def blocks(draws: int, rows: int, width: int) -> tuple[int, int]:
     at_once = max(1, NUMBERS // max(1, width))
     row_block = max(1, min(rows, at_once))
     return max(1, min(draws, at_once // row_block)), row_block
+
+
+def in_blocks(model: Any, x: Tensor, context: Tensor | None, draws: int) -> Iterator[tuple[slice, Iterator[Weighted]]]:
+    """Blocks of rows, each with its draws block by block, for more draws and rows than memory holds."""
+    at_once, size = blocks(draws, len(x), x[0].numel())
+    counts = [min(at_once, draws - done) for done in range(0, draws, at_once)]
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        given = None if context is None else context[rows]
+        yield rows, (log_weights(model, x[rows], given, count) for count in counts)
 
 
 def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Weighted:
@@ -144,7 +152,5 @@ def _row_sums(name: str, site: Any, rows: int) -> Tensor:
     log_prob = site["log_prob"]
     by_row = log_prob.movedim(frames[0].dim, 0)
     if by_row.shape[0] != rows:
-        raise ValueError(
-            f"the site {name!r} has {by_row.shape[0]} rows in the plate 'data', but x has {rows}"
-        )
+        raise ValueError(f"the site {name!r} has {by_row.shape[0]} rows in the plate 'data', but x has {rows}")
     return by_row.reshape(rows, -1).sum(1)

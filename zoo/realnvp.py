@@ -24,7 +24,12 @@ class AffineCouplings(Transform):
     """
 
     def __init__(
-        self, event_shape: torch.Size, context_shape: torch.Size | None, layers: int, hidden: Sequence[int], clamp: float
+        self,
+        event_shape: torch.Size,
+        context_shape: torch.Size | None,
+        layers: int,
+        hidden: Sequence[int],
+        clamp: float,
     ) -> None:
         super().__init__()
         self.event_shape, self.context_shape, self.clamp = event_shape, context_shape, clamp
