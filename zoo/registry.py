@@ -85,7 +85,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
            Example((4,), kwargs={"noise_size": 2, **_SMALL})),
     Family("bayesian_network", "zoo.bayesian_network:BayesianNetwork", "a graph of named variables with tables",
-           Example((8,), "own", kwargs={"network": "asia"})),
+           Example((5,), "own", kwargs={"network": "cancer"})),
     Family("standard_gaussian", "zoo.conditionals:StandardGaussian", "N(0, 1), without parameters",
            Example((3,), context_shape=(2,))),
     Family("gaussian", "zoo.conditionals:Gaussian", "independent normals, means and scales from the context",
