@@ -55,7 +55,7 @@ def _plan(spec: Any, path: str) -> Callable[..., Model]:
     if not isinstance(table, Mapping):
         raise SpecError(f"{path} is {in_short(table)}, but a table with a family was expected")
     if "family" not in table:
-        raise SpecError(f"{path} has no family: write one, such as family = \"vae\"")
+        raise SpecError(f'{path} has no family: write one, such as family = "vae"')
     try:
         kind = family(table["family"]).load()
     except ValueError as error:

@@ -117,5 +117,3 @@ def diagnose_folder(folder: Path) -> None:
     if found.table is not None and len(found.table):
         print()
         print(found.table.to_string())
-
-

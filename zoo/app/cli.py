@@ -95,7 +95,9 @@ def _add_asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     sample = add("sample", sample_run, "draw from a fitted model", "zoo sample runs/digits-vae -n 64 --out digits.png")
     score = add("score", score_rows, "log-likelihood of each row of a CSV file, in nats, with its kind",
                 "zoo score runs/moons points.csv > scores.csv")  # fmt: skip
-    diagnose = add("diagnose", diagnose_run, "say how far a fitted model can be trusted", "zoo diagnose runs/digits-vae")
+    diagnose = add(
+        "diagnose", diagnose_run, "say how far a fitted model can be trusted", "zoo diagnose runs/digits-vae"
+    )
     for command in (sample, score, diagnose):
         command.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
     sample.add_argument("-n", type=int, default=16, metavar="N", help="how many rows (default: 16)")

@@ -29,7 +29,9 @@ def history(frame: pd.DataFrame, unit: str = "nats a row") -> Figure:
     figure, axes = _figure(6.4, 3.2)
     for name in terms:
         rows = frame[["step", name]].dropna()
-        seaborn.lineplot(x=rows["step"], y=rows[name], ax=axes[0, 0], label=name, marker="." if len(rows) < 60 else None)
+        seaborn.lineplot(
+            x=rows["step"], y=rows[name], ax=axes[0, 0], label=name, marker="." if len(rows) < 60 else None
+        )
     axes[0, 0].set(xlabel="step", ylabel=unit)
     return figure
 

@@ -1,17 +1,17 @@
 """What a run is made of, read from TOML and checked before anything is computed.
 
-    data = "digits"                     # or {name = "digits", view = "logit"}, or {csv = "my.csv"}
-    [model]                             # a table that zoo.build takes
-    family = "vae"
-    latent = 8
-    [fit]                               # the keywords of inference.fit, or of inference.em
-    steps = 2000
-    objective = {name = "elbo", particles = 1}
-    [ask]                               # what to find out
-    samples = 64
-    log_likelihood = true
-    diagnose = true
-    evaluate = true
+data = "digits"                     # or {name = "digits", view = "logit"}, or {csv = "my.csv"}
+[model]                             # a table that zoo.build takes
+family = "vae"
+latent = 8
+[fit]                               # the keywords of inference.fit, or of inference.em
+steps = 2000
+objective = {name = "elbo", particles = 1}
+[ask]                               # what to find out
+samples = 64
+log_likelihood = true
+diagnose = true
+evaluate = true
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A run's folder: the spec, the weights and what was found, written beside and renamed when complete.
 
-    spec.toml          what was built, fitted and asked; `zoo run` takes it again
-    weights.safetensors    the model's tensors; loading never unpickles
-    history.csv  scores.json  posterior.nc  figures/*.png  report.html
+spec.toml          what was built, fitted and asked; `zoo run` takes it again
+weights.safetensors    the model's tensors; loading never unpickles
+history.csv  scores.json  posterior.nc  figures/*.png  report.html
 """
 
 from __future__ import annotations
