@@ -53,7 +53,9 @@ def main(package: str, tasks: tuple[str, ...]) -> None:
     parser = argparse.ArgumentParser(description="Ours beside the peers: one thread, CPU seconds, medians over rounds.")
     parser.add_argument("--json", metavar="FILE", help="write the rows here")
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds (default 7)")
-    parser.add_argument("--only", nargs="+", choices=tasks, default=tasks, metavar="TASK", help=f"of {', '.join(tasks)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=tasks, default=tasks, metavar="TASK", help=f"of {', '.join(tasks)}"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = []

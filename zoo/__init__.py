@@ -36,7 +36,7 @@ _HOMES = {
     "Bernoulli": "zoo.conditionals",
     "Categorical": "zoo.conditionals",
 }
-__all__ = ["datasets", *_HOMES]  # noqa: PLE0604
+__all__ = ["datasets", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

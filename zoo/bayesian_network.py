@@ -50,13 +50,9 @@ class BayesianNetwork(Explicit):
         pseudo_count: float = 0.0,
     ) -> None:
         if context_shape is not None:
-            raise ValueError(
-                "BayesianNetwork takes no context: make what it depends on a variable of the network"
-            )
+            raise ValueError("BayesianNetwork takes no context: make what it depends on a variable of the network")
         if (network is None) == (graph is None):
-            raise ValueError(
-                'BayesianNetwork needs one of network="asia" (or a .bif path) and graph=<pgmpy network>'
-            )
+            raise ValueError('BayesianNetwork needs one of network="asia" (or a .bif path) and graph=<pgmpy network>')
         if not pseudo_count >= 0:
             raise ValueError(f"pseudo_count must be at least 0, not {pseudo_count}")
         graph = _checked(_named(network) if network is not None else graph)
@@ -102,9 +98,7 @@ class BayesianNetwork(Explicit):
         if bad.any():
             row, v = bad.nonzero()[0].tolist()
             name, value = self.variables[v], x[row, v].item()
-            raise ValueError(
-                f"row {row} has {value:g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}"
-            )
+            raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}")
 
     # ---- names and codes
 
@@ -121,10 +115,7 @@ class BayesianNetwork(Explicit):
         self.check(codes)
         columns = codes.long().cpu().numpy()
         return pd.DataFrame(
-            {
-                v: pd.Categorical.from_codes(columns[:, i], self.states[v])
-                for i, v in enumerate(self.variables)
-            }
+            {v: pd.Categorical.from_codes(columns[:, i], self.states[v]) for i, v in enumerate(self.variables)}
         )
 
     def _codes(self, variable: Hashable, column: pd.Series) -> np.ndarray:
@@ -157,9 +148,7 @@ class BayesianNetwork(Explicit):
 
     @torch.no_grad()
     def maximise(self, statistics: tuple[Tensor, ...]) -> None:
-        for table, counts in zip(
-            self.tables, self._layout.split(statistics[0] + self.pseudo_count), strict=True
-        ):
+        for table, counts in zip(self.tables, self._layout.split(statistics[0] + self.pseudo_count), strict=True):
             unseen = counts.sum(-1, keepdim=True) == 0
             table.copy_(torch.where(unseen, 1.0, counts).log().log_softmax(-1))
 
@@ -179,9 +168,7 @@ def _checked(graph: Any) -> Any:
         if cpd is None:
             raise ValueError(f"variable {v!r} of the graph has no table: add_cpds one")
         if not hasattr(cpd, "state_names"):
-            raise TypeError(
-                f"variable {v!r} of the graph has a {type(cpd).__name__}, but a table is expected"
-            )
+            raise TypeError(f"variable {v!r} of the graph has a {type(cpd).__name__}, but a table is expected")
     if not len(graph.nodes()):
         raise ValueError("the graph has no variables")
     graph.check_model()

@@ -18,7 +18,7 @@ class AffineCouplings(Transform):
     """Affine couplings on the even and the odd numbers of a row, which take turns to condition each other.
 
     Layer l reads one half, a, and moves the other, b: backward (towards the base) to b exp(s) + t, where
-    (t, r) = network_l(a, context) and s = clamp tanh(r) is softly clamped, hence no scale outside
+    (t, r) = network_l(a, context) and s = clamp tanh(r / clamp) is softly clamped, hence no scale outside
     exp(+-clamp). Both directions cost one pass through each network. Every network's last layer starts at
     zero, and so the map at the identity.
     """
@@ -61,7 +61,7 @@ class AffineCouplings(Transform):
         return self._merge(halves), torch.cat(bends, -1).sum(-1) * self.clamp
 
     def _shift_and_bend(self, i: int, a: Tensor, shifts: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
-        """t and tanh(r) of layer i, given the half that it reads."""
+        """t and tanh(r / clamp) of layer i, given the half that it reads."""
         first, *others = self.networks[i]
         h = F.linear(a, first.weight, first.bias)
         if shifts is not None:
@@ -69,7 +69,7 @@ class AffineCouplings(Transform):
         for layer in others:
             h = F.linear(h.relu_(), layer.weight, layer.bias)
         shift, bend = h.chunk(2, -1)
-        return shift, bend.tanh()
+        return shift, (bend * (1 / self.clamp)).tanh()
 
     def _context_shifts(self, context: Tensor | None) -> Sequence[Tensor] | None:
         if context is None or self.context_shape is None:
@@ -122,7 +122,7 @@ class RealNVP(Explicit):
         context_shape: Shape | None = None,
         layers: int = 6,
         hidden: int | Sequence[int] = 128,
-        clamp: float = 2.0,
+        clamp: float = 3.0,
         base: Slot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)

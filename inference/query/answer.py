@@ -20,8 +20,8 @@ class Answer:
     `values` holds an array for each target: a distribution over named states, or statistics or draws with
     their dimensions named. `kind` is "exact" or "estimate", `method` says in words how it was found.
     `log_evidence` is the log-probability of what was given, in nats: a number, an array with one a row, or
-    None where nothing was given that has one. `reliability` says how far an estimate can be trusted, `warnings`
-    where it can't.
+    None where nothing was given that has one. `reliability` says how far an estimate can be trusted,
+    `warnings` where it can't.
     """
 
     question: str
@@ -46,9 +46,7 @@ class Answer:
         if self.log_evidence is not None:
             lines.append(f"  log evidence {_number(self.log_evidence)} nats")
         if self.reliability:
-            lines.append(
-                "  " + ", ".join(f"{name} {_number(value)}" for name, value in self.reliability.items())
-            )
+            lines.append("  " + ", ".join(f"{name} {_number(value)}" for name, value in self.reliability.items()))
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 
@@ -65,9 +63,7 @@ def _tidy(target: Hashable, array: xr.DataArray) -> pd.DataFrame:
     if _is_distribution(target, array):
         series = array.to_series()
         states = pd.Series(list(series.index), dtype=object)
-        return pd.DataFrame(
-            {"target": [target] * len(series), "state": states, "probability": series.to_numpy()}
-        )
+        return pd.DataFrame({"target": [target] * len(series), "state": states, "probability": series.to_numpy()})
     frame = array.to_series().rename(str(array.name or "value")).reset_index()
     frame.insert(0, "target", [target] * len(frame))
     return frame

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 import xarray as xr
 
+from inference.asking import asking
 from inference.protocols import Pair, Samples
 from inference.query.answer import Answer
 from inference.query.question import Question
-from inference.query.seeds import seeded
 
 
 def answers(question: Question) -> bool:
@@ -17,17 +16,12 @@ def answers(question: Question) -> bool:
     return asked and isinstance(question.model, Samples | Pair)
 
 
-@torch.no_grad()
 def answer(question: Question) -> Answer:
     """`draws` rows of x (one for each row of the context, where there is one)."""
     model, context = question.model, question.context
     n = question.draws if context is None or len(context) == 1 else len(context)
-    with seeded(question.seed, model):
-        x = (
-            model.sample(n, context=context)
-            if isinstance(model, Samples)
-            else model.model(context=context, n=n)
-        )
+    with asking(model, question.seed):
+        x = model.sample(n, context=context) if isinstance(model, Samples) else model.model(context=context, n=n)
     dims = ["draw", *(f"x_dim_{i}" for i in range(x.dim() - 1))]
     coords = {dim: np.arange(size) for dim, size in zip(dims, x.shape, strict=True)}
     values = xr.DataArray(x.cpu().numpy(), dims=dims, coords=coords, name="value")

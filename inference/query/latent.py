@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from inference.asking import asking
+from inference.importance import blocks, log_weights
 from inference.protocols import Density, Latent, Pair
 from inference.query.answer import Answer
 from inference.query.question import Question
-from inference.query.seeds import seeded
 
 GOOD_K = 0.7
 """Above this Pareto shape a mean has no usable error: Vehtari et al., https://arxiv.org/abs/1507.02646"""
@@ -34,18 +34,19 @@ def answers_component(question: Question) -> bool:
     return asked and isinstance(question.model, Components)
 
 
-@torch.no_grad()
 def component(question: Question) -> Answer:
     """p(component | x) of each row, by Bayes' rule."""
     x, model, context = question.rows(), question.model, question.context
-    probability = model.posterior(x) if context is None else model.posterior(x, context=context)
+    with asking(model, question.seed):
+        probability = model.posterior(x) if context is None else model.posterior(x, context=context)
+        log_prob = model.log_prob(x, context=context) if isinstance(model, Density) else None
     array = xr.DataArray(
         _numpy(probability),
         dims=("row", "component"),
         coords={"row": np.arange(len(x)), "component": np.arange(probability.shape[1])},
         name="probability",
     )
-    evidence = _by_row(model.log_prob(x, context=context)) if isinstance(model, Density) else None
+    evidence = None if log_prob is None else _by_row(log_prob)
     return Answer(str(question), {"component": array}, "Bayes' rule in closed form", "exact", evidence)
 
 
@@ -56,19 +57,19 @@ def answers_latent(question: Question) -> bool:
 
 
 def sites(question: Question) -> list[str]:
-    """The latent variables that a pair's guide proposes."""
+    """The latent variables of the rows: what a pair's model draws when x is observed."""
     model = question.model
     if isinstance(model, Latent):
         return ["z"]
-    # no density to weigh draws with, so no proposal either
+    # what has no likelihood can't be run on observed rows
     if not isinstance(model, Pair) or "x" not in question.given or getattr(model, "likelihood", "") is None:
         return []
-    with seeded(question.seed, model):
-        trace = pyro.poutine.trace(model.guide).get_trace(question.rows(), context=question.context)
-    return [name for name in trace.stochastic_nodes if trace.nodes[name]["type"] == "sample"]
+    with asking(model, question.seed):
+        trace = pyro.poutine.trace(model.model).get_trace(question.rows(), context=question.context)
+    drawn = ((name, trace.nodes[name]["fn"]) for name in trace.stochastic_nodes)
+    return [name for name, fn in drawn if type(fn).__name__ != "_Subsample"]  # a plate's own index
 
 
-@torch.no_grad()
 def latent(question: Question) -> Answer:
     """Mean and standard deviation of p(z | x) in each row, by self-normalised importance sampling.
 
@@ -77,43 +78,55 @@ def latent(question: Question) -> Answer:
     expectation bounds log p(x) from below: Importance Weighted Autoencoders (Burda et al., 2015),
     https://arxiv.org/abs/1509.00519
     """
-    from inference.importance import log_weights
-
-    with seeded(question.seed, question.model):
-        z, logw = log_weights(question.model, question.rows(), question.context, question.draws)
-    logw = logw.double()
-    if logw.isnan().any() or (logw.max(0).values == -math.inf).any():
-        row = int((logw.isnan().any(0) | (logw.max(0).values == -math.inf)).nonzero()[0])
-        raise ValueError(
-            f"row {row} has no draw of positive probability among {question.draws}: the guide misses it"
-        )
-    weights = logw.softmax(0)
-    draws = z if isinstance(z, Mapping) else {"z": z}
-    values = {target: _moments(draws[target], weights) for target in question.targets}
-    evidence = _by_row(logw.logsumexp(0) - math.log(len(logw)))
-    reliability, warned = _reliability(logw, weights)
-    method = f"importance sampling with the guide, {question.draws} draws a row"
+    x, context, draws = question.rows(), question.context, question.draws
+    moments: dict[Any, list[Tensor]] = {target: [] for target in question.targets}
+    log_ws = []
+    # a block of rows at a time, each with all its draws, so that memory does not grow with the data
+    _, step = blocks(draws, len(x), draws * x[0].numel())
+    with asking(question.model, question.seed):
+        for start in range(0, len(x), step):
+            part = slice(start, start + step)
+            weighted = log_weights(question.model, x[part], None if context is None else context[part], draws)
+            log_ws.append(_checked(weighted.log_weights.double(), start))
+            for target, parts in moments.items():
+                parts.append(_moments(weighted.latents[target].double(), log_ws[-1].softmax(0)))
+    log_w = torch.cat(log_ws, 1)
+    values = {target: _labelled(torch.cat(parts), str(target)) for target, parts in moments.items()}
+    evidence = _by_row(log_w.logsumexp(0) - math.log(draws))
+    reliability, warned = _reliability(log_w)
+    method = f"importance sampling with the guide, {draws} draws a row"
     return Answer(str(question), values, method, "estimate", evidence, reliability, warned)
 
 
-def _moments(z: Tensor, weights: Tensor) -> xr.DataArray:
-    """[rows, *z's shape, 3]: mean, sd and the mean's Monte Carlo error; z is [K, N, ...], weights [K, N]."""
-    z = z.double()
+def _checked(log_w: Tensor, start: int) -> Tensor:
+    lost = log_w.isnan().any(0) | (log_w.max(0).values == -math.inf)
+    if lost.any():
+        row = start + int(lost.nonzero()[0])
+        raise ValueError(
+            f"row {row}: none of {len(log_w)} draws of the guide can explain it; fit the guide, or ask for more"
+        )
+    return log_w
+
+
+def _moments(z: Tensor, weights: Tensor) -> Tensor:
+    """[N, ..., 3]: mean, sd and the mean's Monte Carlo error; z is [K, N, ...], weights [K, N]."""
     w = weights.reshape(*weights.shape, *[1] * (z.dim() - 2))
     mean = (w * z).sum(0)
     sd = (w * (z - mean).square()).sum(0).sqrt()
     error = (w * (z - mean)).square().sum(0).sqrt()
-    statistics = torch.stack([mean, sd, error], -1)
-    dims = ["row", *(f"z_dim_{i}" for i in range(z.dim() - 2)), "statistic"]
-    coords: dict[str, Any] = {dim: np.arange(size) for dim, size in zip(dims, statistics.shape, strict=True)}
-    return xr.DataArray(
-        _numpy(statistics), dims=dims, coords=coords | {"statistic": ["mean", "sd", "error"]}, name="value"
-    )
+    return torch.stack([mean, sd, error], -1)
 
 
-def _reliability(logw: Tensor, weights: Tensor) -> tuple[dict[str, Any], tuple[str, ...]]:
-    ess = _numpy(1 / weights.square().sum(0))
-    k = _pareto(_numpy(logw))
+def _labelled(moments: Tensor, target: str) -> xr.DataArray:
+    dims = ["row", *(f"{target}_dim_{i}" for i in range(moments.dim() - 2)), "statistic"]
+    coords: dict[str, Any] = {dim: np.arange(size) for dim, size in zip(dims, moments.shape, strict=True)}
+    coords["statistic"] = ["mean", "sd", "error"]
+    return xr.DataArray(_numpy(moments), dims=dims, coords=coords, name="value")
+
+
+def _reliability(log_w: Tensor) -> tuple[dict[str, Any], tuple[str, ...]]:
+    ess = _numpy(1 / log_w.softmax(0).square().sum(0))
+    k = _pareto(_numpy(log_w))
     bad = float((k > GOOD_K).mean())
     reliability = {
         "ess_min": float(ess.min()),
@@ -132,15 +145,15 @@ def _reliability(logw: Tensor, weights: Tensor) -> tuple[dict[str, Any], tuple[s
     return reliability, (text,)
 
 
-def _pareto(logw: np.ndarray) -> np.ndarray:
+def _pareto(log_w: np.ndarray) -> np.ndarray:
     """Pareto shape of the weights of each row; infinite where there are too few draws to tell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from arviz import psislw
 
         # equal weights have no tail to fit: the proposal is the posterior
-        even = np.ptp(logw, axis=0) < 1e-9
-        shapes = np.array([psislw(np.ascontiguousarray(row))[1] for row in logw.T], dtype=float)
+        even = np.ptp(log_w, axis=0) < 1e-9
+        shapes = np.array([psislw(np.ascontiguousarray(row))[1] for row in log_w.T], dtype=float)
     return np.where(even, 0.0, np.where(np.isnan(shapes), np.inf, shapes))
 
 

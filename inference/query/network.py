@@ -41,10 +41,7 @@ def answer(question: Question) -> Answer:
     with _quiet():
         graph = _cut(graph, states, do)
         log_evidence = _log_evidence(graph, given, do)
-        values = {
-            target: _distribution(graph, states, variables, given | do)
-            for target, variables in targets.items()
-        }
+        values = {target: _distribution(graph, states, variables, given | do) for target, variables in targets.items()}
     return Answer(
         str(replace(question, given=given, do=do)),
         values,
@@ -62,9 +59,7 @@ def _states(graph: Any) -> dict[Hashable, list]:
         if cpd is None:
             raise ValueError(f"variable {v!r} of the graph has no table: add_cpds one, or fit the graph")
         if not hasattr(cpd, "state_names"):
-            raise TypeError(
-                f"variable {v!r} has a {name_of(cpd)}, but elimination needs a table for each variable"
-            )
+            raise TypeError(f"variable {v!r} has a {name_of(cpd)}, but elimination needs a table for each variable")
         states[v] = list(cpd.state_names[v])
     return states
 
@@ -135,7 +130,7 @@ def _log_evidence(graph: Any, given: Mapping[Hashable, Any], do: Mapping[Hashabl
         factor = _eliminate(graph, (v,), known)
         p = float(factor.values[factor.state_names[v].index(given[v])])
         known[v] = given[v]
-        if p <= 0:
+        if not p > 0:
             told = ", ".join(f"{name} = {value}" for name, value in known.items() if name in given)
             under = f" under do({', '.join(f'{n} = {s}' for n, s in do.items())})" if do else ""
             raise ValueError(f"what is given has probability zero{under}: {told}")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from inference.asking import placed
+from inference.data import as_rows, check_data
 from inference.protocols import name_of
 
 
@@ -32,8 +33,11 @@ class Question:
         return f"P({asked} | {', '.join(conditions)})" if conditions else f"P({asked})"
 
     def rows(self) -> Tensor:
-        """The observed rows x, refused where they are not finite numbers or not of the model's shape."""
-        return rows_for(self.model, self.given["x"], self.context)
+        """The observed rows x where the model is, checked as data is."""
+        rows = as_rows(self.given["x"], self.model)
+        x = placed(self.model, rows.x)
+        check_data(self.model, x, self.context, rows.columns)
+        return x
 
 
 def ask(
@@ -54,25 +58,8 @@ def ask(
         raise ValueError("query needs at least one target")
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise ValueError(f"draws must be a positive whole number, not {draws!r}")
+    context = None if context is None else placed(model, context)
     return Question(model, tuple(several), dict(given or {}), dict(do or {}), context, draws, seed)
-
-
-def rows_for(model: Any, x: Any, context: Tensor | None) -> Tensor:
-    """Observed rows as the tensor that a model reads, on its device and in its dtype."""
-    rows = torch.as_tensor(x)
-    device, dtype = getattr(model, "device", rows.device), getattr(model, "dtype", rows.dtype)
-    rows = rows.to(device=device, dtype=dtype if rows.is_floating_point() else rows.dtype)
-    check = getattr(model, "check", None)
-    if check is not None:
-        check(rows, context)
-    if rows.dim() == 0 or len(rows) == 0:
-        raise ValueError(f'given "x" must hold rows, [N, ...], but was given shape {list(rows.shape)}')
-    if not rows.isfinite().all():
-        row = int(
-            (~rows.isfinite()).flatten(1 if rows.dim() > 1 else 0).reshape(len(rows), -1).any(-1).nonzero()[0]
-        )
-        raise ValueError(f'given "x" has a NaN or an infinity in row {row}')
-    return rows
 
 
 def near(given: Any, names: Iterable[Any]) -> str:
@@ -84,4 +71,4 @@ def near(given: Any, names: Iterable[Any]) -> str:
 
 def _short(value: Any) -> str:
     shape = getattr(value, "shape", None)
-    return f"{shape[0]} rows" if shape is not None and len(shape) else str(value)
+    return f"{shape[0]} row{'s' if shape[0] != 1 else ''}" if shape is not None and len(shape) else str(value)

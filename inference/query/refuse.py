@@ -33,16 +33,12 @@ def _density(question: Question) -> str:
 
 
 def _energy(question: Question) -> str:
-    return (
-        "its units condition each other; ask gibbs_step from the given rows, or query(model, 'x') for draws"
-    )
+    return "its units condition each other; ask gibbs_step from the given rows, or query(model, 'x') for draws"
 
 
 def _latent(question: Question) -> str:
     known = sites(question) or ["z"]
-    return (
-        f"it answers for its latents {known} given rows; ask query(model, {known[0]!r}, given={{'x': rows}})"
-    )
+    return f"it answers for its latents {known} given rows; ask query(model, {known[0]!r}, given={{'x': rows}})"
 
 
 REASONS: tuple[tuple[Callable[[Any], bool], Callable[[Question], str]], ...] = (

@@ -100,7 +100,7 @@ def vae_of_seed_zero() -> VAE:
 
 @pytest.mark.parametrize("at", [20, 33, 50])
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, at: int) -> None:
-    settings = dict(batch_size=32, validation=0.2, patience=50, every=20, schedule=cosine(90), clip=1.0)
+    settings = {"batch_size": 32, "validation": 0.2, "patience": 50, "every": 20, "clip": 1.0, "schedule": cosine(90)}
     whole = fit(vae(), bits(), steps=90, **settings)
     fit(vae(), bits(), steps=at, checkpoint=tmp_path / "c.pt", **settings)
     resumed = fit(vae(), bits(), steps=90, resume=tmp_path / "c.pt", **settings)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 import torch
+from inference.em import em
 from torch import Tensor
 
 from inference.diagnostics import diagnose
-from inference.em import em
 from inference.evaluate import evaluate
 from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood

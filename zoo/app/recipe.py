@@ -79,7 +79,7 @@ class Recipe:
     model: dict[str, Any]
     method: str | None = None
     fit: dict[str, Any] = field(default_factory=dict)
-    ask: Ask = Ask()  # noqa: RUF009
+    ask: Ask = Ask()
     table: dict[str, Any] = field(default_factory=dict)
 
 

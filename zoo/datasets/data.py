@@ -100,9 +100,7 @@ class Data:
 
     def binarised(self, threshold: float | None = None) -> Data:
         """1. where a level is above the threshold, by default the middle one of the data, else 0."""
-        above = next(
-            value for value in (threshold, self.threshold, ((self.levels or 1) - 1) / 2) if value is not None
-        )
+        above = next(value for value in (threshold, self.threshold, ((self.levels or 1) - 1) / 2) if value is not None)
         return self._through(lambda: Binarise(above), Binarise)
 
     def unit(self) -> Data:
@@ -117,9 +115,7 @@ class Data:
         """The event's axes joined to one."""
         return self._through(lambda: Flatten(self.event_shape), Flatten)
 
-    def _through(
-        self, build: Callable[[], Step], kind: type[Step], seed: int = 0, test_seed: int = 0
-    ) -> Data:
+    def _through(self, build: Callable[[], Step], kind: type[Step], seed: int = 0, test_seed: int = 0) -> Data:
         if self.space not in kind.takes:
             needed = f"{kind.__name__.lower()} needs {kind.needs}"
             raise ValueError(f"{needed}; this view of {self.name} lies in the space {self.space!r}")
@@ -187,11 +183,10 @@ class Data:
         return self._back(x)[1]
 
     def bits_per_dim(self, log_prob: Tensor, x: Tensor) -> Tensor:
-        """Bits a dimension in the raw space, [N], from nats a row, [N], at points x; see `likelihood_note`."""
+        """Bits a dimension in the raw space, [N], from nats a row, [N], at x; see `likelihood_note`."""
         if log_prob.shape != x.shape[:1]:
-            raise ValueError(
-                f"log_prob must have one value for each of {len(x)} rows, not {list(log_prob.shape)}"
-            )
+            given = list(log_prob.shape)
+            raise ValueError(f"log_prob must have one value for each of {len(x)} rows, not {given}")
         return -(log_prob + self.log_volume(x)) / (self.event_shape.numel() * math.log(2))
 
     @property

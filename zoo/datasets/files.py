@@ -37,6 +37,9 @@ def fetch(folder: str, file: str, mirrors: Sequence[str], checksum: str | None) 
             return Path(pooch.retrieve(address, known_hash=checksum, fname=file, path=cache))
         except (OSError, ValueError) as error:
             reason = error
+            # pooch leaves the connection of a refused request open.
+            if (answer := getattr(error, "response", None)) is not None:
+                answer.close()
     raise Missing(_sentence(folder, file, reason))
 
 

@@ -128,15 +128,11 @@ def read_idx(path: Path) -> Tensor:
     shape = np.frombuffer(content[4 : 4 + 4 * axes], ">u4").astype(int).tolist() if axes else []
     values = np.frombuffer(content[4 + 4 * axes :], np.uint8)
     if not axes or len(shape) != axes or values.size != np.prod(shape):
-        raise ValueError(
-            f"{path} is no idx file of bytes: its head says {shape}, it holds {values.size} values"
-        )
+        raise ValueError(f"{path} is no idx file of bytes: its head says {shape}, it holds {values.size} values")
     return torch.from_numpy(values.reshape(shape).copy())
 
 
-AMAT = (
-    "https://raw.githubusercontent.com/mingzhang-yin/ARM-gradient/bac893cfcec486bbd00b755b12cf8402053b0e84/"
-)
+AMAT = "https://raw.githubusercontent.com/mingzhang-yin/ARM-gradient/bac893cfcec486bbd00b755b12cf8402053b0e84/"
 PACKED = {
     "train": "727146c35424b019f3e350e1e69faa05644a0abaf787e3f4e1a9632220a13906",
     "valid": "a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d",

@@ -30,9 +30,7 @@ SPACES = {
         "mass", "the mass of the {levels} levels, where a uniform guess costs {uniform:.2f} bits a dimension"
     ),
     # whole numbers without an order
-    "codes": Space(
-        "mass", "the mass of the {levels} symbols, where a uniform guess costs {uniform:.2f} bits a symbol"
-    ),
+    "codes": Space("mass", "the mass of the {levels} symbols, where a uniform guess costs {uniform:.2f} bits a symbol"),
     # 0. and 1.
     "bits": Space(
         "mass",

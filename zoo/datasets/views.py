@@ -154,7 +154,7 @@ class Standardise(Step):
 
     def undo(self, y: Tensor) -> tuple[Tensor, Tensor]:
         x = y.double() * self.scale.to(y.device) + self.mean.to(y.device)
-        return x.to(y.dtype), _nothing(y) - float(self.scale.log().sum())
+        return x.to(y.dtype), _nothing(y) - float(self.scale.double().log().sum())
 
     def range(self, before: tuple[float, float]) -> tuple[float, float]:
         low, high = ((edge - self.mean) / self.scale for edge in before)
