@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from inference.query import Answer, query
-from zoo.app import execute, figures, report
-from zoo.app.execute import Found
+from inference.scoreboard import Scoreboard
+from zoo.app import execute, figures, report, telling
 from zoo.app.recipe import Recipe, recipe
 from zoo.app.runs import new_folder, refuse_existing
+from zoo.app.telling import Found
 from zoo.spec import build
 
 VAE = {"family": "vae", "latent": 8, "hidden": [128, 128]}
-QUIET = {"log_likelihood": True, "diagnose": False, "samples": 64}
+QUIET = {"diagnose": False, "samples": 64}
 TABLES: dict[str, dict[str, Any]] = {
     "mixture": {
         "data": {"name": "digits", "view": ["logit", "flat"]},
@@ -48,7 +47,7 @@ TABLES: dict[str, dict[str, Any]] = {
     },
     "gan": {
         "data": {"name": "digits", "view": ["unit", "flat"]},
-        "model": {"family": "gan"},
+        "model": {"family": "gan", "bounds": [0.0, 1.0]},
         "fit": {"steps": 2000},
         "ask": QUIET,
     },
@@ -62,7 +61,7 @@ WHAT = {
     "gan": "noise to digits, against a critic (no density at all)",
 }
 FINDINGS = ["lung", "tub", "bronc"]
-QUESTIONS: dict[str, dict[str, dict[str, str]]] = {
+QUESTIONS: dict[str, dict[str, dict[Hashable, str]]] = {
     "nothing known": {},
     "smokes, short of breath": {"given": {"smoke": "yes", "dysp": "yes"}},
     "... and the X-ray is abnormal": {"given": {"smoke": "yes", "dysp": "yes", "xray": "yes"}},
@@ -78,8 +77,9 @@ def demo(folder: Path, say: Callable[[str], None] = print, shorten: float = 1.0)
     start = time.perf_counter()
     everything = _fit_all(recipes(shorten), say)
     say("\nOne scoreboard for all of them:")
-    table = execute.scoreboard([found for _, found in everything], say=lambda _: None)
-    say(report.tidy(table).to_string(index=False))
+    board = execute.scoreboard([found for _, found in everything])
+    assert board is not None
+    say(report.tidy(board.readable()).to_string(index=False))
     say("\nThen the network asia, asked what a clinic would ask:")
     answers = ask_asia(say)
     with new_folder(folder) as draft:
@@ -87,8 +87,8 @@ def demo(folder: Path, say: Callable[[str], None] = print, shorten: float = 1.0)
             inner = draft / found.name
             inner.mkdir()
             execute.leave(found, made, inner)
-        execute.write_scores(table, draft)
-        _report(draft / "report.html", [found for _, found in everything], table, answers)
+        execute.write_scores(board, draft)
+        _report(draft / "report.html", [found for _, found in everything], board, answers)
     say(f"\nDone in {time.perf_counter() - start:.0f} seconds. Open {folder / 'report.html'}")
     return folder / "report.html"
 
@@ -111,7 +111,7 @@ def _fit_all(made: list[Recipe], say: Callable[[str], None]) -> list[tuple[Recip
     for one in made:
         say(f"{one.name}: {WHAT[one.name]}")
         found = execute.carry_out(one, say=lambda _: None)
-        for sentence in execute.verdict(found):
+        for sentence in telling.verdict(found):
             say(f"    {sentence}")
         everything.append((one, found))
     return everything
@@ -122,7 +122,7 @@ def ask_asia(say: Callable[[str], None]) -> dict[str, Answer]:
     network = build({"family": "bayesian_network", "network": "asia"})
     answers = {}
     for question, known in QUESTIONS.items():
-        answers[question] = query(network, FINDINGS, **known)
+        answers[question] = query(network, FINDINGS, given=known.get("given"), do=known.get("do"))
         say(f"    {question + ':':<32}{_in_words(answers[question])}")
     return answers
 
@@ -133,16 +133,16 @@ def _in_words(answer: Answer) -> str:
     return ", ".join(f"{names[target]} {chance:.1%}" for target, chance in chances.items())
 
 
-def _report(path: Path, everything: list[Found], table: pd.DataFrame, answers: dict[str, Answer]) -> None:
+def _report(path: Path, everything: list[Found], board: Scoreboard, answers: dict[str, Answer]) -> None:
     diagnosed = [found for found in everything if found.diagnosis is not None]
     clinic = [f"{question}: {_in_words(answer)}." for question, answer in answers.items()]
     method = next(iter(answers.values())).method
     sections = [
-        report.Section("One scoreboard", SCOREBOARD_WORDS, table),
-        report.Section("What each of them draws", ["Real digits first."], pictures=execute.beside(everything)),
+        report.Section("One scoreboard", SCOREBOARD_WORDS, board.readable()),
+        report.Section("What each of them draws", ["Real digits first."], pictures=telling.beside(everything)),
         *(
-            report.Section(f"How far to trust {found.name}", execute.verdict(found)[1:],
-                           execute.diagnosis_table(found), execute.own_pictures(found))
+            report.Section(f"How far to trust {found.name}", telling.verdict(found)[1:],
+                           telling.diagnosis_table(found), telling.pictures(found))
             for found in diagnosed
         ),
         report.Section("A clinic asks the network asia", [*clinic, f"Found by {method}."],
@@ -152,7 +152,9 @@ def _report(path: Path, everything: list[Found], table: pd.DataFrame, answers: d
                        pictures={f"{found.name}: history of the fit.": figures.history(found.fit.history)
                                  for found in everything if found.diagnosis is None and len(found.fit.history) > 1}),
     ]  # fmt: skip
-    lead = [sentence for found in everything for sentence in execute.likelihood_words(found)]
+    lead = [sentence for found in everything for sentence in telling.likelihood_words(found)]
+    gain = board.compare("vae-flow-prior", "vae")
+    lead.append(f"Put in the VAE's slot for a prior, a flow changes its bound by {gain}, row by row.")
     report.write(path, "A model of every kind on handwritten digits", lead, sections, "made by zoo demo")
 
 
