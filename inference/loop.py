@@ -161,10 +161,12 @@ class Loop:
             callbacks.append(tensorboard_callback(settings.tensorboard))
         batches = self._batches()
         turns, world, clip, schedule = self.turns, self.world, settings.clip, settings.schedule
-        several = len(turns) > 1
+        several, transform = len(turns) > 1, settings.transform
         saved_every = settings.checkpoint.every if settings.checkpoint else 0
         while self.step < self.steps:
             x, context, share = next(batches)
+            if transform is not None:
+                x = transform(x)
             self.step += 1
             for turn in turns:
                 if several and self.step % turn.player.every:
