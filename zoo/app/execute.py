@@ -74,13 +74,8 @@ def run(made: Recipe, folder: Path, say: Say = print) -> Path:
         leave(found, made, draft)
         write_scores(board, draft)
         lead = telling.verdict(found)
-        report.write(
-            draft / "report.html",
-            telling.title(found),
-            lead,
-            telling.sections(found, made, board),
-            telling.made_by(found),
-        )
+        parts = telling.sections(found, made, board)
+        report.write(draft / "report.html", telling.title(found), lead, parts, telling.made_by(found))
     for sentence in lead:
         say(sentence)
     return folder / "report.html"

@@ -44,33 +44,36 @@ def title(found: Found) -> str:
 def verdict(found: Found) -> list[str]:
     """What was found, a sentence each."""
     about, data = found.fit, found.task.data
-    how = "It was not fitted: it has nothing to fit." if about.objective == "nothing" else (
-        f"Fitted to {len(data.train):,} rows of {data.name} by {about.objective}: {about.stopped} after "
+    how = (
+        "It was not fitted: it has nothing to fit."
+        if about.objective == "nothing"
+        else f"Fitted to {len(data.train):,} rows of {data.name} by {about.objective}: {about.stopped} after "
         f"{about.steps:,} steps, {about.seconds:.1f} seconds."
-    )  # fmt: skip
+    )
     if found.diagnosis is None:
         return [how, *likelihood_words(found)]
-    bits = bits_words(data, found.likelihood) if found.likelihood is not None else []
-    return [how, *found.diagnosis.verdict, *bits]
+    bits = bits_words(data, found.likelihood)
+    return [how, *found.diagnosis.verdict, *([f"That is {bits}: {data.likelihood_note}."] if bits else [])]
 
 
 def likelihood_words(found: Found) -> list[str]:
+    """A model's held-out likelihood in one sentence, its kind included."""
     if found.likelihood is None:
-        return [] if found.model.likelihood else [f"{found.name} has no likelihood; look at its samples."]
-    score, data = found.likelihood, found.task.data
+        return [] if found.model.likelihood else [f"{found.name} has no likelihood: it is judged by its samples."]
+    score = found.likelihood
     kind = {"exact": "exact", "lower bound": "a lower bound", "estimate": "an estimate"}[score.kind]
+    bits = bits_words(found.task.data, score)
     return [
         f"{found.name} gives the {len(score.values):,} held-out rows {score.mean:.4g} ± {score.mean_error:.2g} "
-        f"nats a row ({kind}; a {score.measure}).",
-        *bits_words(data, score),
+        f"nats a row ({kind}; a {score.measure}){f', {bits}' if bits else ''}."
     ]
 
 
-def bits_words(data: Data, score: LogLikelihood) -> list[str]:
-    if not data.levels or data.space == "bits":
-        return []
-    bits = data.bits_per_dim(score.values.cpu(), data.test.x.cpu()).mean()
-    return [f"That is {bits:.4g} bits a dimension: {data.likelihood_note}."]
+def bits_words(data: Data, score: LogLikelihood | None) -> str:
+    """Bits a dimension of the raw levels, where a density speaks of them."""
+    if score is None or not data.levels or data.space == "bits":
+        return ""
+    return f"{data.bits_per_dim(score.values.cpu(), data.test.x.cpu()).mean():.3f} bits a dimension"
 
 
 def made_by(found: Found) -> str:
