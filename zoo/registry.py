@@ -83,7 +83,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
-           Example((4,), kwargs={"noise_size": 2, **_SMALL})),
+           Example((4,), kwargs={"latent": 2, **_SMALL})),
     Family("bayesian_network", "zoo.bayesian_network:BayesianNetwork", "a graph of named variables with tables",
            Example((5,), "own", kwargs={"network": "cancer"})),
     Family("standard_gaussian", "zoo.conditionals:StandardGaussian", "N(0, 1), without parameters",

@@ -57,7 +57,7 @@ def _plan(spec: Any, path: str) -> Callable[..., Model]:
     if "family" not in table:
         raise SpecError(f'{path} has no family: write one, such as family = "vae"')
     try:
-        kind = family(table["family"]).load()
+        kind: Any = family(table["family"]).load()
     except ValueError as error:
         raise SpecError(f"{path}.family: {error}") from None
     given = {key: value for key, value in table.items() if key not in ("family", *SHAPES)}
@@ -79,7 +79,7 @@ def _plan(spec: Any, path: str) -> Callable[..., Model]:
         except (ValueError, TypeError) as error:
             raise SpecError(f"{path}: {error}") from error
         own["event_shape"] = model.event_shape
-        model.spec = plain({"family": table["family"], **own, **given})  # type: ignore[assignment]
+        model.spec = plain({"family": table["family"], **own, **given})
         return model
 
     return construct
@@ -140,6 +140,10 @@ def in_words(hint: Any) -> str:
         return f"a list of {in_words(parts[0]).split(' ', 1)[-1]}s"
     if hint is torch.Size:
         return "a shape"
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, (Callable, nn.Module)):  # type: ignore[arg-type]
+        return "an object (from Python only)"
+    if origin is tuple:
+        return f"{len(parts)} values"
     named = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return named.get(hint, f"a {getattr(hint, '__name__', str(hint))}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,10 @@ def _rows(model: Any, data: Data | None, frame: pd.DataFrame, path: str) -> torc
     return x
 
 
-def ask(network: str, targets: list[str], given: dict[str, str], do: dict[str, str]) -> Any:
+def ask(network: str, targets: list[str], given: Mapping[Hashable, str], do: Mapping[Hashable, str]) -> Any:
     """The answer of a network by name, of a .bif file, or of a run's folder."""
     model: Model = load(network) if (Path(network) / SPEC).exists() else _network(network)
-    return query(model, targets, given=given or None, do=do or None)
+    return query(model, targets, given=dict(given) or None, do=dict(do) or None)
 
 
 def _network(name: str) -> Model:

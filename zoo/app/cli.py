@@ -6,7 +6,7 @@ import argparse
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +193,8 @@ def demonstrate(arguments: Any) -> None:
     demo(arguments.out or free_name(Path("runs/demo")))
 
 
-def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _pairs(texts: Sequence[str], option: str) -> dict[Hashable, str]:
+    pairs: dict[Hashable, str] = {}
     for text in texts:
         variable, equals, state = text.partition("=")
         if not equals or not variable or not state:

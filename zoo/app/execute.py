@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from inference.em import em
-from torch import Tensor
 
 from inference.diagnostics import diagnose
 from inference.evaluate import evaluate
 from inference.fit import fit
-from inference.likelihood import LogLikelihood, log_likelihood
+from inference.likelihood import log_likelihood
 from inference.results import Fit
-from zoo.app import figures, report
+from inference.scoreboard import Scoreboard
+from zoo.app import report, telling
 from zoo.app.recipe import NOT_WRITTEN, Recipe, Task, gradient_settings, prepare
-from zoo.app.runs import new_folder, refuse_existing, toml, write_model
-from zoo.base import Model
-from zoo.datasets import Data
+from zoo.app.runs import new_folder, refuse_existing, write_model
+from zoo.app.telling import Found
 from zoo.spec import check, spec_of
 
 Say = Callable[[str], None]
-
-
-@dataclass
-class Found:
-    """A fitted model and what was found out about it."""
-
-    name: str
-    task: Task
-    fit: Fit
-    likelihood: LogLikelihood | None = None
-    samples: Tensor | None = None
-    diagnosis: Any = None
-
-    @property
-    def model(self) -> Model:
-        return self.task.model
 
 
 def fit_task(task: Task, method: str | None, settings: Mapping[str, Any], progress: bool = True) -> Fit:
@@ -71,7 +54,10 @@ def carry_out(made: Recipe, say: Say = print) -> Found:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         found.samples = model.sample(made.ask.samples) if made.ask.samples else None
-    if made.ask.log_likelihood and model.likelihood is not None:
+    if made.ask.evaluate:
+        found.board = evaluate({made.name: found.fit}, data, seed=seed)
+        found.likelihood = found.board.likelihoods.get(made.name)
+    elif made.ask.log_likelihood and model.likelihood is not None:
         found.likelihood = log_likelihood(model, data.test.x, seed=seed)
     if made.ask.diagnose:
         say(f"{made.name}: diagnosing")
@@ -83,13 +69,13 @@ def run(made: Recipe, folder: Path, say: Say = print) -> Path:
     """Carry a recipe out and leave its folder; the path of the report."""
     refuse_existing(folder)
     found = carry_out(made, say)
-    table = scoreboard([found], say) if made.ask.evaluate else None
+    board = scoreboard([found])
     with new_folder(folder) as draft:
         leave(found, made, draft)
-        if table is not None:
-            write_scores(table, draft)
-        lead = verdict(found)
-        report.write(draft / "report.html", title(found), lead, sections(found, made, table), made_by(found))
+        write_scores(board, draft)
+        lead = telling.verdict(found)
+        parts = telling.sections(found, made, board)
+        report.write(draft / "report.html", telling.title(found), lead, parts, telling.made_by(found))
     for sentence in lead:
         say(sentence)
     return folder / "report.html"
@@ -99,18 +85,23 @@ def compare(recipes: Sequence[Recipe], folder: Path, say: Say = print) -> Path:
     """Carry several recipes out, a folder each within one, and put them on one scoreboard."""
     refuse_existing(folder)
     everything = [carry_out(replace(made, name=name), say) for name, made in distinct(recipes).items()]
-    table = scoreboard(everything, say)
+    board = scoreboard(everything)
     with new_folder(folder) as draft:
         for found, made in zip(everything, recipes, strict=True):
             inner = draft / found.name
             inner.mkdir(parents=True)
             leave(found, made, inner)
-        write_scores(table, draft)
-        lead = [sentence for found in everything for sentence in likelihood_words(found)]
-        shown = [report.Section("Scoreboard", table=table), report.Section("Samples", pictures=beside(everything))]
-        shown += [report.Section(found.name, verdict(found), pictures=own_pictures(found)) for found in everything]
-        report.write(draft / "report.html", " and ".join(f.name for f in everything) + " compared", lead, shown)
-    say(report.tidy(table).to_string(index=False))
+        write_scores(board, draft)
+        lead = [sentence for found in everything for sentence in telling.likelihood_words(found)]
+        shown = [
+            report.Section("Scoreboard", table=board and board.readable()),
+            report.Section("Samples", pictures=telling.beside(everything)),
+            *(report.Section(f.name, telling.verdict(f), pictures=telling.pictures(f)) for f in everything),
+        ]
+        title = " and ".join(found.name for found in everything) + " compared"
+        report.write(draft / "report.html", title, lead, shown)
+    if board is not None:
+        say(report.tidy(board.readable()).to_string(index=False))
     return folder / "report.html"
 
 
@@ -130,95 +121,26 @@ def leave(found: Found, made: Recipe, folder: Path) -> None:
     write_model(found.model, folder, {key: value for key, value in made.table.items() if key != "model"})
     found.fit.history.to_csv(folder / "history.csv", index=False)
     if found.diagnosis is not None and found.diagnosis.idata is not None:
-        found.diagnosis.idata.to_netcdf(str(folder / "posterior.nc"))
+        found.diagnosis.to_netcdf(folder / "posterior.nc")
 
 
-def scoreboard(everything: Sequence[Found], say: Say = print) -> pd.DataFrame:
-    """All the models on one footing."""
-    say("scoring: " + ", ".join(found.name for found in everything))
-    models = {found.name: found.model for found in everything}
-    return evaluate(models, {found.name: found.task.data.test.x for found in everything}).table
+def scoreboard(everything: Sequence[Found]) -> Scoreboard | None:
+    """One scoreboard of all the models that were scored."""
+    boards = [found.board for found in everything if found.board is not None]
+    if not boards:
+        return None
+    return Scoreboard(
+        pd.concat([board.table for board in boards]),
+        {name: value for board in boards for name, value in board.likelihoods.items()},
+        {name: value for board in boards for name, value in board.rows.items()},
+        {name: value for board in boards for name, value in board.samples.items()},
+        boards[0].features,
+    )
 
 
-def write_scores(table: pd.DataFrame, folder: Path) -> None:
-    scores = json.loads(table.to_json(orient="index" if not isinstance(table.index, pd.RangeIndex) else "records"))
+def write_scores(board: Scoreboard | None, folder: Path) -> None:
+    """The scores as JSON, a table a model; nothing where nothing was scored."""
+    if board is None:
+        return
+    scores = json.loads(board.table.to_json(orient="index"))
     (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-
-
-# ---- in words
-
-
-def title(found: Found) -> str:
-    return f"{found.name}: {spec_of(found.model)['family'].replace('_', ' ')} on {found.task.data.name}"
-
-
-def verdict(found: Found) -> list[str]:
-    """What was found, a sentence each."""
-    about, data = found.fit, found.task.data
-    how = "It was not fitted: it has nothing to fit." if about.objective == "nothing" else (
-        f"Fitted to {len(data.train):,} rows of {data.name} by {about.objective}: {about.stopped} after "
-        f"{about.steps:,} steps, {about.seconds:.1f} seconds."
-    )  # fmt: skip
-    return [how, *likelihood_words(found), *(found.diagnosis.verdict if found.diagnosis is not None else ())]
-
-
-def likelihood_words(found: Found) -> list[str]:
-    if found.likelihood is None:
-        return [] if found.model.likelihood else [f"{found.name} has no likelihood; look at its samples."]
-    score, data = found.likelihood, found.task.data
-    kind = {"exact": "exact", "lower bound": "a lower bound", "estimate": "an estimate"}[score.kind]
-    return [
-        f"{found.name} gives the {len(score.values):,} held-out rows {score.mean:.4g} ± {score.mean_error:.2g} "
-        f"nats a row ({kind}; a {score.measure}).",
-        *bits_words(data, score),
-    ]
-
-
-def bits_words(data: Data, score: LogLikelihood) -> list[str]:
-    if not data.levels or data.space == "bits":
-        return []
-    bits = data.bits_per_dim(score.values.cpu(), data.test.x.cpu()).mean()
-    return [f"That is {bits:.4g} bits a dimension: {data.likelihood_note}."]
-
-
-def made_by(found: Found) -> str:
-    count = sum(parameter.numel() for parameter in found.model.parameters())
-    return f"{found.model.kind} model · {count:,} parameters · seed {found.fit.seed}"
-
-
-# ---- in pictures
-
-
-def sections(found: Found, made: Recipe, table: pd.DataFrame | None) -> list[report.Section]:
-    """The parts of one run's report."""
-    shown = [report.Section("Scores", table=table)] if table is not None else []
-    if found.samples is not None:
-        shown.append(report.Section("Samples", pictures=beside([found])))
-    shown.append(report.Section("Fit and diagnosis", table=diagnosis_table(found), pictures=own_pictures(found)))
-    spec = toml({**made.table, "model": spec_of(found.model)})
-    return [*shown, report.Section("Spec", ["`zoo run` takes this again."], code=spec)]
-
-
-def diagnosis_table(found: Found) -> pd.DataFrame | None:
-    return getattr(found.diagnosis, "table", None)
-
-
-def beside(everything: Sequence[Found]) -> dict[str, Any]:
-    """Samples of every model beside held-out data, in the raw space."""
-    data = everything[0].task.data
-    shown = {"held-out data": data.restore(data.test.x[:64])}
-    for found in everything:
-        if found.samples is not None:
-            shown[found.name] = found.task.data.restore(found.samples.cpu())
-    picture = figures.pictures(shown, everything[0].task.image_shape, data.feature_names)
-    return {"Samples beside held-out data, in the data's own units.": picture}
-
-
-def own_pictures(found: Found) -> dict[str, Any]:
-    """The history of a fit, and the plots of its diagnosis."""
-    shown = {}
-    if len(found.fit.history) > 1:
-        shown["History of the fit."] = figures.history(found.fit.history)
-    if found.diagnosis is not None:
-        shown |= {name.replace("_", " ").capitalize() + ".": plot for name, plot in found.diagnosis.plots().items()}
-    return shown

@@ -94,7 +94,7 @@ def marginals(tables: Mapping[str, Tensor], columns: Sequence[str], most: int = 
     return figure
 
 
-def answers(values: Mapping[str, Mapping[str, Any]]) -> Figure:
+def answers(values: Mapping[str, Mapping[Any, Any]]) -> Figure:
     """Answers to questions: for each target, the probability of each state under each question."""
     targets = list(dict.fromkeys(target for answer in values.values() for target in answer))
     figure, axes = _figure(3.0 * len(targets), 0.5 + 0.42 * len(values) + 0.9, 1, len(targets))

@@ -64,7 +64,7 @@ class DataAsked:
 class Ask:
     """What to find out about a fitted model."""
 
-    samples: int = 64
+    samples: int = 512
     log_likelihood: bool = True
     diagnose: bool = True
     evaluate: bool = True

@@ -92,6 +92,7 @@ def in_digits(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, float | np.floating):
+        value = float(value)
         return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
     return str(value)

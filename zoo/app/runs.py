@@ -92,7 +92,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         return safetensors.torch.load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise ValueError(
-            f"{path} is damaged or cut short ({path.stat().st_size} bytes; {error}): copy it anew, or run the spec again"
+            f"{path} is damaged or cut short ({path.stat().st_size} bytes; {error}): "
+            "copy it anew, or run the spec again"
         ) from None
 
 
