@@ -98,9 +98,7 @@ def _start(model: Any, x: Tensor, seed: int) -> None:
         world.broadcast(model)
 
 
-def _climb(
-    model: Any, x: Tensor, steps: int, tolerance: float, block: int, progress: bool
-) -> tuple[list[float], str]:
+def _climb(model: Any, x: Tensor, steps: int, tolerance: float, block: int, progress: bool) -> tuple[list[float], str]:
     """EM from the model's parameters: the mean log-likelihood after each step, and why it ended."""
     world = World.current()
     share = x.tensor_split(world.size)[world.rank]
@@ -128,7 +126,10 @@ def _expect(
 ) -> tuple[tuple[Tensor, ...], float]:
     """The statistics summed over blocks and processes, and the mean log-likelihood of a row."""
     parts = [model.expect(part) for part in prepared.split(block)]
-    sums = tuple(torch.stack(values).sum(0) if len(values) > 1 else values[0] for values in zip(*(p[0] for p in parts), strict=True))
+    sums = tuple(
+        torch.stack(values).sum(0) if len(values) > 1 else values[0]
+        for values in zip(*(p[0] for p in parts), strict=True)
+    )
     total = sum((p[1] for p in parts[1:]), start=parts[0][1])
     *statistics, total = world.sum(*sums, total)
     likelihood = float(total) / rows

@@ -82,7 +82,10 @@ def test_products_and_gaps_climb_alike(covariance, monkeypatch):
 
 @settings(max_examples=15, deadline=None)
 @given(
-    seed=st.integers(0, 10**6), components=st.integers(1, 5), covariance=st.sampled_from(list(FORMS)), d=st.integers(1, 4)
+    seed=st.integers(0, 10**6),
+    components=st.integers(1, 5),
+    covariance=st.sampled_from(list(FORMS)),
+    d=st.integers(1, 4),
 )
 def test_em_is_monotone(seed, components, covariance, d):
     x = blobs(120, d, seed)

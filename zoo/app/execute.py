@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from inference.em import em
 
 from inference.diagnostics import diagnose
+from inference.em import em
 from inference.evaluate import evaluate
 from inference.fit import fit
 from inference.likelihood import log_likelihood
