@@ -167,7 +167,11 @@ def test_twenty_layers_train_without_nan():
 
 def test_a_flow_serves_as_prior_and_as_encoder_of_a_vae():
     model = VAE(
-        16, latent=3, hidden=(8,), prior=partial(RealNVP, layers=4, hidden=8), encoder=partial(RealNVP, layers=2, hidden=8)
+        16,
+        latent=3,
+        hidden=(8,),
+        prior=partial(RealNVP, layers=4, hidden=8),
+        encoder=partial(RealNVP, layers=2, hidden=8),
     )
     x = torch.bernoulli(torch.full((64, 16), 0.3), generator=torch.Generator().manual_seed(0))
     result = fit(model, x, steps=80, batch_size=32, every=20, lr=3e-3, progress=False)
