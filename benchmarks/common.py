@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -40,3 +46,27 @@ def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int) -> d
 def ratio(times: Mapping[str, list[float]], ours: str, peer: str) -> float:
     """The median of the rounds' quotients, ours over the peer's: below 1 is faster."""
     return statistics.median(a / b for a, b in zip(times[ours], times[peer], strict=True))
+
+
+def main(package: str, tasks: tuple[str, ...]) -> None:
+    """Run tasks, print a table, and write the rows where asked."""
+    parser = argparse.ArgumentParser(description="Ours beside the peers: one thread, CPU seconds, medians over rounds.")
+    parser.add_argument("--json", metavar="FILE", help="write the rows here")
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds (default 7)")
+    parser.add_argument(
+        "--only", nargs="+", choices=tasks, default=tasks, metavar="TASK", help=f"of {', '.join(tasks)}"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for task in arguments.only:
+        rows += importlib.import_module(f"{package}.{task}").rows(arguments.rounds)
+    for row in rows:
+        sign = "<=" if row.better == "lower" else ">="
+        verdict = "reached" if row.reached else "MISSED"
+        print(f"{row.figure:42} {row.value:10.4f}  goal {sign} {row.goal:<9.4g} {verdict:8} {row.peer}")
+    if arguments.json:
+        path = Path(arguments.json)
+        beside = path.with_suffix(".part")
+        beside.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        beside.replace(path)

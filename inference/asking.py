@@ -15,12 +15,15 @@ def asking(model: Any, seed: int) -> Iterator[None]:
     """Without gradients, in evaluation mode, with random numbers of its own; all put back afterwards."""
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     training = [module.training for module in modules]
-    device = anchor(model).device
+    like = anchor(model)
+    devices = [like.device] if like is not None and like.is_cuda else []
     try:
         for module in modules:
             module.training = False
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices), torch.no_grad():
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach devices that are not put back
+            for device in devices:
+                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
             yield
     finally:
         for module, was in zip(modules, training, strict=True):
@@ -28,13 +31,14 @@ def asking(model: Any, seed: int) -> Iterator[None]:
 
 
 def placed(model: Any, x: Any) -> Tensor:
-    """x as a tensor on the model's device, in its dtype where it is made of floats."""
-    like = anchor(model)
-    tensor = torch.as_tensor(x)
+    """x as a tensor on the model's device, in its dtype where it is made of floats; as it is for no module."""
+    like, tensor = anchor(model), torch.as_tensor(x)
+    if like is None:
+        return tensor
     return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)
 
 
-def anchor(model: Any) -> Tensor:
-    """The tensor whose device and dtype a model follows."""
+def anchor(model: Any) -> Tensor | None:
+    """The tensor whose device and dtype a model follows, if it has one."""
     tensors = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
-    return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), None)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset, default_collate
+from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from inference.protocols import name_of
 
@@ -46,6 +46,10 @@ class TensorRows:
     def take(self, index: Tensor) -> Batch:
         return self.x[index], None if self.context is None else self.context[index]
 
+    def part(self, index: Tensor) -> TensorRows:
+        """Some of the rows, as rows."""
+        return TensorRows(*self.take(index.to(self.x.device)), self.columns)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> TensorRows:
         """The rows where a model is, floats as the model's floats; codes stay codes."""
 
@@ -75,6 +79,10 @@ class DatasetRows:
         if isinstance(items, (list, tuple)):
             return items[0], items[1] if len(items) > 1 else None
         return items, None
+
+    def part(self, index: Tensor) -> DatasetRows:
+        """Some of the rows, still unread."""
+        return DatasetRows(Subset(self.dataset, index.tolist()))
 
     @property
     def x(self) -> Tensor:
@@ -119,14 +127,14 @@ def _frame(data: pd.DataFrame, model: Any) -> TensorRows:
     odd = [str(column) for column in data.columns if not pd.api.types.is_numeric_dtype(data[column])]
     if odd:
         raise TypeError(f"column {odd[0]!r} is not numeric; encode it as numbers, or leave it out")
-    return TensorRows(torch.as_tensor(data.to_numpy(dtype=np.float64)).to(torch.get_default_dtype()), columns=names)
+    return TensorRows(_tensor("x", data.to_numpy(dtype=np.float64)), columns=names)
 
 
 def _tensor(name: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values
     try:
-        array = np.asarray(values)
+        array = np.require(values, requirements="W")
         tensor = torch.as_tensor(array)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a tensor or an array of numbers, not {type(values).__name__}") from error

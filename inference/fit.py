@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from inference.checkpoint import Checkpoint
 from inference.loop import Loop
@@ -28,6 +29,7 @@ def fit(
     lr: float | Mapping[str, float] = 1e-3,
     optimizer: OptimizerOf = adam,
     schedule: Schedule | None = None,
+    transform: Callable[[Tensor], Tensor] | None = None,
     clip: float | None = None,
     validation: float | Any | None = None,
     patience: int | None = None,
@@ -52,6 +54,7 @@ def fit(
         lr: the learning rate, or one for each player by name.
         optimizer: (parameters, lr) -> a torch optimiser; one is made for each player.
         schedule: step -> factor on the learning rate (`inference.schedules`).
+        transform: what to do to each training batch of x, such as drawing dequantisation noise anew.
         clip: the largest norm that a player's gradient may have.
         validation: a fraction of the rows to hold out, or data of the same form.
         patience: stop when the held-out objective has not fallen for so many reports, and go back to its best.

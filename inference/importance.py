@@ -20,8 +20,8 @@ from torch import Tensor
 
 from inference.protocols import Latent, Pair, name_of
 
-NUMBERS = 2**22
-"""How many numbers a block of draws may hold: 16 MB in float32, which also stays near the cache."""
+NUMBERS = {"cpu": 2**19, "cuda": 2**24}
+"""How many numbers a block of draws may hold: on a CPU what stays in its cache, on a GPU what fills it."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class Weighted:
     def z(self) -> Tensor:
         if len(self.latents) != 1:
             names = ", ".join(self.latents) or "none"
-            raise ValueError(
-                f"there is not one latent variable but {len(self.latents)} ({names}): read .latents"
-            )
+            raise ValueError(f"there is not one latent variable but {len(self.latents)} ({names}): read .latents")
         return next(iter(self.latents.values()))
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -72,11 +70,21 @@ def repeated(rows: Tensor | None, draws: int) -> Tensor | None:
     return None if rows is None else rows.expand(draws, *rows.shape).flatten(0, 1)
 
 
-def blocks(draws: int, rows: int, width: int) -> tuple[int, int]:
+def blocks(draws: int, rows: int, width: int, device: str = "cpu") -> tuple[int, int]:
     """How many draws and rows to take at once, so that draws * rows * width stays within NUMBERS."""
-    at_once = max(1, NUMBERS // max(1, width))
+    at_once = max(1, NUMBERS.get(device, NUMBERS["cuda"]) // max(1, width))
     row_block = max(1, min(rows, at_once))
     return max(1, min(draws, at_once // row_block)), row_block
+
+
+def in_blocks(model: Any, x: Tensor, context: Tensor | None, draws: int) -> Iterator[tuple[slice, Iterator[Weighted]]]:
+    """Blocks of rows, each with its draws block by block, for more draws and rows than memory holds."""
+    at_once, size = blocks(draws, len(x), x[0].numel(), x.device.type)
+    counts = [min(at_once, draws - done) for done in range(0, draws, at_once)]
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        given = None if context is None else context[rows]
+        yield rows, (log_weights(model, x[rows], given, count) for count in counts)
 
 
 def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Weighted:
@@ -144,7 +152,5 @@ def _row_sums(name: str, site: Any, rows: int) -> Tensor:
     log_prob = site["log_prob"]
     by_row = log_prob.movedim(frames[0].dim, 0)
     if by_row.shape[0] != rows:
-        raise ValueError(
-            f"the site {name!r} has {by_row.shape[0]} rows in the plate 'data', but x has {rows}"
-        )
+        raise ValueError(f"the site {name!r} has {by_row.shape[0]} rows in the plate 'data', but x has {rows}")
     return by_row.reshape(rows, -1).sum(1)

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from inference.asking import asking, placed
-from inference.importance import blocks, log_weights
+from inference.data import as_rows, check_data
+from inference.importance import blocks, in_blocks
 from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of
 from inference.running import LogMean, Mean
 
@@ -159,19 +160,22 @@ class Ais:
         value, error = float(log_z.value), float(log_z.standard_error)
         values = _unnormalised(model, x, context) - value
         method = f"AIS with {self.chains} chains and {self.temperatures} temperatures"
-        return LogLikelihood(
-            values, torch.full_like(values, error), "estimate", measure_of(model), method, error
-        )
+        return LogLikelihood(values, torch.full_like(values, error), "estimate", measure_of(model), method, error)
 
 
 def log_likelihood(
-    model: Any, x: Tensor, *, context: Tensor | None = None, method: Method | None = None, seed: int = 0
+    model: Any, x: Any, *, context: Tensor | None = None, method: Method | None = None, seed: int = 0
 ) -> LogLikelihood:
-    """log p(x) of each row in nats, with its kind and error; the caller's random state stays as it was."""
+    """log p(x) of each row in nats, with its kind and error; the caller's random state stays as it was.
+
+    x is whatever `fit` takes as data: a tensor, an array, a mapping of x and context, a DataFrame, a Dataset.
+    """
     chosen = default_method(model) if method is None else method
-    x, context = placed(model, x), None if context is None else placed(model, context)
-    if not len(x):
-        raise ValueError("x has no rows")
+    rows = as_rows(x, model)
+    x = placed(model, rows.x)
+    given = rows.context if context is None else context
+    context = None if given is None else placed(model, given)
+    check_data(model, x, context, rows.columns)
     with asking(model, seed):
         return chosen(model, x, context, seed)
 
@@ -185,9 +189,7 @@ def default_method(model: Any) -> Method:
     if isinstance(model, Latent):
         return ImportanceWeighted()
     if hasattr(model, "generate") or not isinstance(model, Pair):
-        raise TypeError(
-            f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples"
-        )
+        raise TypeError(f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples")
     return ImportanceWeighted()
 
 
@@ -203,7 +205,7 @@ def _in_blocks(
     context: Tensor | None,
     width: int | None = None,
 ) -> Tensor:
-    size = blocks(1, len(x), width or x[0].numel())[1]
+    size = blocks(1, len(x), x[0].numel(), x.device.type)[1]
     contexts = [None] * math.ceil(len(x) / size) if context is None else context.split(size)
     return torch.cat([ask(rows, given) for rows, given in zip(x.split(size), contexts, strict=True)])
 
@@ -218,19 +220,14 @@ def _over_draws(
     model: Any, x: Tensor, context: Tensor | None, draws: int, running: type[Mean] | type[LogMean]
 ) -> tuple[Tensor, Tensor | None]:
     if isinstance(model, Energy):
-        raise TypeError(
-            f"{name_of(model)} is known up to log Z, which has no bound over draws of z: take Ais()"
-        )
+        raise TypeError(f"{name_of(model)} is known up to log Z, which has no bound over draws of z: take Ais()")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
-    at_once, size = blocks(draws, len(x), x[0].numel())
     values, errors = [], []
-    for start in range(0, len(x), size):
-        rows = x[start : start + size]
-        given = None if context is None else context[start : start + size]
+    for _, weighted in in_blocks(model, x, context, draws):
         sums = running()
-        for done in range(0, draws, at_once):
-            sums.add(log_weights(model, rows, given, min(at_once, draws - done)).log_weights)
+        for block in weighted:
+            sums.add(block.log_weights)
         value, error = sums.result()
         values.append(value)
         errors.append(error)

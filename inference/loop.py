@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inference import checkpoint as checkpoints
+from inference.batches import Batches, split
 from inference.data import Batch, DatasetRows, TensorRows, as_rows, check_data
 from inference.objectives import Objective, Player, default_objective
 from inference.progress import Bar, Callback, Progress, deferred_interrupt
@@ -22,9 +23,6 @@ from inference.results import Fit
 from inference.schedules import Schedule
 from inference.settings import Settings
 from inference.world import World
-
-IN_MEMORY = 64 * 2**20
-"""Bytes up to which an epoch is shuffled as one copy, so that a batch is a slice."""
 
 
 @dataclass
@@ -54,15 +52,11 @@ class Loop:
         self.model, self.settings, self.world = model, settings, World.current()
         self.module = model if isinstance(model, nn.Module) else _parts(model)
         self._place()
-        self.rows, self.held_out = self._rows(data)
+        rows, self.held_out = split(self._checked(data), settings.validation, settings.seed, self._checked)
         self.objective = objective or default_objective(model)
         self.objective.to(self.device)
-        n = len(self.rows)
-        self.batch = min(settings.batch_size or n, n)
-        if self.batch < self.world.size:
-            raise ValueError(f"a batch of {self.batch} rows can't be shared by {self.world.size} processes")
-        self.per_epoch = max(1, -(-n // self.batch) - int(0 < n % self.batch < self.world.size))
-        self.steps = settings.steps or (settings.epochs * self.per_epoch if settings.epochs else 1000)
+        self.batches = Batches(rows, settings.batch_size, settings.seed, self.world, self._checked_batch)
+        self.steps = settings.steps or (settings.epochs * self.batches.per_epoch if settings.epochs else 1000)
         self.step = 0
         self.history: list[dict[str, float]] = []
         self.best = _Best()
@@ -81,23 +75,6 @@ class Loop:
             torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
         )
 
-    def _rows(self, data: Any) -> tuple[TensorRows | DatasetRows, TensorRows | DatasetRows | None]:
-        rows = self._checked(data)
-        share = self.settings.validation
-        if share is None:
-            return rows, None
-        if not isinstance(share, float):
-            return rows, self._checked(share)
-        count = round(share * len(rows))
-        if not 0 < count < len(rows):
-            raise ValueError(
-                f"validation={share} holds out {count} of {len(rows)} rows; at least one must be on each side"
-            )
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.settings.seed))
-        x, context = rows.take(order[count:])
-        held_x, held_context = rows.take(order[:count])
-        return TensorRows(x, context), TensorRows(held_x, held_context)
-
     def _checked(self, data: Any) -> TensorRows | DatasetRows:
         rows = as_rows(data, self.model)
         if isinstance(rows, TensorRows):
@@ -106,6 +83,12 @@ class Loop:
         if len(rows) == 0:
             raise ValueError("data has no rows")
         return rows
+
+    def _checked_batch(self, batch: Batch) -> Batch:
+        """A batch of a `Dataset`, which only now is seen, checked and moved."""
+        check_data(self.model, *batch)
+        rows = TensorRows(*batch).to(self.device, self.dtype)
+        return rows.x, rows.context
 
     def _turns(self) -> list[_Turn]:
         players = self.objective.players(self.model)
@@ -130,7 +113,7 @@ class Loop:
             self.module.train()
             self.objective.train()
             self.world.broadcast(self.module)
-            self.objective.prepare(self.model, self._batch_of(torch.arange(min(self.batch, len(self.rows))))[0])
+            self.objective.prepare(self.model, self.batches.first()[0])
             self.turns = self._turns()
             self._keep()
             if settings.resume is not None:
@@ -159,12 +142,14 @@ class Loop:
         callbacks: list[Callback] = [bar, *settings.callbacks]
         if settings.tensorboard is not None and self.world.first:
             callbacks.append(tensorboard_callback(settings.tensorboard))
-        batches = self._batches()
+        batches = self.batches.after(self.step)
         turns, world, clip, schedule = self.turns, self.world, settings.clip, settings.schedule
-        several = len(turns) > 1
+        several, transform = len(turns) > 1, settings.transform
         saved_every = settings.checkpoint.every if settings.checkpoint else 0
         while self.step < self.steps:
             x, context, share = next(batches)
+            if transform is not None:
+                x = transform(x)
             self.step += 1
             for turn in turns:
                 if several and self.step % turn.player.every:
@@ -215,33 +200,6 @@ class Loop:
         turn.optimizer.step()
         turn.pending.append(loss.terms)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor | None, float]]:
-        """Batches from where the fit stands: the order of an epoch depends on the seed and its number alone."""
-        rows, n, size, rank = self.rows, len(self.rows), self.world.size, self.world.rank
-        epoch, first = divmod(self.step, self.per_epoch)
-        small = isinstance(rows, TensorRows) and rows.x.nbytes <= IN_MEMORY
-        while True:
-            generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-            order = torch.randperm(n, generator=generator)
-            shuffled = rows.take(order.to(self.device)) if small else None
-            for index in range(first, self.per_epoch):
-                low, high = index * self.batch, min((index + 1) * self.batch, n)
-                if shuffled is not None:
-                    mine = slice(low + rank, high, size) if size > 1 else slice(low, high)
-                    x, context = shuffled[0][mine], None if shuffled[1] is None else shuffled[1][mine]
-                else:
-                    x, context = self._batch_of(order[low + rank : high : size])
-                yield x, context, len(x) * size / (high - low)
-            epoch, first = epoch + 1, 0
-
-    def _batch_of(self, index: Tensor) -> Batch:
-        if isinstance(self.rows, TensorRows):
-            return self.rows.take(index.to(self.device))
-        x, context = self.rows.take(index)
-        check_data(self.model, x, context)
-        rows = TensorRows(x, context).to(self.device, self.dtype)
-        return rows.x, rows.context
-
     # ---- reports
 
     def _report(self, callbacks: Sequence[Callback]) -> str | None:
@@ -286,6 +244,8 @@ class Loop:
             torch.manual_seed(self.settings.seed)
             for index in torch.arange(len(self.held_out)).split(4096):
                 x, context = self.held_out.take(index.to(self.device))
+                if isinstance(self.held_out, DatasetRows):
+                    x, context = self._checked_batch((x, context))
                 total += float(self.objective.held_out(self.model, x, context)) * len(index)
         self.module.train()
         value = terms["held_out"] = total / len(self.held_out)

@@ -6,6 +6,7 @@ A user's own object takes part as soon as it has the methods; nothing is inherit
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -104,3 +105,8 @@ def measure_of(model: Any) -> str:
 
 def name_of(model: Any) -> str:
     return type(model).__name__
+
+
+def given_context(function: Any, context: Tensor | None) -> Any:
+    """A model or guide with its context bound: Pyro's handlers can't pass on a keyword of that name."""
+    return function if context is None else partial(function, context=context)

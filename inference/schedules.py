@@ -21,3 +21,8 @@ def linear(steps: int, final: float = 0.0) -> Schedule:
 def cosine(steps: int, final: float = 0.0) -> Schedule:
     """Down from 1 to `final` along half a cosine over `steps` (Loshchilov and Hutter, 2017)."""
     return lambda step: final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+def cooldown(steps: int, last: int, final: float = 0.0) -> Schedule:
+    """Constant, then down to `final` in a line over the last of the steps."""
+    return lambda step: 1.0 + (final - 1.0) * max(0.0, min(1.0, (step - steps + last) / last))

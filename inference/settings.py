@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inference.checkpoint import Checkpoint
 from inference.progress import Callback
@@ -32,6 +32,7 @@ class Settings:
     lr: float | Mapping[str, float]
     optimizer: OptimizerOf
     schedule: Schedule | None
+    transform: Callable[[Tensor], Tensor] | None
     clip: float | None
     validation: Any
     patience: int | None

@@ -1,0 +1,51 @@
+"""One probabilistic programming model zoo: generative models of every kind, built, fitted, saved and asked.
+
+    model = zoo.build({"family": "realnvp", "layers": 4}, event_shape=2)
+    zoo.save(model, "runs/moons")
+    model = zoo.load("runs/moons")
+
+Everything here is imported when it is first named.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "build": "zoo.spec",
+    "spec_of": "zoo.spec",
+    "load": "zoo.app.runs",
+    "save": "zoo.app.runs",
+    "families": "zoo.registry",
+    "family": "zoo.registry",
+    "Model": "zoo.base",
+    "Explicit": "zoo.base",
+    "LatentVariable": "zoo.base",
+    "EnergyBased": "zoo.base",
+    "Implicit": "zoo.base",
+    "GaussianMixture": "zoo.gaussian_mixture",
+    "RealNVP": "zoo.realnvp",
+    "VAE": "zoo.vae",
+    "RBM": "zoo.rbm",
+    "GAN": "zoo.gan",
+    "BayesianNetwork": "zoo.bayesian_network",
+    "StandardGaussian": "zoo.conditionals",
+    "Gaussian": "zoo.conditionals",
+    "HomoscedasticGaussian": "zoo.conditionals",
+    "Bernoulli": "zoo.conditionals",
+    "Categorical": "zoo.conditionals",
+}
+__all__ = ["datasets", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return importlib.import_module("zoo.datasets")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

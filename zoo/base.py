@@ -31,35 +31,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-VERBS: frozenset[str] = frozenset(
-    {
-        "sample",
-        "distribution",
-        "log_prob",
-        "prior",
-        "decoder",
-        "encoder",
-        "encode",
-        "reconstruct",
-        "posterior",
-        "free_energy",
-        "gibbs_step",
-        "start",
-        "log_partition",
-        "noise",
-        "generate",
-        "critic",
-        "em_start",
-        "expect",
-        "maximise",
-    }
-)
-"""All that the inference layer may ask of a model, by method name."""
-
-
-class Refusal(AttributeError, TypeError):
-    """A model was asked for what its kind cannot give; the message says what to ask instead."""
-
+from zoo.faces import GibbsRows, NoiseRows
+from zoo.verbs import ENERGY_BASED, EXPLICIT, IMPLICIT, LATENT_VARIABLE, VERBS, Refusal
 
 Shape = Sequence[int] | torch.Size | int
 
@@ -188,24 +161,7 @@ class Explicit(Model):
     kind = "explicit"
     likelihood = "exact"
     capabilities = frozenset({"sample", "distribution", "log_prob"})
-    refusals: ClassVar[Mapping[str, str]] = {
-        "prior": "it has no latent variables; ask log_prob, which is exact",
-        "encoder": "it has no latent variables; ask log_prob, which is exact",
-        "decoder": "it has no latent variables; ask distribution",
-        "encode": "it has no latent code; ask log_prob, or fit a VAE",
-        "reconstruct": "it has no latent code; ask sample, or fit a VAE",
-        "posterior": "it has no latent variables; ask log_prob, which is exact",
-        "free_energy": "its density is normalised; ask log_prob, which is exact",
-        "gibbs_step": "it is sampled directly; ask sample",
-        "start": "it is sampled directly; ask sample",
-        "log_partition": "its density is normalised, so log Z is 0; ask log_prob",
-        "noise": "it is not a generator of noise; ask sample",
-        "generate": "it is not a generator of noise; ask sample",
-        "critic": "it needs no critic; fit it by its exact likelihood",
-        "em_start": "it has no closed-form steps; use inference.fit",
-        "expect": "it has no closed-form steps; use inference.fit",
-        "maximise": "it has no closed-form steps; use inference.fit",
-    }
+    refusals = EXPLICIT
 
     @abstractmethod
     def distribution(self, context: Tensor | None = None) -> dist.TorchDistribution:
@@ -240,21 +196,7 @@ class LatentVariable(Model):
     kind = "latent variable"
     likelihood = "lower bound"
     capabilities = frozenset({"sample", "prior", "decoder", "encoder", "encode", "reconstruct"})
-    refusals: ClassVar[Mapping[str, str]] = {
-        "distribution": "its density integrates over z; ask inference.log_likelihood for a lower bound",
-        "log_prob": "its likelihood integrates over z; ask inference.log_likelihood for a lower bound",
-        "posterior": "p(z | x) has no closed form; ask encoder for its proposal, or inference.query",
-        "free_energy": "it is not energy based; ask inference.log_likelihood for a lower bound",
-        "gibbs_step": "it is sampled directly; ask sample",
-        "start": "it is sampled directly; ask sample",
-        "log_partition": "its density is normalised; ask inference.log_likelihood for a lower bound",
-        "noise": "ask prior for the distribution of z",
-        "generate": "ask decoder for the distribution of x given z, or sample",
-        "critic": "it needs no critic; fit it by the ELBO",
-        "em_start": "it has no closed-form steps; use inference.fit",
-        "expect": "it has no closed-form steps; use inference.fit",
-        "maximise": "it has no closed-form steps; use inference.fit",
-    }
+    refusals = LATENT_VARIABLE
 
     @abstractmethod
     def prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
@@ -313,23 +255,7 @@ class EnergyBased(Model):
     capabilities = frozenset({"sample", "free_energy", "gibbs_step", "start"})
     sweeps: int = 1000
     """Gibbs sweeps from `start` that `sample` makes before it takes a row for a draw."""
-    refusals: ClassVar[Mapping[str, str]] = {
-        "distribution": "its density lacks log Z; ask free_energy, or inference.log_likelihood",
-        "log_prob": "its density lacks log Z; ask free_energy, or inference.log_likelihood for an estimate",
-        "prior": "it has no prior over z; ask free_energy",
-        "decoder": "its units condition each other; ask gibbs_step",
-        "encoder": "it needs no proposal; ask gibbs_step",
-        "encode": "it has no latent code of this form",
-        "reconstruct": "ask gibbs_step, which draws x given its hidden units",
-        "posterior": "ask gibbs_step, which draws x given its hidden units",
-        "log_partition": "log Z can't be summed at this size; ask inference.log_likelihood for an estimate by AIS",
-        "noise": "it is not a generator of noise; ask sample",
-        "generate": "it is not a generator of noise; ask sample",
-        "critic": "it needs no critic; fit it by contrastive divergence",
-        "em_start": "it has no closed-form steps; use inference.fit",
-        "expect": "it has no closed-form steps; use inference.fit",
-        "maximise": "it has no closed-form steps; use inference.fit",
-    }
+    refusals = ENERGY_BASED
 
     @abstractmethod
     def free_energy(self, x: Tensor) -> Tensor:
@@ -353,7 +279,7 @@ class EnergyBased(Model):
 
     def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
         with pyro.plate("data", _rows(x, context, n)):
-            return pyro.sample("x", _Gibbs(self), obs=x)
+            return pyro.sample("x", GibbsRows(self), obs=x)
 
     def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
         """Nothing: the hidden units are summed out."""
@@ -365,10 +291,7 @@ class Implicit(Model):
     kind = "implicit"
     likelihood = None
     capabilities = frozenset({"sample", "noise", "generate"})
-    refusals: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        VERBS - {"sample", "noise", "generate", "critic"},
-        "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples",
-    ) | {"critic": "this family is trained without one"}
+    refusals = IMPLICIT
 
     @abstractmethod
     def noise(self, n: int) -> Tensor:
@@ -392,7 +315,7 @@ class Implicit(Model):
             raise Refusal(f"{type(self).__name__} cannot score x: {self.refusals['log_prob']}")
         rows = _rows(x, context, n)
         with pyro.plate("data", rows):
-            noise = pyro.sample("z", _Noise(self))
+            noise = pyro.sample("z", NoiseRows(self))
             return pyro.deterministic("x", self.generate(noise, context), event_dim=len(self.event_shape))
 
     def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
@@ -426,53 +349,3 @@ def _rows(x: Tensor | None, context: Tensor | None, n: int) -> int:
         if rows is not None:
             return len(rows)
     return n
-
-
-class _Rows(dist.TorchDistribution):
-    """A distribution of independent rows that a model draws as one batch."""
-
-    arg_constraints: ClassVar[dict] = {}
-
-    def __init__(self, model: Any, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
-        self._model = model
-        super().__init__(batch_shape, self._shape_of(model), validate_args=False)
-
-    @staticmethod
-    def _shape_of(model: Any) -> torch.Size:
-        return model.event_shape
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> _Rows:
-        return type(self)(self._model, batch_shape=torch.Size(batch_shape))
-
-
-class _Gibbs(_Rows):
-    """The Pyro face of an energy: drawn by its chain, scored up to log Z."""
-
-    @property
-    def support(self) -> constraints.Constraint:
-        return constraints.independent(self._model.support, len(self.event_shape))
-
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        shape = torch.Size(sample_shape) + self.batch_shape
-        return self._model.sample(shape.numel()).reshape(shape + self.event_shape)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        rows = value.reshape(-1, *self.event_shape)
-        return -self._model.free_energy(rows).reshape(value.shape[: value.dim() - len(self.event_shape)])
-
-
-class _Noise(_Rows):
-    """The Pyro face of a generator's noise: standard normal, as `noise` draws it."""
-
-    support = constraints.real_vector
-
-    @staticmethod
-    def _shape_of(model: Implicit) -> torch.Size:
-        return model.noise(1).shape[1:]
-
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        shape = torch.Size(sample_shape) + self.batch_shape
-        return self._model.noise(shape.numel()).reshape(shape + self.event_shape)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return dist.Normal(0.0, 1.0, validate_args=False).log_prob(value).flatten(-len(self.event_shape)).sum(-1)

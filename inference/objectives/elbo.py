@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from inference.objectives.base import Loss, Objective
-from inference.protocols import Latent, Pair
+from inference.protocols import Latent, Pair, given_context
 
 Divergence = Callable[[Any, Any, Tensor, Tensor | None], Tensor]
 """(q, p, z, log q(z) where it is known) -> the divergence of each row, z drawn from q: [K, N] or [N]."""
@@ -85,6 +85,6 @@ class PyroElbo(Objective):
             raise TypeError(f"{type(self.elbo).__name__} has no differentiable loss; Trace_ELBO and its kin have")
 
     def forward(self, model: Pair, x: Tensor, context: Tensor | None = None) -> Loss:
-        given = {} if context is None else {"context": context}
-        value = self.elbo.differentiable_loss(model.model, model.guide, x, **given) / len(x)
+        pair = given_context(model.model, context), given_context(model.guide, context)
+        value = self.elbo.differentiable_loss(*pair, x) / len(x)
         return Loss(value, {"loss": value.detach()})

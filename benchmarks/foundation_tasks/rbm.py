@@ -1,0 +1,97 @@
+"""The RBM on binarised digits: exact held-out likelihood, AIS against exact log Z, an epoch beside scikit-learn's."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neural_network import BernoulliRBM
+from threadpoolctl import threadpool_limits
+
+from benchmarks.common import Row, alternate, ratio
+from inference.ais import ais
+from inference.descent import descent
+from inference.fit import fit
+from inference.objectives import ContrastiveDivergence
+from zoo.rbm import RBM
+
+BATCH, EPOCHS, FIRST_LR, LAST_LR = 20, 200, 0.1, 0.002
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.tensor(load_digits().data > 7.5, dtype=torch.float32)
+    order = torch.tensor(np.random.RandomState(0).permutation(len(x)))
+    return x[order[:1347]], x[order[1347:]]
+
+
+def fitted(train: torch.Tensor, seed: int) -> RBM:
+    """16 hidden units by PCD: 100 chains, one sweep a step, the rate falling linearly."""
+    torch.manual_seed(seed)
+    model = RBM(64, hidden=16)
+    steps = EPOCHS * -(-len(train) // BATCH)
+    fit(
+        model,
+        train,
+        ContrastiveDivergence(steps=1, chains=100),
+        steps=steps,
+        batch_size=BATCH,
+        lr=FIRST_LR,
+        schedule=lambda step: 1 + (LAST_LR / FIRST_LR - 1) * step / steps,
+        optimizer=descent,
+        every=1000,
+        seed=seed,
+        progress=False,
+    )
+    return model
+
+
+@torch.no_grad()
+def quality(train: torch.Tensor, test: torch.Tensor) -> list[Row]:
+    likelihoods, errors = [], []
+    for seed in range(3):
+        model = fitted(train, seed)
+        log_z = model.log_partition()
+        likelihoods.append(float((-model.free_energy(test).double() - log_z).mean()))
+        errors.append(abs(float(ais(model, data=train, seed=seed).value - log_z)))
+    return [
+        Row("rbm_exact_loglik", statistics.mean(likelihoods), -18.3, "higher", "scikit-learn's best: -19.03"),
+        Row("rbm_ais_error", max(errors), 0.05, "lower", "log Z by summing out"),
+    ]
+
+
+def epoch_ratio(train: torch.Tensor, hidden: int, epochs: int, rounds: int) -> float:
+    array = train.numpy()
+
+    def ours() -> None:
+        torch.manual_seed(0)
+        fit(
+            RBM(64, hidden=hidden),
+            train,
+            ContrastiveDivergence(chains=100),
+            epochs=epochs,
+            batch_size=100,
+            lr=0.01,
+            optimizer=descent,
+            every=1000,
+            progress=False,
+        )
+
+    def peer() -> None:
+        BernoulliRBM(hidden, learning_rate=0.01, batch_size=100, n_iter=epochs, random_state=0).fit(array)
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ratio(alternate({"ours": ours, "scikit-learn": peer}, rounds), "ours", "scikit-learn")
+
+
+def rows(rounds: int) -> list[Row]:
+    train, test = digits()
+    peer = "scikit-learn BernoulliRBM"
+    return [
+        *quality(train, test),
+        Row("rbm_epoch_16", epoch_ratio(train, 16, 40, rounds), 0.80, "lower", peer),
+        Row("rbm_epoch_256", epoch_ratio(train, 256, 10, rounds), 0.55, "lower", peer),
+    ]

@@ -1,0 +1,178 @@
+"""`evaluate`: models of every kind on one footing, each number with its kind and its error.
+
+| column                | what it is                                                     | for                     |
+|-----------------------|----------------------------------------------------------------|-------------------------|
+| nats                  | mean held-out log p(x), with its kind and measure              | all but implicit models |
+| bits_per_dim          | the same in the raw space, where the data says how to go back  | all but implicit models |
+| frechet, mmd          | distances of samples from held-out rows on the named features  | all                     |
+| frechet_train         | the distance of the training rows: what a perfect model scores | data with a train split |
+| seconds, parameters   | what it took                                                   | fits; models of torch   |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from inference.asking import asking, placed
+from inference.data import as_rows, check_data
+from inference.diagnostics.predictive import draw
+from inference.likelihood import LogLikelihood, Method, log_likelihood
+from inference.protocols import measure_of, name_of
+from inference.quality.distances import Distance, frechet_distance, kernel_mmd
+from inference.quality.features import VALUES, Features
+from inference.results import Fit
+from inference.scoreboard import Scoreboard
+
+
+@runtime_checkable
+class View(Protocol):
+    """Data that knows its way back to the raw numbers; `test.x` are its held-out rows.
+
+    Optional: `train.x`, `space`. `bits_per_dim(log_prob, x)` gives [N]; `restore(x)` gives raw rows.
+    """
+
+    name: str
+    test: Any
+    measure: Any
+
+    def bits_per_dim(self, log_prob: Tensor, x: Tensor) -> Tensor: ...
+    def restore(self, x: Tensor) -> Tensor: ...
+
+
+def evaluate(
+    models: Mapping[str, Any],
+    data: Any,
+    *,
+    context: Any = None,
+    methods: Mapping[str, Method] | None = None,
+    features: Features = VALUES,
+    samples: int = 1000,
+    seed: int = 0,
+) -> Scoreboard:
+    """Score each model, or each `Fit`, on held-out rows.
+
+    Parameters:
+        data: rows for all the models (as `fit` takes them), or a view of a data set, or a mapping from the
+            models' names to either, for models that look at the data in different views.
+        context: a tensor for all, or a mapping by name, where models are conditional.
+        methods: by name, how to ask for the likelihood; the best a model offers unless told.
+        features: what samples are compared by.
+        samples: how many rows each model draws, and how many held-out rows they are compared with at most.
+    """
+    if not models:
+        raise ValueError("there is no model to evaluate")
+    scored = {}
+    for name, fit_or_model in models.items():
+        asked = _Asked(name, fit_or_model, _for(name, data, models), _context(name, context), seed)
+        scored[name] = asked.scores((methods or {}).get(name), features, samples)
+    table = pd.DataFrame([row for row, _, _ in scored.values()], index=pd.Index(scored, name="model"))
+    likelihoods = {name: likelihood for name, (_, likelihood, _) in scored.items() if likelihood is not None}
+    rows = {name: drawn["rows"] for name, (_, _, drawn) in scored.items()}
+    drawn = {name: drawn["samples"] for name, (_, _, drawn) in scored.items()}
+    return Scoreboard(table, likelihoods, rows, drawn, features.name)
+
+
+class _Asked:
+    """One model, the rows it is asked about, and the way back from them."""
+
+    def __init__(self, name: str, fit_or_model: Any, data: Any, context: Tensor | None, seed: int) -> None:
+        self.fit = fit_or_model if isinstance(fit_or_model, Fit) else None
+        self.model = fit_or_model.model if isinstance(fit_or_model, Fit) else fit_or_model
+        self.view = data if isinstance(data, View) else None
+        self.seed = seed
+        rows = as_rows(data.test.x if isinstance(data, View) else data, self.model)
+        given = rows.context if context is None else context
+        self.x = placed(self.model, rows.x)
+        self.context = None if given is None else placed(self.model, given)
+        try:
+            check_data(self.model, self.x, self.context, rows.columns)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from error
+
+    def scores(
+        self, method: Method | None, features: Features, samples: int
+    ) -> tuple[dict[str, Any], LogLikelihood | None, dict[str, Tensor]]:
+        likelihood = None
+        if not hasattr(self.model, "generate") or method is not None:
+            likelihood = log_likelihood(self.model, self.x, context=self.context, method=method, seed=self.seed)
+        index, drawn = self.draw(samples)
+        real, drawn = self.restored(self.x[index]), self.restored(drawn)
+        reference, compared = features(real), features(drawn)
+        row = {
+            "family": name_of(self.model),
+            "kind": getattr(self.model, "kind", "pair"),
+            "likelihood": "none" if likelihood is None else likelihood.kind,
+            "measure": "none" if likelihood is None else measure_of(self.model),
+            "view": getattr(self.view, "space", "as given"),
+            **self.nats(likelihood),
+            **_with_error("frechet", frechet_distance(compared, reference)),
+            **_with_error("mmd", kernel_mmd(compared, reference)),
+            "frechet_train": self.floor(reference, features, samples),
+            "seconds": self.fit.seconds if self.fit else math.nan,
+            "parameters": _parameters(self.model),
+        }
+        return row, likelihood, {"rows": self.x.cpu(), "samples": drawn.cpu()}
+
+    def nats(self, likelihood: LogLikelihood | None) -> dict[str, float]:
+        """Nats a row in the model's own view, and bits a dimension in the raw space."""
+        if likelihood is None:
+            return dict.fromkeys(("nats", "nats_error", "bits_per_dim", "bits_per_dim_error"), math.nan)
+        dims = self.x[0].numel() * math.log(2)
+        values = likelihood.values.cpu()
+        bits = -values / dims if self.view is None else self.view.bits_per_dim(values, self.x.cpu())
+        spread = bits.double().std().item() / math.sqrt(len(bits)) if len(bits) > 1 else math.inf
+        return {
+            "nats": likelihood.mean,
+            "nats_error": likelihood.mean_error,
+            "bits_per_dim": bits.double().mean().item(),
+            "bits_per_dim_error": math.hypot(spread, likelihood.shared_error / dims),
+        }
+
+    def draw(self, samples: int) -> tuple[Tensor, Tensor]:
+        """Which held-out rows to compare with, and the model's rows: one for each of them, if conditional."""
+        generator = torch.Generator().manual_seed(self.seed)
+        index = torch.randperm(len(self.x), generator=generator)[:samples].to(self.x.device)
+        with asking(self.model, self.seed):
+            if self.context is None:
+                return index, draw(self.model, samples, None)
+            return index, draw(self.model, len(index), self.context[index])
+
+    def restored(self, x: Tensor) -> Tensor:
+        return x if self.view is None else self.view.restore(x.cpu())  # a view holds tensors of the data's own
+
+    def floor(self, reference: Tensor, features: Features, samples: int) -> float:
+        """The Frechet distance of training rows, as many as the model drew, from the held-out ones."""
+        train = getattr(self.view, "train", None)
+        if train is None:
+            return math.nan
+        generator = torch.Generator().manual_seed(self.seed)
+        index = torch.randperm(len(train.x), generator=generator)[:samples]
+        rows = features(self.restored(train.x[index]))
+        return frechet_distance(rows, reference).value
+
+
+def _for(name: str, data: Any, models: Mapping[str, Any]) -> Any:
+    """The data of one model, from data for all or by name."""
+    if not isinstance(data, Mapping) or not set(data) & set(models):
+        return data
+    if name not in data:
+        raise ValueError(f"data by name has no rows for the model {name!r}; it has {', '.join(map(repr, data))}")
+    return data[name]
+
+
+def _context(name: str, context: Any) -> Tensor | None:
+    return context.get(name) if isinstance(context, Mapping) else context
+
+
+def _with_error(name: str, distance: Distance) -> dict[str, float]:
+    return {name: distance.value, f"{name}_error": distance.error}
+
+
+def _parameters(model: Any) -> int:
+    return sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else 0

@@ -1,0 +1,59 @@
+"""One question, asked of any model.
+
+query(network, "lung", given={"smoke": "yes"})      elimination, exact
+query(mixture, "component", given={"x": rows})      Bayes' rule, exact
+query(vae, "z", given={"x": rows})                  importance sampling, an estimate with its reliability
+query(model, "x")                                   draws
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from inference.query import draws as _draws
+from inference.query import latent as _latent
+from inference.query import network as _network
+from inference.query.answer import Answer
+from inference.query.question import Question, ask
+from inference.query.refuse import refusal
+
+__all__ = ["METHODS", "Answer", "query"]
+
+METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
+    (_network.answers, _network.answer),
+    (_latent.answers_component, _latent.component),
+    (_latent.answers_latent, _latent.latent),
+    (_draws.answers, _draws.answer),
+)
+"""(whether a method answers a question, the method): the first that does is taken, exact ones first."""
+
+
+def query(
+    model: Any,
+    targets: Any,
+    given: Mapping[Any, Any] | None = None,
+    do: Mapping[Any, Any] | None = None,
+    *,
+    context: Tensor | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Answer:
+    """p(targets | given, do), by the best method that the model allows.
+
+    Parameters:
+        model: a pgmpy graph of tables, a model that holds one as `.graph`, or a Pyro pair.
+        targets: a name, or a list of names, each with an answer of its own; a tuple of names is one target,
+            their joint distribution.
+        given: what was observed: states by name or code for a network, {"x": rows} for a pair.
+        do: what was set from outside, for a network: its causes no longer matter.
+        context: what the pair is conditioned on, a row for each row of x.
+        draws: how many, where the answer is an estimate.
+    """
+    question = ask(model, targets, given, do, context, draws, seed)
+    for answers, answer in METHODS:
+        if answers(question):
+            return answer(question)
+    raise refusal(question)

@@ -1,0 +1,168 @@
+"""Questions about what lies behind the rows: a mixture's component in closed form, latents by importance."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pyro
+import torch
+import xarray as xr
+from torch import Tensor
+
+from inference.asking import asking
+from inference.importance import blocks, log_weights
+from inference.protocols import Density, Latent, Pair
+from inference.query.answer import Answer
+from inference.query.question import Question
+
+GOOD_K = 0.7
+"""Above this Pareto shape a mean has no usable error: Vehtari et al., https://arxiv.org/abs/1507.02646"""
+
+
+@runtime_checkable
+class Components(Protocol):
+    """A mixture: the probability of each component given each row, [N, K]."""
+
+    def posterior(self, x: Tensor) -> Tensor: ...
+
+
+def answers_component(question: Question) -> bool:
+    asked = question.targets == ("component",) and set(question.given) == {"x"} and not question.do
+    return asked and isinstance(question.model, Components)
+
+
+def component(question: Question) -> Answer:
+    """p(component | x) of each row, by Bayes' rule."""
+    x, model, context = question.rows(), question.model, question.context
+    with asking(model, question.seed):
+        probability = model.posterior(x) if context is None else model.posterior(x, context=context)
+        log_prob = model.log_prob(x, context=context) if isinstance(model, Density) else None
+    array = xr.DataArray(
+        _numpy(probability),
+        dims=("row", "component"),
+        coords={"row": np.arange(len(x)), "component": np.arange(probability.shape[1])},
+        name="probability",
+    )
+    evidence = None if log_prob is None else _by_row(log_prob)
+    return Answer(str(question), {"component": array}, "Bayes' rule in closed form", "exact", evidence)
+
+
+def answers_latent(question: Question) -> bool:
+    if question.do or set(question.given) != {"x"} or not isinstance(question.model, Pair):
+        return False
+    return set(question.targets) <= set(sites(question))
+
+
+def sites(question: Question) -> list[str]:
+    """The latent variables of the rows: what a pair's model draws when x is observed."""
+    model = question.model
+    if isinstance(model, Latent):
+        return ["z"]
+    # what has no likelihood can't be run on observed rows
+    if not isinstance(model, Pair) or "x" not in question.given or getattr(model, "likelihood", "") is None:
+        return []
+    with asking(model, question.seed):
+        trace = pyro.poutine.trace(model.model).get_trace(question.rows(), context=question.context)
+    drawn = ((name, trace.nodes[name]["fn"]) for name in trace.stochastic_nodes)
+    return [name for name, fn in drawn if type(fn).__name__ != "_Subsample"]  # a plate's own index
+
+
+def latent(question: Question) -> Answer:
+    """Mean and standard deviation of p(z | x) in each row, by self-normalised importance sampling.
+
+    The guide proposes K draws, weighed by w = p(x, z) / q(z | x): E[z | x] is near sum_k w_k z_k / sum_k w_k.
+    "error" is the Monte Carlo standard error of that mean. log_evidence is log mean_k w_k a row, whose
+    expectation bounds log p(x) from below: Importance Weighted Autoencoders (Burda et al., 2015),
+    https://arxiv.org/abs/1509.00519
+    """
+    x, context, draws = question.rows(), question.context, question.draws
+    moments: dict[Any, list[Tensor]] = {target: [] for target in question.targets}
+    log_ws = []
+    # a block of rows at a time, each with all its draws, so that memory does not grow with the data
+    _, step = blocks(draws, len(x), draws * x[0].numel())
+    with asking(question.model, question.seed):
+        for start in range(0, len(x), step):
+            part = slice(start, start + step)
+            weighted = log_weights(question.model, x[part], None if context is None else context[part], draws)
+            log_ws.append(_checked(weighted.log_weights.double(), start))
+            for target, parts in moments.items():
+                parts.append(_moments(weighted.latents[target].double(), log_ws[-1].softmax(0)))
+    log_w = torch.cat(log_ws, 1)
+    values = {target: _labelled(torch.cat(parts), str(target)) for target, parts in moments.items()}
+    evidence = _by_row(log_w.logsumexp(0) - math.log(draws))
+    reliability, warned = _reliability(log_w)
+    method = f"importance sampling with the guide, {draws} draws a row"
+    return Answer(str(question), values, method, "estimate", evidence, reliability, warned)
+
+
+def _checked(log_w: Tensor, start: int) -> Tensor:
+    lost = log_w.isnan().any(0) | (log_w.max(0).values == -math.inf)
+    if lost.any():
+        row = start + int(lost.nonzero()[0])
+        raise ValueError(
+            f"row {row}: none of {len(log_w)} draws of the guide can explain it; fit the guide, or ask for more"
+        )
+    return log_w
+
+
+def _moments(z: Tensor, weights: Tensor) -> Tensor:
+    """[N, ..., 3]: mean, sd and the mean's Monte Carlo error; z is [K, N, ...], weights [K, N]."""
+    w = weights.reshape(*weights.shape, *[1] * (z.dim() - 2))
+    mean = (w * z).sum(0)
+    sd = (w * (z - mean).square()).sum(0).sqrt()
+    error = (w * (z - mean)).square().sum(0).sqrt()
+    return torch.stack([mean, sd, error], -1)
+
+
+def _labelled(moments: Tensor, target: str) -> xr.DataArray:
+    dims = ["row", *(f"{target}_dim_{i}" for i in range(moments.dim() - 2)), "statistic"]
+    coords: dict[str, Any] = {dim: np.arange(size) for dim, size in zip(dims, moments.shape, strict=True)}
+    coords["statistic"] = ["mean", "sd", "error"]
+    return xr.DataArray(_numpy(moments), dims=dims, coords=coords, name="value")
+
+
+def _reliability(log_w: Tensor) -> tuple[dict[str, Any], tuple[str, ...]]:
+    ess = _numpy(1 / log_w.softmax(0).square().sum(0))
+    k = _pareto(_numpy(log_w))
+    bad = float((k > GOOD_K).mean())
+    reliability = {
+        "ess_min": float(ess.min()),
+        "ess_median": float(np.median(ess)),
+        "pareto_k_max": float(k.max()),
+        "pareto_k_bad": bad,
+        "ess": _by_row(ess),
+        "pareto_k": _by_row(k),
+    }
+    if not bad:
+        return reliability, ()
+    text = (
+        f"Pareto k is above {GOOD_K} in {bad:.0%} of rows: the guide fits their posterior poorly; "
+        "take more draws, or fit it longer"
+    )
+    return reliability, (text,)
+
+
+def _pareto(log_w: np.ndarray) -> np.ndarray:
+    """Pareto shape of the weights of each row; infinite where there are too few draws to tell."""
+    shapes = np.zeros(log_w.shape[1])
+    # equal weights have no tail to fit: the proposal is the posterior
+    uneven = np.ptp(log_w, axis=0) >= 1e-9
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from arviz import psislw
+
+        if uneven.any():
+            shapes[uneven] = psislw(np.ascontiguousarray(log_w[:, uneven].T))[1]
+    return np.where(np.isnan(shapes), np.inf, shapes)
+
+
+def _by_row(values: Any) -> xr.DataArray:
+    array = _numpy(values)
+    return xr.DataArray(array, dims=("row",), coords={"row": np.arange(len(array))})
+
+
+def _numpy(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -1,0 +1,74 @@
+"""A question as the methods read it, and the words in which one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from torch import Tensor
+
+from inference.asking import placed
+from inference.data import as_rows, check_data
+from inference.protocols import name_of
+
+
+@dataclass(frozen=True)
+class Question:
+    """p(targets | given, do) of a model. A tuple among the targets asks for a joint distribution."""
+
+    model: Any
+    targets: tuple[Hashable, ...]
+    given: Mapping[Hashable, Any]
+    do: Mapping[Hashable, Any]
+    context: Tensor | None
+    draws: int
+    seed: int
+
+    def __str__(self) -> str:
+        asked = "; ".join(", ".join(map(str, t)) if isinstance(t, tuple) else str(t) for t in self.targets)
+        conditions = [f"{name} = {_short(value)}" for name, value in self.given.items()]
+        conditions += [f"do({name} = {_short(value)})" for name, value in self.do.items()]
+        return f"P({asked} | {', '.join(conditions)})" if conditions else f"P({asked})"
+
+    def rows(self) -> Tensor:
+        """The observed rows x where the model is, checked as data is."""
+        rows = as_rows(self.given["x"], self.model)
+        x = placed(self.model, rows.x)
+        check_data(self.model, x, self.context, rows.columns)
+        return x
+
+
+def ask(
+    model: Any,
+    targets: Any,
+    given: Mapping[Any, Any] | None,
+    do: Mapping[Any, Any] | None,
+    context: Tensor | None,
+    draws: int,
+    seed: int,
+) -> Question:
+    """The question, its parts checked for form."""
+    for name, part in (("given", given), ("do", do)):
+        if part is not None and not isinstance(part, Mapping):
+            raise TypeError(f"{name} must map names to values, not be a {name_of(part)}")
+    several = targets if isinstance(targets, list) else [targets]
+    if not several:
+        raise ValueError("query needs at least one target")
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise ValueError(f"draws must be a positive whole number, not {draws!r}")
+    context = None if context is None else placed(model, context)
+    return Question(model, tuple(several), dict(given or {}), dict(do or {}), context, draws, seed)
+
+
+def near(given: Any, names: Iterable[Any]) -> str:
+    """The end of an error that lists the names nearest to one that is unknown."""
+    known = [str(name) for name in names]
+    found = get_close_matches(str(given), known, n=3, cutoff=0.5)
+    return f"; near: {', '.join(found)}" if found else f"; known: {', '.join(known[:24])}"
+
+
+def _short(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return f"{shape[0]} row{'s' if shape[0] != 1 else ''}" if shape is not None and len(shape) else str(value)

@@ -1,0 +1,60 @@
+"""Why a question can't be answered, and the nearest one that can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from inference.protocols import Density, Energy, Latent, Pair, name_of
+from inference.query.latent import Components, sites
+from inference.query.question import Question
+
+
+def _generates(model: Any) -> bool:
+    return hasattr(model, "generate") and hasattr(model, "noise")
+
+
+def _components(question: Question) -> str:
+    return "it answers which component a row came from; ask query(model, 'component', given={'x': rows})"
+
+
+def _generator(question: Question) -> str:
+    return (
+        "it turns noise into x and has no density to condition with; ask query(model, 'x') for draws, "
+        "or inference.evaluate for their quality"
+    )
+
+
+def _density(question: Question) -> str:
+    return (
+        "it has no latent variables, and no closed form for a part of x given the rest; ask "
+        "inference.log_likelihood for how likely rows are, or query(model, 'x') for draws"
+    )
+
+
+def _energy(question: Question) -> str:
+    return "its units condition each other; ask gibbs_step from the given rows, or query(model, 'x') for draws"
+
+
+def _latent(question: Question) -> str:
+    known = sites(question) or ["z"]
+    return f"it answers for its latents {known} given rows; ask query(model, {known[0]!r}, given={{'x': rows}})"
+
+
+REASONS: tuple[tuple[Callable[[Any], bool], Callable[[Question], str]], ...] = (
+    (_generates, _generator),
+    (lambda model: isinstance(model, Components), _components),
+    (lambda model: isinstance(model, Density), _density),
+    (lambda model: isinstance(model, Energy), _energy),
+    (lambda model: isinstance(model, Latent | Pair), _latent),
+)
+
+
+def refusal(question: Question) -> Exception:
+    """A ValueError with the reason and what to ask instead; a TypeError for what is no model."""
+    model = question.model
+    for applies, reason in REASONS:
+        if applies(model):
+            cause = "do() needs a pgmpy graph, whose edges are causes; " if question.do else ""
+            return ValueError(f"{name_of(model)} can't answer {question}: {cause}{reason(question)}")
+    return TypeError(f"query asks a Pyro pair or a pgmpy graph, not {name_of(model)}")

@@ -1,0 +1,275 @@
+"""The command line: what works end to end on a few steps, and one sentence for every mistake."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+import zoo
+from zoo.app import cli
+from zoo.datasets import load as load_data
+
+MOONS = """
+data = "two_moons"
+[model]
+family = "realnvp"
+layers = 2
+hidden = 8
+[fit]
+steps = 3
+seed = 1
+"""
+DIGITS = """
+data = "digits"
+[model]
+family = "vae"
+latent = 2
+hidden = [8]
+prior = {family = "realnvp", layers = 2, hidden = 4}
+[fit]
+steps = 3
+objective = {name = "elbo", particles = 2}
+[ask]
+samples = 9
+"""
+
+
+@pytest.fixture
+def moons(tmp_path):
+    path = tmp_path / "moons.toml"
+    path.write_text(MOONS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "moons.toml").write_text(MOONS)
+    assert cli.main(["run", str(folder / "moons.toml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def refused(capsys, *argv: str) -> str:
+    """The one sentence that a user's error is answered with."""
+    assert cli.main([str(a) for a in argv]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Traceback" not in error
+    assert error.startswith(f"zoo {argv[0]}: ")
+    return error
+
+
+# ---- what works
+
+
+def test_a_run_leaves_everything_that_was_promised(run):
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "spec.toml", "weights.safetensors", "history.csv", "posterior.nc", "scores.json", "figures", "report.html",
+    }  # fmt: skip
+    html = (run / "report.html").read_text()
+    assert "data:image/png;base64," in html and "<script" not in html and 'src="http' not in html
+    assert html.index("Fitted to 10,000 rows of two_moons") < html.index("<table")
+    assert json.loads((run / "scores.json").read_text())
+    assert "step" in pd.read_csv(run / "history.csv").columns
+    assert len(list((run / "figures").glob("*.png"))) >= 2
+
+
+def test_a_run_is_seeded_and_its_spec_runs_again_to_the_same_model(run, tmp_path):
+    assert cli.main(["run", str(run / "spec.toml"), "--out", str(tmp_path / "again")]) == 0
+    first, second = zoo.load(run), zoo.load(tmp_path / "again")
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_models_nest_in_a_run_and_compare_on_one_scoreboard(tmp_path, capsys):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(DIGITS)
+    specs = [str(tmp_path / f"{name}.toml") for name in ("one", "two")]
+    assert cli.main(["compare", *specs, "--set", "fit.steps=2", "--out", str(tmp_path / "both")]) == 0
+    assert len(json.loads((tmp_path / "both" / "scores.json").read_text())) == 2
+    model = zoo.load(tmp_path / "both" / "two")
+    assert type(model.prior_model).__name__ == "RealNVP"
+    assert model.event_shape == torch.Size([1, 8, 8])
+    assert "one" in capsys.readouterr().out
+
+
+def test_sample_writes_rows_in_the_data_s_own_units(run, tmp_path, capsys):
+    assert cli.main(["sample", str(run), "-n", "5", "--seed", "4"]) == 0
+    first = capsys.readouterr().out
+    assert len(first.splitlines()) == 6
+    assert cli.main(["sample", str(run), "-n", "5", "--seed", "4", "--out", str(tmp_path / "x.csv")]) == 0
+    assert (tmp_path / "x.csv").read_text() == first
+    assert cli.main(["sample", str(run), "--out", str(tmp_path / "x.png")]) == 0
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_score_prints_the_model_s_own_log_likelihood(run, tmp_path, capsys):
+    x = load_data("two_moons").test.x[:4]
+    pd.DataFrame(x.numpy()).to_csv(tmp_path / "x.csv", index=False)
+    capsys.readouterr()
+    assert cli.main(["score", str(run), str(tmp_path / "x.csv")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "row,nats,kind" and len(lines) == 5
+    truth = zoo.load(run).log_prob(x)
+    found = torch.tensor([float(line.split(",")[1]) for line in lines[1:]])
+    assert torch.allclose(found, truth, atol=1e-4)
+    assert all(line.endswith(",exact") for line in lines[1:])
+
+
+def test_score_takes_rows_of_a_standardised_table_back_to_their_own_units(tmp_path, capsys):
+    spec = tmp_path / "iris.toml"
+    spec.write_text('data = "iris"\nmodel = "gaussian"\n[fit]\nsteps = 2\n[ask]\ndiagnose = false\nevaluate = false\n')
+    assert cli.main(["run", str(spec), "--out", str(tmp_path / "run")]) == 0
+    raw = load_data("iris")
+    names = list(raw.feature_names)
+    frame = pd.DataFrame(raw.test.x[:3].numpy(), columns=names)
+    frame[names[::-1]].to_csv(tmp_path / "x.csv", index=False)
+    capsys.readouterr()
+    assert cli.main(["score", str(tmp_path / "run"), str(tmp_path / "x.csv")]) == 0
+    found = [float(line.split(",")[1]) for line in capsys.readouterr().out.splitlines()[1:]]
+    scale = raw.train.x.double().std(0, correction=0)
+    with torch.no_grad():
+        standard = ((raw.test.x[:3].double() - raw.train.x.double().mean(0)) / scale).float()
+        truth = zoo.load(tmp_path / "run").log_prob(standard) - scale.log().sum()
+    assert torch.allclose(torch.tensor(found), truth.float(), atol=1e-3)
+
+
+def test_diagnose_says_it_in_words(run, capsys):
+    capsys.readouterr()
+    assert cli.main(["diagnose", str(run)]) == 0
+    assert "nats a row" in capsys.readouterr().out
+
+
+def test_query_answers_as_the_tables_do(capsys):
+    assert cli.main(["query", "asia", "--given", "smoke=yes", "--find", "lung"]) == 0
+    assert "0.1000" in capsys.readouterr().out
+    assert cli.main(["query", "asia", "--do", "smoke=no", "--find", "lung"]) == 0
+    assert "0.0100" in capsys.readouterr().out
+
+
+def test_rows_of_a_csv_file_are_data(tmp_path):
+    pd.DataFrame(torch.randn(40, 3).numpy(), columns=list("abc")).to_csv(tmp_path / "my.csv", index=False)
+    spec = tmp_path / "my.toml"
+    spec.write_text(f'data = "{tmp_path / "my.csv"}"\nmodel = "gaussian"\n[fit]\nsteps = 2\n[ask]\ndiagnose = false\n')
+    assert cli.main(["run", str(spec), "--out", str(tmp_path / "run")]) == 0
+    assert zoo.load(tmp_path / "run").event_shape == torch.Size([3])
+
+
+def test_list_and_show(capsys):
+    assert cli.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert "realnvp" in listed and "digits" in listed and "asia" in listed
+    assert cli.main(["show", "vae"]) == 0
+    card = capsys.readouterr().out
+    assert "latent variable" in card and "default: 16" in card and "1312.6114" in card
+
+
+def test_help_comes_at_once_and_without_torch():
+    code = "import sys; from zoo.app import cli; cli.parser().format_help(); print('torch' in sys.modules)"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    assert time.perf_counter() - start < 5
+
+
+def test_importing_the_zoo_imports_neither_torch_nor_the_layer():
+    code = "import sys, zoo; print([m for m in ('torch', 'inference') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---- what is refused
+
+
+def test_a_run_that_exists_is_not_written_over(run, moons, capsys):
+    assert "exists already" in refused(capsys, "run", moons, "--out", run)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.familly=3", "model.familly is not a parameter of realnvp"),
+        ("model.family=realnpv", "there is no family 'realnpv'; did you mean realnvp?"),
+        ("model.layrs=3", "model.layrs is not a parameter of realnvp; did you mean layers?"),
+        ('model.layers="3"', "model.layers is '3', but a whole number was expected"),
+        ("fit.stps=3", "fit.stps is not a parameter of fit; did you mean steps?"),
+        ("fit.steps=1.5", "fit.steps is 1.5, but a whole number was expected"),
+        ("fit.method=magic", 'but "em", "gradient" or "none" was expected'),
+        ("fit.method=em", "fit.method is 'em', but RealNVP has no closed-form steps"),
+        ("fit.objective=elbow", "fit.objective.name is 'elbow', which is no objective; did you mean elbo?"),
+        ("ask.sample=3", "ask.sample is not a parameter of ask; did you mean samples?"),
+        ("data=two_moon", "there is no data named 'two_moon': did you mean two_moons"),
+        ("data.view=logits", "data.view is 'logits', which is no view; did you mean logit?"),
+        ("modell=3", "modell is not a part of a spec; did you mean model?"),
+        ("fit.steps", "is not key=value"),
+    ],
+)
+def test_a_wrong_spec_is_one_sentence(moons, tmp_path, capsys, change, message):
+    error = refused(capsys, "run", moons, "--set", change, "--out", tmp_path / "run")
+    assert message in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_not_what_they_should_be(moons, tmp_path, capsys):
+    assert "there is no file" in refused(capsys, "run", tmp_path / "no.toml")
+    (tmp_path / "bad.toml").write_text("data = digits")
+    assert "bad.toml is not TOML: " in refused(capsys, "run", tmp_path / "bad.toml")
+    assert "there is no run" in refused(capsys, "sample", tmp_path / "no")
+
+
+def test_a_truncated_run_is_refused(run, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    zoo.save(zoo.load(run), broken)
+    (broken / "weights.safetensors").write_bytes(b"123")
+    assert "damaged or cut short" in refused(capsys, "sample", broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,c\n1,2,3\n", "has 3 columns, but the model's rows have 2 numbers"),
+        ("a,b\n1,\n", "row 0, column 'b' is empty"),
+        ("a,b\n1,x\n", "column 'b' is not numeric"),
+        ("a,b\n", "has no rows"),
+        ("", "is not a CSV file of rows"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(run, tmp_path, capsys, text, message):
+    (tmp_path / "x.csv").write_text(text)
+    assert message in refused(capsys, "score", run, tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("asiaa", "--find", "lung"), "asia"),
+        (("asia", "--find", "lun"), "lung"),
+        (("asia", "--find", "lung", "--given", "smok=yes"), "smoke"),
+        (("asia", "--find", "lung", "--given", "smoke=yess"), "yes"),
+        (("asia", "--find", "lung", "--given", "smoke"), "'smoke' is not VARIABLE=STATE"),
+        (("asia", "--find", "lung", "--given", "smoke=yes", "smoke=no"), "smoke two states, yes and no"),
+        (("asia", "--find", "lung", "--given", "either=no", "tub=yes"), "probability"),
+        (("no.bif", "--find", "lung"), "there is no file 'no.bif'"),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(capsys, argv, message):
+    assert message in refused(capsys, "query", *argv)
+
+
+def test_ctrl_c_is_130(monkeypatch, capsys):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "list_families", stop)
+    assert cli.main(["list"]) == 130
+
+
+def test_the_command_itself_exits_with_2_and_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo.app.cli", "show", "vaee"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "zoo show: there is no family 'vaee'; did you mean vae?\n"

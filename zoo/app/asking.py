@@ -1,0 +1,120 @@
+"""What the command line asks of a fitted model or of a network."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from inference.diagnostics import diagnose
+from inference.likelihood import log_likelihood
+from inference.query import query
+from zoo.app import figures
+from zoo.app.recipe import Task, numbers, prepare, read_csv, recipe
+from zoo.app.runs import SPEC, load, read_spec
+from zoo.base import Model
+from zoo.datasets import Data
+from zoo.spec import build
+
+
+def task_of(folder: Path) -> Task:
+    """The fitted model of a run's folder beside the data it was fitted to, in its view."""
+    table = read_spec(folder)
+    model = load(folder)
+    if "data" not in table:
+        raise ValueError(f"{folder} names no data: it was saved from Python, not by `zoo run`")
+    return Task(model, prepare(recipe(table, folder.name)).data)
+
+
+def sample(folder: Path, n: int, out: Path | None, seed: int) -> None:
+    """Draw rows, in the data's own units where the run knows its data, to a CSV file, a picture or the terminal."""
+    if n < 1:
+        raise ValueError(f"-n is {n}, but at least one row was expected")
+    if out is not None and out.suffix not in (".csv", ".png"):
+        raise ValueError(f"--out {out} is neither a .csv nor a .png file")
+    task = task_of(folder) if "data" in read_spec(folder) else None
+    model = task.model if task else load(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        x = model.sample(n)
+    names = list(task.data.feature_names or ()) if task else []
+    rows = task.data.restore(x) if task else x
+    if out is not None and out.suffix == ".png":
+        figures.pictures({"samples": rows}, task.image_shape if task else None, names).savefig(out, dpi=150)
+    else:
+        _frame(model, x, rows, names).to_csv(sys.stdout if out is None else out, index=False)
+    if out is not None:
+        print(f"{n} rows: {out}")
+
+
+def _frame(model: Any, x: torch.Tensor, rows: torch.Tensor, names: list[str]) -> pd.DataFrame:
+    if hasattr(model, "decode"):
+        return model.decode(x)
+    flat = rows.flatten(1)
+    columns = names if len(names) == flat.shape[1] else [f"x{i}" for i in range(flat.shape[1])]
+    return pd.DataFrame(flat.cpu().numpy(), columns=columns)
+
+
+def score(folder: Path, path: str, seed: int) -> None:
+    """Print row, nats and kind for each row of a CSV file in the data's own units."""
+    spec = read_spec(folder)
+    task = task_of(folder) if "data" in spec else None
+    model = task.model if task else load(folder)
+    frame = read_csv(path)
+    x = _rows(model, task.data if task else None, frame, path)
+    found = log_likelihood(model, x, seed=seed)
+    nats = found.values.cpu()
+    if task is not None and found.measure == "density":
+        nats = nats + task.data.log_volume(x.cpu())
+    table = pd.DataFrame({"row": range(len(frame)), "nats": nats.numpy(), "kind": found.kind})
+    table.to_csv(sys.stdout, index=False, float_format="%.6g")
+
+
+def _rows(model: Any, data: Data | None, frame: pd.DataFrame, path: str) -> torch.Tensor:
+    """Rows of a frame as the model takes them, through the steps that its data went through."""
+    if hasattr(model, "encode_frame"):
+        return model.encode_frame(frame)
+    names = list(data.feature_names or ()) if data is not None else []
+    missing = [name for name in names if name not in frame.columns]
+    if names and len(missing) < len(names):
+        if missing:
+            raise ValueError(f"{path} has no column {missing[0]!r}; the run was fitted to {', '.join(names)}")
+        frame = frame[names]
+    if frame.shape[1] != model.features:
+        raise ValueError(f"{path} has {frame.shape[1]} columns, but the model's rows have {model.features} numbers")
+    x = numbers(frame, path)
+    if data is None:
+        return x.reshape(-1, *model.event_shape)
+    first = next((step.shape for step in data.steps if hasattr(step, "shape")), data.event_shape)
+    x = x.reshape(-1, *first)
+    if data.levels and ((x != x.round()) | (x < 0) | (x >= data.levels)).any():
+        raise ValueError(f"{path} holds values that are not levels 0 to {data.levels - 1}, which {data.name} has")
+    for step in data.steps:
+        x = step.apply(x, 999)
+    return x
+
+
+def ask(network: str, targets: list[str], given: Mapping[Hashable, str], do: Mapping[Hashable, str]) -> Any:
+    """The answer of a network by name, of a .bif file, or of a run's folder."""
+    model: Model = load(network) if (Path(network) / SPEC).exists() else _network(network)
+    return query(model, targets, given=dict(given) or None, do=dict(do) or None)
+
+
+def _network(name: str) -> Model:
+    if name.endswith((".bif", ".bif.gz")) and not Path(name).exists():
+        raise FileNotFoundError(f"there is no file {name!r}")
+    return build({"family": "bayesian_network", "network": name})
+
+
+def diagnose_folder(folder: Path) -> None:
+    """Print the verdict and the table of a run's model on its held-out data."""
+    task = task_of(folder)
+    found = diagnose(task.model, task.data.test.x)
+    print("\n".join(found.verdict))
+    if found.table is not None and len(found.table):
+        print()
+        print(found.table.to_string())

@@ -1,0 +1,215 @@
+"""The `zoo` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+# Whatever takes long to import is imported by the command that needs it: `zoo --help` answers at once.
+
+ABOUT = "Generative models of every kind: fitted, asked, compared and diagnosed in one way."
+EXAMPLES = """examples:
+  zoo list                                      the families, and the data by name
+  zoo show vae                                  a family's kind, parameters and papers
+  zoo run digits-vae.toml --set fit.steps=500   fit and ask; leaves runs/digits-vae/report.html
+  zoo sample runs/digits-vae -n 100 --out digits.png
+  zoo score runs/moons points.csv               log-likelihood of each row, in nats
+  zoo query asia --given smoke=yes dysp=yes --find lung bronc
+  zoo compare vae.toml realnvp.toml             one scoreboard
+  zoo demo                                      a model of every kind on real digits, in three minutes
+
+a spec (`zoo run SPEC.toml`):
+  data = "digits"
+  [model]
+  family = "vae"
+  latent = 8
+  prior = {family = "realnvp", layers = 4}
+  [fit]
+  steps = 2000
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 2 for a user's error, 130 after Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        arguments.command(arguments)
+    except KeyboardInterrupt:
+        print("zoo: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
+        if arguments.traceback:
+            traceback.print_exc()
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        print(f"zoo {arguments.name}: {sentence}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(prog="zoo", description=ABOUT, epilog=EXAMPLES, formatter_class=raw)
+    top.add_argument("--traceback", action="store_true", help="show where an error arose")
+    commands = top.add_subparsers(dest="name", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[Any], None], about: str, example: str = "") -> argparse.ArgumentParser:
+        epilog = f"example:\n  {example}" if example else None
+        made = commands.add_parser(name, help=about, description=about, epilog=epilog, formatter_class=raw)
+        made.set_defaults(command=command)
+        return made
+
+    add("list", list_families, "list the families, the data and the networks by name")
+    show = add("show", show_family, "show what a family is, takes and rests on", "zoo show realnvp")
+    show.add_argument("family", metavar="FAMILY")
+    _add_runs(add)
+    _add_asking(add)
+    demo = add("demo", demonstrate, "fit, compare and ask a model of every kind, in about three minutes")
+    demo.add_argument("--out", type=Path, metavar="DIR", help="a new folder (default: runs/demo)")
+    return top
+
+
+def _add_runs(add: Callable[..., argparse.ArgumentParser]) -> None:
+    run = add("run", run_spec, "fit the model of a spec, ask what it asks, leave a folder with a report",
+              "zoo run digits-vae.toml --set fit.steps=500 --set model.latent=4")  # fmt: skip
+    run.add_argument("spec", type=Path, metavar="SPEC.toml")
+    compare = add("compare", compare_specs, "fit the models of several specs and put them on one scoreboard",
+                  "zoo compare vae.toml realnvp.toml --out runs/digits")  # fmt: skip
+    compare.add_argument("specs", type=Path, nargs="+", metavar="SPEC.toml")
+    for command in (run, compare):
+        command.add_argument("--out", type=Path, metavar="DIR", help="a new folder (default: runs/NAME)")
+        command.add_argument(
+            "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="change a key of the spec"
+        )
+
+
+def _add_asking(add: Callable[..., argparse.ArgumentParser]) -> None:
+    sample = add("sample", sample_run, "draw from a fitted model", "zoo sample runs/digits-vae -n 64 --out digits.png")
+    score = add("score", score_rows, "log-likelihood of each row of a CSV file, in nats, with its kind",
+                "zoo score runs/moons points.csv > scores.csv")  # fmt: skip
+    diagnose = add(
+        "diagnose", diagnose_run, "say how far a fitted model can be trusted", "zoo diagnose runs/digits-vae"
+    )
+    for command in (sample, score, diagnose):
+        command.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    sample.add_argument("-n", type=int, default=16, metavar="N", help="how many rows (default: 16)")
+    sample.add_argument("--out", type=Path, metavar="FILE", help="a .csv or a .png file (default: CSV on the terminal)")
+    score.add_argument("data", metavar="DATA.csv")
+    for command in (sample, score):
+        command.add_argument("--seed", type=int, default=0)
+    query = add("query", query_network, "ask a Bayesian network what is likely, given what is known",
+                "zoo query asia --given smoke=yes dysp=yes --find lung bronc\n  "
+                "zoo query asia --do smoke=no --find lung")  # fmt: skip
+    query.add_argument("network", metavar="NETWORK", help="a network by name, a .bif file, or the folder of a run")
+    query.add_argument("--find", nargs="+", required=True, metavar="VARIABLE", help="what to ask about")
+    query.add_argument("--given", nargs="+", default=[], metavar="VAR=STATE", help="what has been seen")
+    query.add_argument("--do", nargs="+", default=[], metavar="VAR=STATE", help="what is set from outside")
+
+
+# ---- commands
+
+
+def list_families(arguments: Any) -> None:
+    from zoo import datasets
+    from zoo.registry import families
+
+    print("families (zoo show FAMILY)")
+    for member in families():
+        print(f"  {member.name:<24}{member.summary}")
+    print("\ndata")
+    for name, line in datasets.names().items():
+        print(f"  {name:<24}{line}")
+    print("\nnetworks (zoo query NETWORK)")
+    print(_wrapped(", ".join(datasets.networks())))
+
+
+def show_family(arguments: Any) -> None:
+    from zoo.app.card import card
+    from zoo.registry import family
+
+    print(card(family(arguments.family)))
+
+
+def run_spec(arguments: Any) -> None:
+    from zoo.app.recipe import read
+    from zoo.app.runs import refuse_existing
+
+    made = read(arguments.spec, arguments.overrides)
+    folder = arguments.out or Path("runs") / made.name
+    refuse_existing(folder)
+    from zoo.app.execute import run
+
+    print(f"report: {run(made, folder)}")
+
+
+def compare_specs(arguments: Any) -> None:
+    from zoo.app.recipe import read
+    from zoo.app.runs import refuse_existing
+
+    recipes = [read(path, arguments.overrides) for path in arguments.specs]
+    folder = arguments.out or Path("runs") / "-".join(made.name for made in recipes)
+    refuse_existing(folder)
+    from zoo.app.execute import compare
+
+    print(f"report: {compare(recipes, folder)}")
+
+
+def sample_run(arguments: Any) -> None:
+    from zoo.app.asking import sample
+
+    sample(arguments.run, arguments.n, arguments.out, arguments.seed)
+
+
+def score_rows(arguments: Any) -> None:
+    from zoo.app.asking import score
+
+    score(arguments.run, arguments.data, arguments.seed)
+
+
+def query_network(arguments: Any) -> None:
+    from zoo.app.asking import ask
+
+    print(ask(arguments.network, arguments.find, _pairs(arguments.given, "given"), _pairs(arguments.do, "do")))
+
+
+def diagnose_run(arguments: Any) -> None:
+    from zoo.app.asking import diagnose_folder
+
+    diagnose_folder(arguments.run)
+
+
+def demonstrate(arguments: Any) -> None:
+    from zoo.app.demo import demo
+    from zoo.app.runs import free_name
+
+    demo(arguments.out or free_name(Path("runs/demo")))
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[Hashable, str]:
+    pairs: dict[Hashable, str] = {}
+    for text in texts:
+        variable, equals, state = text.partition("=")
+        if not equals or not variable or not state:
+            raise ValueError(f"--{option} {text!r} is not VARIABLE=STATE, such as smoke=yes")
+        if pairs.get(variable, state) != state:
+            raise ValueError(f"--{option} gives {variable} two states, {pairs[variable]} and {state}")
+        pairs[variable] = state
+    return pairs
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="  ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Carrying a recipe out: fit, ask, and leave a run's folder with its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from inference.em import em
+
+from inference.diagnostics import diagnose
+from inference.evaluate import evaluate
+from inference.fit import fit
+from inference.likelihood import log_likelihood
+from inference.results import Fit
+from inference.scoreboard import Scoreboard
+from zoo.app import report, telling
+from zoo.app.recipe import NOT_WRITTEN, Recipe, Task, gradient_settings, prepare
+from zoo.app.runs import new_folder, refuse_existing, write_model
+from zoo.app.telling import Found
+from zoo.spec import check, spec_of
+
+Say = Callable[[str], None]
+
+
+def fit_task(task: Task, method: str | None, settings: Mapping[str, Any], progress: bool = True) -> Fit:
+    """Fit by closed-form steps where the model has them, by gradients elsewhere, unless told."""
+    model, rows = task.model, task.data.train.x
+    closed = "em_start" in model.capabilities
+    trainable = any(parameter.requires_grad for parameter in model.parameters())
+    chosen = method or ("em" if closed else "gradient" if trainable else "none")
+    if chosen == "em":
+        if not closed:
+            raise ValueError(f"fit.method is 'em', but {type(model).__name__} has no closed-form steps: leave it out")
+        known = check(settings, em, "fit", of="of em", skip=NOT_WRITTEN)
+        return em(model, rows, progress=progress, **known)
+    if chosen == "none":
+        history = pd.DataFrame({"step": [0]})
+        return Fit(model, "nothing", history, 0, 0.0, "nothing to fit", 0)
+    return fit(model, rows, progress=progress, **gradient_settings(settings))
+
+
+def carry_out(made: Recipe, say: Say = print) -> Found:
+    """Fit the model of a recipe and ask what the recipe asks."""
+    task = prepare(made)
+    data, model, seed = task.data, task.model, int(made.fit.get("seed", 0))
+    say(f"{made.name}: fitting a {spec_of(model)['family']} to {len(data.train):,} rows of {data.name}")
+    found = Found(made.name, task, fit_task(task, made.method, made.fit))
+    model.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        found.samples = model.sample(made.ask.samples) if made.ask.samples else None
+    if made.ask.evaluate:
+        found.board = evaluate({made.name: found.fit}, data, seed=seed)
+        found.likelihood = found.board.likelihoods.get(made.name)
+    elif made.ask.log_likelihood and model.likelihood is not None:
+        found.likelihood = log_likelihood(model, data.test.x, seed=seed)
+    if made.ask.diagnose:
+        say(f"{made.name}: diagnosing")
+        found.diagnosis = diagnose(found.fit, data.test.x, seed=seed)
+    return found
+
+
+def run(made: Recipe, folder: Path, say: Say = print) -> Path:
+    """Carry a recipe out and leave its folder; the path of the report."""
+    refuse_existing(folder)
+    found = carry_out(made, say)
+    board = scoreboard([found])
+    with new_folder(folder) as draft:
+        leave(found, made, draft)
+        write_scores(board, draft)
+        lead = telling.verdict(found)
+        parts = telling.sections(found, made, board)
+        report.write(draft / "report.html", telling.title(found), lead, parts, telling.made_by(found))
+    for sentence in lead:
+        say(sentence)
+    return folder / "report.html"
+
+
+def compare(recipes: Sequence[Recipe], folder: Path, say: Say = print) -> Path:
+    """Carry several recipes out, a folder each within one, and put them on one scoreboard."""
+    refuse_existing(folder)
+    everything = [carry_out(replace(made, name=name), say) for name, made in distinct(recipes).items()]
+    board = scoreboard(everything)
+    with new_folder(folder) as draft:
+        for found, made in zip(everything, recipes, strict=True):
+            inner = draft / found.name
+            inner.mkdir(parents=True)
+            leave(found, made, inner)
+        write_scores(board, draft)
+        lead = [sentence for found in everything for sentence in telling.likelihood_words(found)]
+        shown = [
+            report.Section("Scoreboard", table=board and board.readable()),
+            report.Section("Samples", pictures=telling.beside(everything)),
+            *(report.Section(f.name, telling.verdict(f), pictures=telling.pictures(f)) for f in everything),
+        ]
+        title = " and ".join(found.name for found in everything) + " compared"
+        report.write(draft / "report.html", title, lead, shown)
+    if board is not None:
+        say(report.tidy(board.readable()).to_string(index=False))
+    return folder / "report.html"
+
+
+def distinct(recipes: Sequence[Recipe]) -> dict[str, Recipe]:
+    """Recipes by name, the second of a name numbered."""
+    named: dict[str, Recipe] = {}
+    for made in recipes:
+        name, number = made.name, 2
+        while name in named:
+            name, number = f"{made.name}-{number}", number + 1
+        named[name] = made
+    return named
+
+
+def leave(found: Found, made: Recipe, folder: Path) -> None:
+    """The files of a run but its report."""
+    write_model(found.model, folder, {key: value for key, value in made.table.items() if key != "model"})
+    found.fit.history.to_csv(folder / "history.csv", index=False)
+    if found.diagnosis is not None and found.diagnosis.idata is not None:
+        found.diagnosis.to_netcdf(folder / "posterior.nc")
+
+
+def scoreboard(everything: Sequence[Found]) -> Scoreboard | None:
+    """One scoreboard of all the models that were scored."""
+    boards = [found.board for found in everything if found.board is not None]
+    if not boards:
+        return None
+    return Scoreboard(
+        pd.concat([board.table for board in boards]),
+        {name: value for board in boards for name, value in board.likelihoods.items()},
+        {name: value for board in boards for name, value in board.rows.items()},
+        {name: value for board in boards for name, value in board.samples.items()},
+        boards[0].features,
+    )
+
+
+def write_scores(board: Scoreboard | None, folder: Path) -> None:
+    """The scores as JSON, a table a model; nothing where nothing was scored."""
+    if board is None:
+        return
+    scores = json.loads(board.table.to_json(orient="index"))
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,278 @@
+"""What a run is made of, read from TOML and checked before anything is computed.
+
+data = "digits"                     # or {name = "digits", view = "logit"}, or {csv = "my.csv"}
+[model]                             # a table that zoo.build takes
+family = "vae"
+latent = 8
+[fit]                               # the keywords of inference.fit, or of inference.em
+steps = 2000
+objective = {name = "elbo", particles = 1}
+[ask]                               # what to find out
+samples = 64
+log_likelihood = true
+diagnose = true
+evaluate = true
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import inference.objectives as objectives
+from inference.fit import fit
+from inference.objectives import Objective
+from zoo.app.runs import read_toml
+from zoo.base import Model
+from zoo.datasets import Data, Split
+from zoo.datasets import load as load_data
+from zoo.registry import family, near
+from zoo.spec import SpecError, build, check, in_short, plain
+
+VIEWS = {
+    "raw": (),
+    "dequantised": ("dequantised",),
+    "logit": ("dequantised", "logit"),
+    "binarised": ("binarised",),
+    "unit": ("unit",),
+    "standardised": ("standardised",),
+    "flat": ("flat",),
+}
+TABLES = ("name", "data", "model", "fit", "ask")
+NOT_WRITTEN = ("model", "data", "objective", "callbacks", "progress")
+
+
+@dataclass(frozen=True)
+class DataAsked:
+    """Which data: by name, or rows of one's own; the view is the model's own choice unless named."""
+
+    name: str | None = None
+    csv: str | None = None
+    view: str | list[str] | None = None
+    seed: int = 0
+    held_out: float = 0.25
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What to find out about a fitted model."""
+
+    samples: int = 512
+    log_likelihood: bool = True
+    diagnose: bool = True
+    evaluate: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked run: what to build, on what data, how to fit it and what to ask."""
+
+    name: str
+    data: DataAsked
+    model: dict[str, Any]
+    method: str | None = None
+    fit: dict[str, Any] = field(default_factory=dict)
+    ask: Ask = Ask()
+    table: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model beside the data it is fitted to, in the view that suits it."""
+
+    model: Model
+    data: Data
+
+    @property
+    def image_shape(self) -> tuple[int, int] | None:
+        """Height and width, where rows are images of one channel."""
+        shape = [size for step in self.data.steps for size in getattr(step, "shape", ())] or list(self.data.event_shape)
+        if len(shape) in (2, 3) and (len(shape) == 2 or shape[0] == 1) and min(shape[-2:]) > 1:
+            return shape[-2], shape[-1]
+        return None
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a TOML file, after `key=value` overrides such as "fit.steps=100"."""
+    path = Path(path)
+    table = read_toml(path)
+    for override in overrides:
+        _override(table, override)
+    return recipe(table, path.stem)
+
+
+def recipe(table: Mapping[str, Any], name: str) -> Recipe:
+    """A table as a checked recipe."""
+    for key in table:
+        if key not in TABLES:
+            raise SpecError(f"{key} is not a part of a spec{near(key, TABLES)}")
+    for key in ("data", "model"):
+        if key not in table:
+            raise SpecError(f"the spec has no {key}: " + ('write data = "digits"' if key == "data" else "add [model]"))
+    data = table["data"]
+    asked = DataAsked(**check(_table(data, "data", "name"), DataAsked, "data", of="of data"))
+    if (asked.name is None) == (asked.csv is None):
+        raise SpecError('data needs either a name, such as "digits", or a csv, a file of rows')
+    settings = dict(_table(table.get("fit", {}), "fit"))
+    method = settings.pop("method", None)
+    if method not in (None, "em", "gradient", "none"):
+        raise SpecError(f'fit.method is {in_short(method)}, but "em", "gradient" or "none" was expected')
+    ask = Ask(**check(_table(table.get("ask", {}), "ask"), Ask, "ask", of="of ask"))
+    model = table["model"]
+    return Recipe(
+        name=str(table.get("name", name)),
+        data=asked,
+        model={"family": model} if isinstance(model, str) else _table(model, "model"),
+        method=method,
+        fit=settings,
+        ask=ask,
+        table=plain({key: table[key] for key in TABLES if key in table}),
+    )
+
+
+def prepare(made: Recipe) -> Task:
+    """The model, freshly built, and its data; everything in the recipe has been checked afterwards."""
+    data = _frame_data(made) if made.data.csv else load_data(str(made.data.name), seed=made.data.seed)
+    if made.data.view is not None:
+        data = through(data, made.data.view)
+    written = made.model.get("event_shape")
+    size = [written] if isinstance(written, int) else written
+    if isinstance(size, list) and size != list(data.event_shape) and size == [data.event_shape.numel()]:
+        data = data.flat()
+    with torch.random.fork_rng():
+        torch.manual_seed(int(made.fit.get("seed", 0)))
+        model = build(made.model, event_shape=data.event_shape)
+    if made.data.view is None:
+        data = data.default_view(model.support)
+    return Task(model, data)
+
+
+def through(data: Data, view: str | Sequence[str]) -> Data:
+    """Data in a named view, or in several one after the other."""
+    for name in [view] if isinstance(view, str) else view:
+        if name not in VIEWS:
+            raise SpecError(f"data.view is {name!r}, which is no view{near(name, VIEWS)}")
+        for step in VIEWS[name]:
+            data = getattr(data, step)()
+    return data
+
+
+def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """[fit] as keywords of `inference.fit`, its objective built."""
+    given = {key: value for key, value in settings.items() if key != "objective"}
+    if isinstance(given.get("precision"), str):
+        given["precision"] = _dtype(given["precision"])
+    known = check(given, fit, "fit", of="of fit", skip=NOT_WRITTEN)
+    if "objective" in settings:
+        known["objective"] = objective(settings["objective"])
+    return known
+
+
+def objective(asked: Any) -> Objective:
+    """An objective by its name, with its parameters."""
+    table = dict(_table(asked, "fit.objective", "name"))
+    names = {_snake(kind): kind for kind in map(objectives.__dict__.get, objectives.__all__) if _is_objective(kind)}
+    name = table.pop("name", None)
+    if name not in names:
+        raise SpecError(f"fit.objective.name is {name!r}, which is no objective{near(str(name), names)}")
+    kind: Any = names[name]
+    return kind(**check(table, kind.__init__, "fit.objective", of=f"of {name}"))
+
+
+def _is_objective(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Objective) and kind is not Objective
+
+
+def _snake(kind: Any) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _dtype(name: str) -> torch.dtype:
+    names = ["float32", "float64", "bfloat16", "float16"]
+    if name not in names:
+        raise SpecError(f"fit.precision is {name!r}{near(name, names)}")
+    return getattr(torch, name)
+
+
+def _table(value: Any, path: str, shorthand: str | None = None) -> dict[str, Any]:
+    if shorthand is not None and isinstance(value, str):
+        return {"csv" if path == "data" and value.endswith(".csv") else shorthand: value}
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{path} is {in_short(value)}, but a table was expected")
+    return dict(value)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise SpecError(f"--set {override!r} is not key=value, such as fit.steps=100")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        inner = table.get(key, {})
+        if isinstance(inner, str) and key in ("data", "model"):
+            inner = {"name" if key == "data" else "family": inner}
+        if not isinstance(inner, dict):
+            raise SpecError(f"--set {override!r}: {key} is {in_short(inner)}, not a table")
+        table[key] = inner
+        table = inner
+    table[keys[-1]] = value
+
+
+def _frame_data(made: Recipe) -> Data:
+    """Rows of a CSV file, permuted by the seed and split; a family whose states have names reads them itself."""
+    asked, path = made.data, str(made.data.csv)
+    frame, levels = read_csv(path), None
+    if hasattr(family(str(made.model.get("family"))).load(), "encode_frame"):
+        network: Any = build(made.model)
+        x = network.encode_frame(frame)
+        names = tuple(map(str, network.variables))
+        levels = max(len(states) for states in network.states.values())
+    else:
+        x, names = numbers(frame, path), tuple(map(str, frame.columns))
+    if not 0 < asked.held_out < 1:
+        raise SpecError(f"data.held_out is {asked.held_out}, but a fraction between 0 and 1 was expected")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(asked.seed))
+    first = len(x) - max(1, round(len(x) * asked.held_out))
+    return Data(
+        name=Path(path).stem,
+        description=f"rows of {path}",
+        train=Split(x[order[:first]]),
+        test=Split(x[order[first:]]),
+        levels=levels,
+        feature_names=names,
+    )
+
+
+def numbers(frame: pd.DataFrame, path: str) -> torch.Tensor:
+    """A frame's rows as floats."""
+    for column in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[column]):
+            raise TypeError(f"{path}: column {str(column)!r} is not numeric; encode it as numbers, or leave it out")
+        if frame[column].isna().any():
+            row = int(frame[column].isna().to_numpy().argmax())
+            raise ValueError(f"{path}: row {row}, column {str(column)!r} is empty: fill it in or drop the row")
+    return torch.as_tensor(frame.to_numpy(dtype="float32"))
+
+
+def read_csv(path: str) -> pd.DataFrame:
+    """A CSV file's rows."""
+    try:
+        frame = pd.read_csv(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path!r}") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a CSV file of rows: {error}") from None
+    if len(frame) == 0:
+        raise ValueError(f"{path} has no rows")
+    return frame

@@ -1,0 +1,213 @@
+"""Discrete Bayesian network: a pgmpy graph whose tables are torch parameters."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from collections.abc import Hashable, Iterable
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from zoo.base import Explicit, Shape, as_shape
+from zoo.tables import Layout, Tables
+
+
+class BayesianNetwork(Explicit):
+    """Bayesian network of discrete variables: p(x) = prod_v p(x_v | x_parents(v)), each factor a table.
+
+    Shapes: x is [N, V], integer codes of states, its variables in the topological order of `variables`.
+    `log_prob` is in nats a row. The tables are parameters (float64 log-probabilities up to a constant each),
+    so they fit by gradient, or by counting in one closed-form step; `graph` is always the pgmpy network of
+    the tables as they are now. An entry of probability zero stays zero under gradients.
+
+    Parameters:
+        network: a network that pgmpy ships, by name ("asia"), or the path of a .bif file.
+        graph: a pgmpy `DiscreteBayesianNetwork` with all its tables, copied; instead of `network`.
+        pseudo_count: added to each count in closed-form fitting: 0 is maximum likelihood, 1 Laplace's rule.
+
+    References:
+        Probabilistic Reasoning in Intelligent Systems (Pearl, 1988)
+    """
+
+    support = constraints.nonnegative_integer
+    capabilities = Explicit.capabilities | {"em_start", "expect", "maximise"}
+
+    def __init__(
+        self,
+        event_shape: Shape | None = None,
+        *,
+        context_shape: Shape | None = None,
+        network: str | None = None,
+        graph: Any = None,
+        pseudo_count: float = 0.0,
+    ) -> None:
+        if context_shape is not None:
+            raise ValueError("BayesianNetwork takes no context: make what it depends on a variable of the network")
+        if (network is None) == (graph is None):
+            raise ValueError('BayesianNetwork needs one of network="asia" (or a .bif path) and graph=<pgmpy network>')
+        if not pseudo_count >= 0:
+            raise ValueError(f"pseudo_count must be at least 0, not {pseudo_count}")
+        graph = _checked(_named(network) if network is not None else graph)
+        variables = _topological(graph)
+        if event_shape is not None and as_shape(event_shape) != torch.Size([len(variables)]):
+            raise ValueError(f"the network has {len(variables)} variables, but event_shape is {event_shape}")
+        super().__init__(len(variables))
+        self.pseudo_count = pseudo_count
+        self.variables: list[Hashable] = variables
+        self._cpds = {v: graph.get_cpds(v) for v in variables}
+        self._graph = graph
+        self.states: dict[Hashable, list] = {v: list(self._cpds[v].state_names[v]) for v in variables}
+        place = {v: i for i, v in enumerate(variables)}
+        parents = [[place[p] for p in self._cpds[v].variables[1:]] for v in variables]
+        self._layout = Layout([len(self.states[v]) for v in variables], parents)
+        self.tables = nn.ParameterList(_log_table(self._cpds[v]) for v in variables)
+
+    @classmethod
+    def from_name(cls, name: str, **options: Any) -> Self:
+        """A network that pgmpy ships, "asia" or "alarm" say; read from its package, never downloaded."""
+        return cls(graph=_shipped(name), **options)
+
+    @classmethod
+    def from_bif(cls, path: str | Path, **options: Any) -> Self:
+        """The network of a BIF file (.bif or .bif.gz)."""
+        return cls(graph=_read_bif(Path(path)), **options)
+
+    def distribution(self, context: Tensor | None = None) -> Tables:
+        return Tables([table.log_softmax(-1) for table in self.tables], self._layout)
+
+    @property
+    def graph(self) -> Any:
+        """The pgmpy network, its tables those of the parameters at this moment."""
+        for v, table in zip(self.variables, self.tables, strict=True):
+            self._cpds[v].values = table.detach().softmax(-1).movedim(-1, 0).cpu().numpy()
+        return self._graph
+
+    def check(self, x: Tensor | None = None, context: Tensor | None = None) -> None:
+        super().check(x, context)
+        if x is None:
+            return
+        bad = (x != x.long()) | (x < 0) | (x >= self._layout.states.to(x.device))
+        if bad.any():
+            row, v = bad.nonzero()[0].tolist()
+            name, value = self.variables[v], x[row, v].item()
+            raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}")
+
+    # ---- names and codes
+
+    def encode_frame(self, frame: pd.DataFrame) -> Tensor:
+        """The codes [N, V] of rows given by state names, a column a variable (others are left out)."""
+        missing = [v for v in self.variables if v not in frame.columns]
+        if missing:
+            raise ValueError(f"the data has no column {missing[0]!r}{_near(missing[0], frame.columns)}")
+        columns = [self._codes(v, frame[v]) for v in self.variables]
+        return torch.from_numpy(np.stack(columns, 1)).to(self.device)
+
+    def decode(self, codes: Tensor) -> pd.DataFrame:
+        """The state names of rows of codes [N, V], a categorical column a variable."""
+        self.check(codes)
+        columns = codes.long().cpu().numpy()
+        return pd.DataFrame(
+            {v: pd.Categorical.from_codes(columns[:, i], self.states[v]) for i, v in enumerate(self.variables)}
+        )
+
+    def _codes(self, variable: Hashable, column: pd.Series) -> np.ndarray:
+        states = self.states[variable]
+        codes = pd.Index(states, dtype=object).get_indexer(pd.Index(column, dtype=object))
+        if (codes < 0).any():
+            row = int(np.argmax(codes < 0))
+            value = column.iloc[row]
+            raise ValueError(f"row {row}: {variable!r} has no state {value!r}{_near(value, states)}")
+        return codes.astype(np.int64)
+
+    # ---- counting
+
+    @torch.no_grad()
+    def em_start(self, x: Tensor, generator: torch.Generator) -> None:
+        """Uniform tables: from complete rows, the first step is the last."""
+        self.check(x)
+        for table in self.tables:
+            table.zero_()
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """The table entries that each row reads, [N, V]."""
+        self.check(x)
+        return self._layout.entries(x.long())
+
+    @torch.no_grad()
+    def expect(self, prepared: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        counts = prepared.flatten().bincount(minlength=self._layout.total)
+        return (counts.to(self.dtype),), self.distribution().flat[prepared].sum()
+
+    @torch.no_grad()
+    def maximise(self, statistics: tuple[Tensor, ...]) -> None:
+        for table, counts in zip(self.tables, self._layout.split(statistics[0] + self.pseudo_count), strict=True):
+            unseen = counts.sum(-1, keepdim=True) == 0
+            table.copy_(torch.where(unseen, 1.0, counts).log().log_softmax(-1))
+
+
+def _log_table(cpd: Any) -> nn.Parameter:
+    # pgmpy puts the variable's own axis first, we last, where softmax and multinomial want it
+    values = torch.tensor(np.asarray(cpd.values), dtype=torch.float64).movedim(0, -1)
+    return nn.Parameter((values / values.sum(-1, keepdim=True)).log())
+
+
+def _checked(graph: Any) -> Any:
+    """A copy of a pgmpy network that has all its tables."""
+    if not all(hasattr(graph, name) for name in ("nodes", "get_cpds", "check_model")):
+        raise TypeError(f"graph must be a pgmpy DiscreteBayesianNetwork, not {type(graph).__name__}")
+    for v in graph.nodes():
+        cpd = graph.get_cpds(v)
+        if cpd is None:
+            raise ValueError(f"variable {v!r} of the graph has no table: add_cpds one")
+        if not hasattr(cpd, "state_names"):
+            raise TypeError(f"variable {v!r} of the graph has a {type(cpd).__name__}, but a table is expected")
+    if not len(graph.nodes()):
+        raise ValueError("the graph has no variables")
+    graph.check_model()
+    return graph.copy()
+
+
+def _topological(graph: Any) -> list[Hashable]:
+    import networkx
+
+    return list(networkx.topological_sort(graph))
+
+
+def _named(network: str) -> Any:
+    return _read_bif(Path(network)) if str(network).endswith((".bif", ".bif.gz")) else _shipped(network)
+
+
+def _shipped(name: str) -> Any:
+    spec = find_spec("pgmpy")
+    assert spec is not None and spec.origin is not None
+    folder = Path(spec.origin).parent / "utils" / "example_models"
+    names = sorted(path.name.removesuffix(".bif.gz") for path in folder.glob("*.bif.gz"))
+    if name not in names:
+        raise ValueError(f"pgmpy ships no network {name!r}{_near(name, names)}")
+    return _read_bif(folder / f"{name}.bif.gz")
+
+
+def _read_bif(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"there is no BIF file {path}")
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pgmpy.readwrite import BIFReader
+
+        return BIFReader(string=text).get_model()
+
+
+def _near(given: Any, names: Iterable[Any]) -> str:
+    known = [str(name) for name in names]
+    near = get_close_matches(str(given), known, n=3, cutoff=0.5)
+    return f"; near: {', '.join(near)}" if near else f"; known: {', '.join(known[:24])}"

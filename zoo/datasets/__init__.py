@@ -1,0 +1,79 @@
+"""Real data by name: `load("digits")`, `names()`, and the networks that pgmpy ships, `networks()`.
+
+    data = load("digits").dequantised().logit()
+    data.train.x                      # [1347, 1, 8, 8]
+    data.bits_per_dim(log_prob, x)    # bits a dimension of the raw levels
+    data.restore(x)                   # the levels again
+
+Nothing is downloaded but `mnist`, `fashion_mnist`, `binarized_mnist` and `tinyshakespeare`, and these only
+where the folder that the environment variable ZOO_DATA names does not hold them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from zoo.datasets import images, shapes, tables, text
+from zoo.datasets.data import Data, Split
+from zoo.datasets.files import Missing
+
+__all__ = ["Data", "Missing", "Split", "load", "names", "networks"]
+
+Loader = Callable[[int], Data]
+
+
+def _fixed(build: Callable[[], Data]) -> Loader:
+    """A loader of data that comes with its own split and has no use for a seed."""
+    return lambda _seed: build()
+
+
+def _registry() -> dict[str, tuple[str, Loader]]:
+    lines = images.DESCRIPTIONS | text.DESCRIPTIONS
+    entries: dict[str, tuple[str, Loader]] = {"digits": (lines["digits"], images.digits)}
+    for name, (line, draw) in shapes.SHAPES.items():
+        entries[name] = (line, partial(shapes.shape, name, line, draw))
+    for name, (line, _, _) in tables.TABLES.items():
+        entries[name] = (line, partial(tables.table, name))
+    fixed: dict[str, Callable[[], Data]] = {
+        **{name: partial(images.idx_set, name) for name in images.IDX},
+        "binarized_mnist": images.binarized_mnist,
+        "pydoc_topics": text.pydoc_topics,
+        "tinyshakespeare": text.tinyshakespeare,
+    }
+    return entries | {name: (lines[name], _fixed(build)) for name, build in fixed.items()}
+
+
+_DATA = _registry()
+
+
+def load(name: str, *, seed: int = 0) -> Data:
+    """The data of that name.
+
+    The seed draws the 2-d shapes and permutes the rows of digits and the tables before they are split;
+    0 gives the splits that published figures refer to. Data that comes with its own split ignores it.
+    """
+    if name not in _DATA:
+        near = difflib.get_close_matches(str(name), _DATA, n=3, cutoff=0.5)
+        advice = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_DATA)}"
+        if name in networks():
+            advice = "it is a Bayesian network that pgmpy ships, a model and not data"
+        raise ValueError(f"there is no data named {name!r}: {advice}")
+    return _DATA[name][1](seed)
+
+
+def names() -> dict[str, str]:
+    """What there is: each name with a line on it."""
+    return {name: line for name, (line, _) in _DATA.items()}
+
+
+def networks() -> tuple[str, ...]:
+    """The names of the Bayesian networks with probability tables that pgmpy ships."""
+    # pgmpy takes seconds to import, and only its folder is wanted.
+    spec = find_spec("pgmpy")
+    places = (spec.submodule_search_locations if spec else None) or ()
+    files = [file for place in places for file in Path(place, "utils", "example_models").glob("*.bif.gz")]
+    return tuple(sorted(file.name.removesuffix(".bif.gz") for file in files))

@@ -1,0 +1,128 @@
+"""The families by name, a line each: what `zoo list` shows, specs build and the contract test runs over."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.base import Model
+
+ROWS = ("real", "bits", "levels", "own")
+
+
+@dataclass(frozen=True)
+class Example:
+    """The smallest model of a family worth building, and rows to show it.
+
+    `rows` says what its data looks like: "real" numbers, "bits" as floats, "levels" 0..levels-1, or the
+    family's "own" draws where not every combination of codes is possible.
+    """
+
+    event_shape: tuple[int, ...]
+    rows: str = "real"
+    context_shape: tuple[int, ...] | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def data(self, n: int, *, seed: int = 0, model: Model | None = None) -> Tensor:
+        """n rows of example data, [n, *event_shape]."""
+        generator = torch.Generator().manual_seed(seed)
+        shape = (n, *self.event_shape)
+        if self.rows == "real":
+            return torch.randn(shape, generator=generator)
+        if self.rows == "bits":
+            return torch.randint(0, 2, shape, generator=generator).float()
+        if self.rows == "levels":
+            return torch.randint(0, self.kwargs["levels"], shape, generator=generator)
+        if model is None:
+            raise ValueError("rows of this family are its own draws: give the model")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return model.sample(n)
+
+    def context(self, n: int, *, seed: int = 1) -> Tensor | None:
+        """n rows of context, or None."""
+        if self.context_shape is None:
+            return None
+        return torch.randn((n, *self.context_shape), generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family: its name in specs, where its class lives ("module:Class"), what it is, an example."""
+
+    name: str
+    path: str
+    summary: str
+    example: Example
+
+    def load(self) -> type[Model]:
+        """The class, imported now."""
+        module, _, name = self.path.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def build_example(self) -> Model:
+        """The example model, freshly built; its parameters come from torch's generator."""
+        example = self.example
+        return self.load()(example.event_shape, context_shape=example.context_shape, **example.kwargs)
+
+
+_SMALL = {"hidden": (8,)}
+FAMILIES: tuple[Family, ...] = (
+    Family("gaussian_mixture", "zoo.gaussian_mixture:GaussianMixture", "Gaussians weighted and summed; fitted by EM",
+           Example((3,), kwargs={"components": 2})),
+    Family("realnvp", "zoo.realnvp:RealNVP", "a flow of affine couplings, exact both ways",
+           Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8})),
+    Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
+           Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
+    Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
+           Example((6,), "bits", kwargs={"hidden": 3})),
+    Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
+           Example((4,), kwargs={"latent": 2, **_SMALL})),
+    Family("bayesian_network", "zoo.bayesian_network:BayesianNetwork", "a graph of named variables with tables",
+           Example((5,), "own", kwargs={"network": "cancer"})),
+    Family("standard_gaussian", "zoo.conditionals:StandardGaussian", "N(0, 1), without parameters",
+           Example((3,), context_shape=(2,))),
+    Family("gaussian", "zoo.conditionals:Gaussian", "independent normals, means and scales from the context",
+           Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("homoscedastic_gaussian", "zoo.conditionals:HomoscedasticGaussian", "normals that share one scale",
+           Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("bernoulli", "zoo.conditionals:Bernoulli", "independent bits, from the context",
+           Example((3,), "bits", context_shape=(2,), kwargs=_SMALL)),
+    Family("categorical", "zoo.conditionals:Categorical", "independent variables of a few levels, from the context",
+           Example((3,), "levels", context_shape=(2,), kwargs={"levels": 3, **_SMALL})),
+)  # fmt: skip
+
+
+def families() -> tuple[Family, ...]:
+    """Every family, in the order that `zoo list` shows them."""
+    return FAMILIES
+
+
+def family(name: str) -> Family:
+    """The family of this name."""
+    for member in FAMILIES:
+        if member.name == name:
+            return member
+    raise ValueError(f"there is no family {name!r}{near(name, [member.name for member in FAMILIES])}")
+
+
+def name_of(model: Model | type[Model]) -> str | None:
+    """The name of a model's family; None where it is not of the zoo."""
+    kind = model if isinstance(model, type) else type(model)
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    return next((member.name for member in FAMILIES if member.path == path), None)
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """The end of an error about an unknown name: what was probably meant, or all there is."""
+    known = list(names)
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}" if known else "; there are none"

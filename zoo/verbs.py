@@ -1,0 +1,89 @@
+"""All that a model may be asked, and how each kind refuses what it cannot answer."""
+
+from __future__ import annotations
+
+VERBS: frozenset[str] = frozenset(
+    {
+        "sample",
+        "distribution",
+        "log_prob",
+        "prior",
+        "decoder",
+        "encoder",
+        "encode",
+        "reconstruct",
+        "posterior",
+        "free_energy",
+        "gibbs_step",
+        "start",
+        "log_partition",
+        "noise",
+        "generate",
+        "critic",
+        "em_start",
+        "prepare",
+        "expect",
+        "maximise",
+    }
+)
+"""All that the inference layer may ask of a model, by method name."""
+
+
+class Refusal(AttributeError, TypeError):
+    """A model was asked for what its kind cannot give; the message says what to ask instead."""
+
+
+_NO_STEPS = "it has no closed-form steps; use inference.fit"
+_NO_EM = {"em_start": _NO_STEPS, "prepare": _NO_STEPS, "expect": _NO_STEPS, "maximise": _NO_STEPS}
+_DIRECT = "it is sampled directly; ask sample"
+_NO_CHAIN = {"gibbs_step": _DIRECT, "start": _DIRECT}
+_NO_NOISE = "it is not a generator of noise; ask sample"
+_NO_GENERATOR = {"noise": _NO_NOISE, "generate": _NO_NOISE}
+_NO_LATENT = "it has no latent variables; ask log_prob, which is exact"
+_BOUND = "ask inference.log_likelihood for a lower bound"
+_ESTIMATE = "ask free_energy, or inference.log_likelihood for an estimate"
+_NO_DENSITY = "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples"
+
+EXPLICIT = {
+    **_NO_EM,
+    **_NO_CHAIN,
+    **_NO_GENERATOR,
+    "prior": _NO_LATENT,
+    "encoder": _NO_LATENT,
+    "decoder": _NO_LATENT,
+    "posterior": _NO_LATENT,
+    "encode": "it has no latent code; ask log_prob, or fit a VAE",
+    "reconstruct": "it has no latent code; ask sample, or fit a VAE",
+    "free_energy": "its density is normalised; ask log_prob, which is exact",
+    "log_partition": "its density is normalised, so log Z is 0; ask log_prob",
+    "critic": "it needs no critic; fit it by its exact likelihood",
+}
+LATENT_VARIABLE = {
+    **_NO_EM,
+    **_NO_CHAIN,
+    "distribution": f"its density integrates over z; {_BOUND}",
+    "log_prob": f"its likelihood integrates over z; {_BOUND}",
+    "posterior": "p(z | x) has no closed form; ask encoder for its proposal, or inference.query",
+    "free_energy": f"it is not energy based; {_BOUND}",
+    "log_partition": f"its density is normalised; {_BOUND}",
+    "noise": "ask prior for the distribution of z",
+    "generate": "ask decoder for the distribution of x given z, or sample",
+    "critic": "it needs no critic; fit it by the ELBO",
+}
+ENERGY_BASED = {
+    **_NO_EM,
+    **_NO_GENERATOR,
+    "distribution": f"its density lacks log Z; {_ESTIMATE}",
+    "log_prob": f"its density lacks log Z; {_ESTIMATE}",
+    "prior": "it has no prior over z; ask free_energy",
+    "decoder": "its units condition each other; ask gibbs_step",
+    "encoder": "it needs no proposal; ask gibbs_step",
+    "encode": "it has no latent code of this form; ask free_energy",
+    "reconstruct": "ask gibbs_step, which draws x given its hidden units",
+    "posterior": "ask gibbs_step, which draws x given its hidden units",
+    "log_partition": "log Z can't be summed; ask inference.log_likelihood for an estimate by AIS",
+    "critic": "it needs no critic; fit it by contrastive divergence",
+}
+IMPLICIT = dict.fromkeys(VERBS - {"sample", "noise", "generate", "critic"}, _NO_DENSITY) | {
+    "critic": "this family is trained without one"
+}
