@@ -82,7 +82,10 @@ def test_products_and_gaps_climb_alike(covariance, monkeypatch):
 
 @settings(max_examples=15, deadline=None)
 @given(
-    seed=st.integers(0, 10**6), components=st.integers(1, 5), covariance=st.sampled_from(list(FORMS)), d=st.integers(1, 4)
+    seed=st.integers(0, 10**6),
+    components=st.integers(1, 5),
+    covariance=st.sampled_from(list(FORMS)),
+    d=st.integers(1, 4),
 )
 def test_em_is_monotone(seed, components, covariance, d):
     x = blobs(120, d, seed)
@@ -90,7 +93,9 @@ def test_em_is_monotone(seed, components, covariance, d):
     try:
         fit = em(model, x, steps=15, tolerance=0, seed=seed)
     except ValueError as error:
-        assert "positive definite" in str(error) or "variance" in str(error)  # a collapse, which no ridge held up
+        assert "positive definite" in str(error) or "variance" in str(
+            error
+        )  # a collapse, which no ridge held up
         return
     assert (fit.history["log_likelihood"].diff().dropna() >= -1e-9).all()
     assert fit.history["log_likelihood"].iloc[-1] == pytest.approx(model.log_prob(x).mean().item(), abs=1e-9)
