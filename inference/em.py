@@ -53,7 +53,9 @@ def em(
         FloatingPointError: a likelihood that is not finite, named with its step.
     """
     if not isinstance(model, ClosedForm):
-        raise TypeError(f"{name_of(model)} has no closed-form steps (em_start, expect, maximise); use inference.fit")
+        raise TypeError(
+            f"{name_of(model)} has no closed-form steps (em_start, expect, maximise); use inference.fit"
+        )
     for name, value in (("block", block), ("restarts", restarts)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
@@ -73,10 +75,14 @@ def em(
     _, history, stopped, state = max(runs, key=lambda run: run[0])
     if state is not None:
         model.load_state_dict(state)
-    table = pd.DataFrame({"step": range(len(history)), "loss": [-v for v in history], "log_likelihood": history})
+    table = pd.DataFrame(
+        {"step": range(len(history)), "loss": [-v for v in history], "log_likelihood": history}
+    )
     seconds = time.perf_counter() - began
     extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(history, x.dtype)}
-    return Fit(model, "expectation-maximisation", table, len(history) - 1, seconds, stopped, seed, extra=extra)
+    return Fit(
+        model, "expectation-maximisation", table, len(history) - 1, seconds, stopped, seed, extra=extra
+    )
 
 
 def _rows(model: Any, data: Any) -> Tensor:
@@ -84,7 +90,9 @@ def _rows(model: Any, data: Any) -> Tensor:
     rows = as_rows(data)
     x, context = rows.x, rows.context
     check_data(model, x, context)
-    return x.to(getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None)
+    return x.to(
+        getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None
+    )
 
 
 def _start(model: Any, x: Tensor, seed: int) -> None:

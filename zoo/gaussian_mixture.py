@@ -23,7 +23,9 @@ ROWS = 4096
 class MixtureOfNormals(RowDistribution):
     """sum_k w_k N(x; mean_k, covariance_k), by log-weights [K], means [K, d] and a form of covariance."""
 
-    def __init__(self, logits: Tensor, means: Tensor, covariance: Covariance, event_shape: torch.Size) -> None:
+    def __init__(
+        self, logits: Tensor, means: Tensor, covariance: Covariance, event_shape: torch.Size
+    ) -> None:
         self.log_weights = logits.log_softmax(-1)
         self.means, self.covariance = means, covariance
         super().__init__(torch.Size(), event_shape)
@@ -194,12 +196,12 @@ class GaussianMixture(Explicit):
         self.covariance.write_products(out[:, 1 : d + 1], out[:, d + 1 :])
 
     def _products_are_safe(self) -> bool:
-        """Whether x' P x, summed from products, is right to 1e-3 nats: no component is too narrow for the dtype."""
+        """Whether x' P x, summed from products, is right to 1e-2 nats a row: no component is too narrow for the dtype."""
         if self.features > 64:
             return False
         narrowest = self.covariance.log_diagonal.max().item()
         precision = math.exp(min(2 * narrowest, 200.0)) * self.scale.max().item() ** 2
-        return precision * torch.finfo(self.dtype).eps < 1e-3
+        return precision * torch.finfo(self.dtype).eps < 1e-2
 
     def _coefficients(self) -> Tensor:
         """log w_k + log N(x; k) as coefficients of [1, x, products], [K, width]."""
@@ -241,10 +243,19 @@ class GaussianMixture(Explicit):
     def _moments(self, gaps: Tensor, responsibility: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over rows of r, r gap and r gap gap', for gaps [K, N, d] and responsibilities [K, N]."""
         first = torch.einsum("kn,knd->kd", responsibility, gaps)
-        return responsibility.double().sum(-1), first.double(), self.covariance.second(gaps, responsibility).double()
+        return (
+            responsibility.double().sum(-1),
+            first.double(),
+            self.covariance.second(gaps, responsibility).double(),
+        )
 
     def _set(
-        self, counts: Tensor, first: Tensor, second: Tensor, origin: Tensor | None = None, unit: Tensor | None = None
+        self,
+        counts: Tensor,
+        first: Tensor,
+        second: Tensor,
+        origin: Tensor | None = None,
+        unit: Tensor | None = None,
     ) -> None:
         """The parameters with these sums, taken about an origin (each component's own mean unless told)."""
         origin = self.means.double() if origin is None else origin
@@ -271,7 +282,9 @@ def _clusters(rows: Tensor, components: int, generator: torch.Generator) -> Tens
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
     sample = rows
     if len(rows) > 2**14:
-        sample = rows[torch.randperm(len(rows), generator=generator, device=generator.device)[: 2**14].to(rows.device)]
+        sample = rows[
+            torch.randperm(len(rows), generator=generator, device=generator.device)[: 2**14].to(rows.device)
+        ]
     means = KMeans(components, n_init=4, random_state=seed)
     with warnings.catch_warnings():
         # Fewer distinct rows than components: the ridge keeps the empty ones proper.
