@@ -14,7 +14,8 @@ from inference.diagnostics import diagnose
 from inference.likelihood import log_likelihood
 from inference.query import query
 from zoo.app import figures
-from zoo.app.recipe import Task, numbers, prepare, read_csv, recipe
+from zoo.app.recipe import Task, prepare, recipe
+from zoo.app.rows import numbers, read_csv
 from zoo.app.runs import SPEC, load, read_spec
 from zoo.base import Model
 from zoo.datasets import Data

@@ -19,8 +19,9 @@ from inference.likelihood import log_likelihood
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
 from zoo.app import report, telling
-from zoo.app.recipe import NOT_WRITTEN, Recipe, Task, gradient_settings, prepare
+from zoo.app.recipe import Recipe, Task, prepare
 from zoo.app.runs import new_folder, refuse_existing, write_model
+from zoo.app.settings import NOT_WRITTEN, gradient_settings, noise_anew
 from zoo.app.telling import Found
 from zoo.spec import check, spec_of
 
@@ -41,7 +42,7 @@ def fit_task(task: Task, method: str | None, settings: Mapping[str, Any], progre
     if chosen == "none":
         history = pd.DataFrame({"step": [0]})
         return Fit(model, "nothing", history, 0, 0.0, "nothing to fit", 0)
-    return fit(model, rows, progress=progress, **gradient_settings(settings))
+    return fit(model, rows, progress=progress, transform=noise_anew(task.data), **gradient_settings(settings))
 
 
 def carry_out(made: Recipe, say: Say = print) -> Found:

@@ -109,7 +109,8 @@ def answers(values: Mapping[str, Mapping[Any, Any]]) -> Figure:
         ax.set(title=target, ylabel="", xlim=(0, 1))
         if ax is not axes.flat[0]:
             ax.set_yticklabels([])
-        ax.legend(fontsize=7, title=None)
+        ax.get_legend().remove()
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 

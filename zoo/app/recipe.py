@@ -16,24 +16,20 @@ evaluate = true
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
-import inference.objectives as objectives
-from inference.fit import fit
-from inference.objectives import Objective
+from zoo.app.rows import DataAsked, frame_data
 from zoo.app.runs import read_toml
 from zoo.base import Model
-from zoo.datasets import Data, Split
+from zoo.datasets import Data
 from zoo.datasets import load as load_data
-from zoo.registry import family, near
+from zoo.registry import near
 from zoo.spec import SpecError, build, check, in_short, plain
 
 VIEWS = {
@@ -46,18 +42,6 @@ VIEWS = {
     "flat": ("flat",),
 }
 TABLES = ("name", "data", "model", "fit", "ask")
-NOT_WRITTEN = ("model", "data", "objective", "callbacks", "progress")
-
-
-@dataclass(frozen=True)
-class DataAsked:
-    """Which data: by name, or rows of one's own; the view is the model's own choice unless named."""
-
-    name: str | None = None
-    csv: str | None = None
-    view: str | list[str] | None = None
-    seed: int = 0
-    held_out: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -117,19 +101,19 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
         if key not in table:
             raise SpecError(f"the spec has no {key}: " + ('write data = "digits"' if key == "data" else "add [model]"))
     data = table["data"]
-    asked = DataAsked(**check(_table(data, "data", "name"), DataAsked, "data", of="of data"))
+    asked = DataAsked(**check(as_table(data, "data", "name"), DataAsked, "data", of="of data"))
     if (asked.name is None) == (asked.csv is None):
         raise SpecError('data needs either a name, such as "digits", or a csv, a file of rows')
-    settings = dict(_table(table.get("fit", {}), "fit"))
+    settings = dict(as_table(table.get("fit", {}), "fit"))
     method = settings.pop("method", None)
     if method not in (None, "em", "gradient", "none"):
         raise SpecError(f'fit.method is {in_short(method)}, but "em", "gradient" or "none" was expected')
-    ask = Ask(**check(_table(table.get("ask", {}), "ask"), Ask, "ask", of="of ask"))
+    ask = Ask(**check(as_table(table.get("ask", {}), "ask"), Ask, "ask", of="of ask"))
     model = table["model"]
     return Recipe(
         name=str(table.get("name", name)),
         data=asked,
-        model={"family": model} if isinstance(model, str) else _table(model, "model"),
+        model={"family": model} if isinstance(model, str) else as_table(model, "model"),
         method=method,
         fit=settings,
         ask=ask,
@@ -139,7 +123,7 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
 
 def prepare(made: Recipe) -> Task:
     """The model, freshly built, and its data; everything in the recipe has been checked afterwards."""
-    data = _frame_data(made) if made.data.csv else load_data(str(made.data.name), seed=made.data.seed)
+    data = frame_data(made.data, made.model) if made.data.csv else load_data(str(made.data.name), seed=made.data.seed)
     if made.data.view is not None:
         data = through(data, made.data.view)
     written = made.model.get("event_shape")
@@ -164,44 +148,7 @@ def through(data: Data, view: str | Sequence[str]) -> Data:
     return data
 
 
-def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """[fit] as keywords of `inference.fit`, its objective built."""
-    given = {key: value for key, value in settings.items() if key != "objective"}
-    if isinstance(given.get("precision"), str):
-        given["precision"] = _dtype(given["precision"])
-    known = check(given, fit, "fit", of="of fit", skip=NOT_WRITTEN)
-    if "objective" in settings:
-        known["objective"] = objective(settings["objective"])
-    return known
-
-
-def objective(asked: Any) -> Objective:
-    """An objective by its name, with its parameters."""
-    table = dict(_table(asked, "fit.objective", "name"))
-    names = {_snake(kind): kind for kind in map(objectives.__dict__.get, objectives.__all__) if _is_objective(kind)}
-    name = table.pop("name", None)
-    if name not in names:
-        raise SpecError(f"fit.objective.name is {name!r}, which is no objective{near(str(name), names)}")
-    kind: Any = names[name]
-    return kind(**check(table, kind.__init__, "fit.objective", of=f"of {name}"))
-
-
-def _is_objective(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Objective) and kind is not Objective
-
-
-def _snake(kind: Any) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
-
-
-def _dtype(name: str) -> torch.dtype:
-    names = ["float32", "float64", "bfloat16", "float16"]
-    if name not in names:
-        raise SpecError(f"fit.precision is {name!r}{near(name, names)}")
-    return getattr(torch, name)
-
-
-def _table(value: Any, path: str, shorthand: str | None = None) -> dict[str, Any]:
+def as_table(value: Any, path: str, shorthand: str | None = None) -> dict[str, Any]:
     if shorthand is not None and isinstance(value, str):
         return {"csv" if path == "data" and value.endswith(".csv") else shorthand: value}
     if not isinstance(value, Mapping):
@@ -227,52 +174,3 @@ def _override(table: dict[str, Any], override: str) -> None:
         table[key] = inner
         table = inner
     table[keys[-1]] = value
-
-
-def _frame_data(made: Recipe) -> Data:
-    """Rows of a CSV file, permuted by the seed and split; a family whose states have names reads them itself."""
-    asked, path = made.data, str(made.data.csv)
-    frame, levels = read_csv(path), None
-    if hasattr(family(str(made.model.get("family"))).load(), "encode_frame"):
-        network: Any = build(made.model)
-        x = network.encode_frame(frame)
-        names = tuple(map(str, network.variables))
-        levels = max(len(states) for states in network.states.values())
-    else:
-        x, names = numbers(frame, path), tuple(map(str, frame.columns))
-    if not 0 < asked.held_out < 1:
-        raise SpecError(f"data.held_out is {asked.held_out}, but a fraction between 0 and 1 was expected")
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(asked.seed))
-    first = len(x) - max(1, round(len(x) * asked.held_out))
-    return Data(
-        name=Path(path).stem,
-        description=f"rows of {path}",
-        train=Split(x[order[:first]]),
-        test=Split(x[order[first:]]),
-        levels=levels,
-        feature_names=names,
-    )
-
-
-def numbers(frame: pd.DataFrame, path: str) -> torch.Tensor:
-    """A frame's rows as floats."""
-    for column in frame.columns:
-        if not pd.api.types.is_numeric_dtype(frame[column]):
-            raise TypeError(f"{path}: column {str(column)!r} is not numeric; encode it as numbers, or leave it out")
-        if frame[column].isna().any():
-            row = int(frame[column].isna().to_numpy().argmax())
-            raise ValueError(f"{path}: row {row}, column {str(column)!r} is empty: fill it in or drop the row")
-    return torch.as_tensor(frame.to_numpy(dtype="float32"))
-
-
-def read_csv(path: str) -> pd.DataFrame:
-    """A CSV file's rows."""
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path!r}") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a CSV file of rows: {error}") from None
-    if len(frame) == 0:
-        raise ValueError(f"{path} has no rows")
-    return frame

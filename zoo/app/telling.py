@@ -100,6 +100,9 @@ def beside(everything: Sequence[Found]) -> dict[str, Any]:
     data = everything[0].task.data
     most = max((len(found.samples) for found in everything if found.samples is not None), default=64)
     shown = {"held-out data": data.restore(data.test.x[:most])}
+    coarser = [found.task.data for found in everything if found.task.data.space == "bits"]
+    if coarser and data.space != "bits":
+        shown["held-out data, binarised"] = coarser[0].restore(coarser[0].test.x[:most])
     for found in everything:
         if found.samples is not None:
             shown[found.name] = found.task.data.restore(found.samples.cpu())

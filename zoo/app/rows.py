@@ -1,0 +1,75 @@
+"""Rows of one's own: CSV files as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from zoo.datasets import Data, Split
+from zoo.registry import family
+from zoo.spec import SpecError, build
+
+
+@dataclass(frozen=True)
+class DataAsked:
+    """Which data: by name, or rows of one's own; the view is the model's own choice unless named."""
+
+    name: str | None = None
+    csv: str | None = None
+    view: str | list[str] | None = None
+    seed: int = 0
+    held_out: float = 0.25
+
+
+def frame_data(asked: DataAsked, model: Mapping[str, Any]) -> Data:
+    """Rows of a CSV file, permuted by the seed and split; a family whose states have names reads them itself."""
+    path = str(asked.csv)
+    frame, levels = read_csv(path), None
+    if hasattr(family(str(model.get("family"))).load(), "encode_frame"):
+        network: Any = build(model)
+        x = network.encode_frame(frame)
+        names = tuple(map(str, network.variables))
+        levels = max(len(states) for states in network.states.values())
+    else:
+        x, names = numbers(frame, path), tuple(map(str, frame.columns))
+    if not 0 < asked.held_out < 1:
+        raise SpecError(f"data.held_out is {asked.held_out}, but a fraction between 0 and 1 was expected")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(asked.seed))
+    first = len(x) - max(1, round(len(x) * asked.held_out))
+    return Data(
+        name=Path(path).stem,
+        description=f"rows of {path}",
+        train=Split(x[order[:first]]),
+        test=Split(x[order[first:]]),
+        levels=levels,
+        feature_names=names,
+    )
+
+
+def numbers(frame: pd.DataFrame, path: str) -> torch.Tensor:
+    """A frame's rows as floats."""
+    for column in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[column]):
+            raise TypeError(f"{path}: column {str(column)!r} is not numeric; encode it as numbers, or leave it out")
+        if frame[column].isna().any():
+            row = int(frame[column].isna().to_numpy().argmax())
+            raise ValueError(f"{path}: row {row}, column {str(column)!r} is empty: fill it in or drop the row")
+    return torch.as_tensor(frame.to_numpy(dtype="float32"))
+
+
+def read_csv(path: str) -> pd.DataFrame:
+    """A CSV file's rows."""
+    try:
+        frame = pd.read_csv(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path!r}") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a CSV file of rows: {error}") from None
+    if len(frame) == 0:
+        raise ValueError(f"{path} has no rows")
+    return frame

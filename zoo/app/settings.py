@@ -1,0 +1,95 @@
+"""The keywords of a fit, from what can be written down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import inference.objectives as objectives
+from inference import schedules
+from inference.descent import descent
+from inference.fit import fit
+from inference.objectives import Objective
+from inference.settings import adam
+from zoo.app.recipe import as_table
+from zoo.datasets import Data
+from zoo.datasets.views import Dequantise
+from zoo.registry import near
+from zoo.spec import SpecError, check
+
+NOT_WRITTEN = ("model", "data", "objective", "callbacks", "progress", "transform")
+NAMED = ("objective", "schedule", "optimizer")
+OPTIMIZERS = {"adam": adam, "descent": descent}
+SCHEDULES = {name: getattr(schedules, name) for name in ("warmup", "linear", "cosine", "cooldown")}
+
+
+def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """[fit] as keywords of `inference.fit`, what it names built."""
+    given = {key: value for key, value in settings.items() if key not in NAMED}
+    if isinstance(given.get("precision"), str):
+        given["precision"] = _dtype(given["precision"])
+    known = check(given, fit, "fit", of="of fit", skip=(*NOT_WRITTEN, *NAMED))
+    if "objective" in settings:
+        known["objective"] = objective(settings["objective"])
+    if "schedule" in settings:
+        known["schedule"] = _called(settings["schedule"], "fit.schedule", SCHEDULES)
+    if "optimizer" in settings:
+        known["optimizer"] = _chosen(settings["optimizer"], "fit.optimizer", OPTIMIZERS)
+    return known
+
+
+def noise_anew(data: Data) -> Callable[[Tensor], Tensor] | None:
+    """What draws the dequantisation noise of each batch anew; None where the data has none.
+
+    A model that sees the same noise in every epoch learns the noise by heart.
+    """
+    if not any(isinstance(step, Dequantise) for step in data.steps):
+        return None
+
+    def transform(x: Tensor) -> Tensor:
+        seed = int(torch.randint(2**31, ()))
+        raw = data.restore(x)
+        for step in data.steps:
+            raw = step.apply(raw, seed)
+        return raw
+
+    return transform
+
+
+def objective(asked: Any) -> Objective:
+    """An objective by its name, with its parameters."""
+    kinds = (getattr(objectives, name) for name in objectives.__all__)
+    return _called(asked, "fit.objective", {_snake(kind): kind for kind in kinds if _is_objective(kind)})
+
+
+def _called(asked: Any, path: str, choices: Mapping[str, Any]) -> Any:
+    """What a table names, called with the table's other keys."""
+    table = as_table(asked, path, "name")
+    chosen = _chosen(table.pop("name", None), f"{path}.name", choices)
+    function: Any = chosen.__init__ if isinstance(chosen, type) else chosen
+    return chosen(**check(table, function, path))
+
+
+def _chosen(name: Any, path: str, choices: Mapping[str, Any]) -> Any:
+    if name not in choices:
+        raise SpecError(f"{path} is {name!r}, which is not known here{near(str(name), choices)}")
+    return choices[name]
+
+
+def _is_objective(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Objective) and kind is not Objective
+
+
+def _snake(kind: Any) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _dtype(name: str) -> torch.dtype:
+    names = ["float32", "float64", "bfloat16", "float16"]
+    if name not in names:
+        raise SpecError(f"fit.precision is {name!r}{near(name, names)}")
+    return getattr(torch, name)
