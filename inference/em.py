@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 import warnings
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from inference.data import as_rows, check_data
 from inference.progress import Bar, Progress
-from inference.protocols import ClosedForm, name_of
+from inference.protocols import ClosedForm, name_of, offers
 from inference.results import Fit
 from inference.world import World
 
@@ -52,10 +53,8 @@ def em(
         ValueError, TypeError: data that the model can't take.
         FloatingPointError: a likelihood that is not finite, named with its step.
     """
-    if not isinstance(model, ClosedForm):
-        raise TypeError(
-            f"{name_of(model)} has no closed-form steps (em_start, expect, maximise); use inference.fit"
-        )
+    if not offers(model, ClosedForm):
+        raise TypeError(f"{name_of(model)} has no closed-form steps (em_start, expect, maximise); use inference.fit")
     for name, value in (("block", block), ("restarts", restarts)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
@@ -75,14 +74,10 @@ def em(
     _, history, stopped, state = max(runs, key=lambda run: run[0])
     if state is not None:
         model.load_state_dict(state)
-    table = pd.DataFrame(
-        {"step": range(len(history)), "loss": [-v for v in history], "log_likelihood": history}
-    )
+    table = pd.DataFrame({"step": range(len(history)), "loss": [-v for v in history], "log_likelihood": history})
     seconds = time.perf_counter() - began
     extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(history, x.dtype)}
-    return Fit(
-        model, "expectation-maximisation", table, len(history) - 1, seconds, stopped, seed, extra=extra
-    )
+    return Fit(model, "expectation-maximisation", table, len(history) - 1, seconds, stopped, seed, extra=extra)
 
 
 def _rows(model: Any, data: Any) -> Tensor:
@@ -90,9 +85,7 @@ def _rows(model: Any, data: Any) -> Tensor:
     rows = as_rows(data)
     x, context = rows.x, rows.context
     check_data(model, x, context)
-    return x.to(
-        getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None
-    )
+    return x.to(getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None)
 
 
 def _start(model: Any, x: Tensor, seed: int) -> None:
@@ -152,13 +145,13 @@ def _expect(
 def _is_monotone(history: list[float], dtype: torch.dtype) -> bool:
     """Whether the likelihood never fell, beyond rounding."""
     slack = 100 * torch.finfo(dtype if dtype.is_floating_point else torch.float32).eps
-    return all(b >= a - slack * max(1.0, abs(a)) for a, b in zip(history, history[1:], strict=False))
+    return all(b >= a - slack * max(1.0, abs(a)) for a, b in itertools.pairwise(history))
 
 
 def _judged(history: list[float], dtype: torch.dtype, model: Any) -> list[float]:
     """The history, with a warning where EM did what exact EM can't: lose likelihood."""
     if not _is_monotone(history, dtype):
-        falls = [b - a for a, b in zip(history, history[1:], strict=False)]
+        falls = [b - a for a, b in itertools.pairwise(history)]
         step = falls.index(min(falls)) + 1
         warnings.warn(
             f"the log-likelihood of {name_of(model)} fell by {-min(falls):.3g} nats a row at step {step} of em: "

@@ -53,9 +53,7 @@ class BayesianGaussianMixture(Model):
         width: float = 1.0,
     ) -> None:
         if context_shape is not None:
-            raise ValueError(
-                f"BayesianGaussianMixture takes no context, but was given context_shape {context_shape}"
-            )
+            raise ValueError(f"BayesianGaussianMixture takes no context, but was given context_shape {context_shape}")
         super().__init__(event_shape)
         for name, value in (("size", size), ("components", components)):
             if value < 1:

@@ -280,9 +280,7 @@ def covariance_of(name: str, components: int, features: int) -> Covariance:
     """The form of this name; an unknown name is refused with the nearest ones."""
     if name not in FORMS:
         near = difflib.get_close_matches(str(name), FORMS, cutoff=0.3) or list(FORMS)
-        raise ValueError(
-            f"covariance {name!r} is unknown: take one of {', '.join(FORMS)} (nearest: {', '.join(near)})"
-        )
+        raise ValueError(f"covariance {name!r} is unknown: take one of {', '.join(FORMS)} (nearest: {', '.join(near)})")
     return FORMS[name](components, features)
 
 

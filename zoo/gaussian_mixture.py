@@ -23,9 +23,7 @@ ROWS = 4096
 class MixtureOfNormals(RowDistribution):
     """sum_k w_k N(x; mean_k, covariance_k), by log-weights [K], means [K, d] and a form of covariance."""
 
-    def __init__(
-        self, logits: Tensor, means: Tensor, covariance: Covariance, event_shape: torch.Size
-    ) -> None:
+    def __init__(self, logits: Tensor, means: Tensor, covariance: Covariance, event_shape: torch.Size) -> None:
         self.log_weights = logits.log_softmax(-1)
         self.means, self.covariance = means, covariance
         super().__init__(torch.Size(), event_shape)
@@ -282,9 +280,7 @@ def _clusters(rows: Tensor, components: int, generator: torch.Generator) -> Tens
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
     sample = rows
     if len(rows) > 2**14:
-        sample = rows[
-            torch.randperm(len(rows), generator=generator, device=generator.device)[: 2**14].to(rows.device)
-        ]
+        sample = rows[torch.randperm(len(rows), generator=generator, device=generator.device)[: 2**14].to(rows.device)]
     means = KMeans(components, n_init=4, random_state=seed)
     with warnings.catch_warnings():
         # Fewer distinct rows than components: the ridge keeps the empty ones proper.

@@ -86,9 +86,7 @@ def linearity(rounds: int) -> Row:
     times = alternate(
         {"one": partial(iteration, model, prepared[:N]), "three": partial(iteration, model, prepared)}, rounds
     )
-    return Row(
-        "mixture: time per row at 300,000 rows over 100,000", ratio(times, "three", "one") / 3, 1.15, "lower"
-    )
+    return Row("mixture: time per row at 300,000 rows over 100,000", ratio(times, "three", "one") / 3, 1.15, "lower")
 
 
 def quality() -> Row:

@@ -93,9 +93,7 @@ def test_em_is_monotone(seed, components, covariance, d):
     try:
         fit = em(model, x, steps=15, tolerance=0, seed=seed)
     except ValueError as error:
-        assert "positive definite" in str(error) or "variance" in str(
-            error
-        )  # a collapse, which no ridge held up
+        assert "positive definite" in str(error) or "variance" in str(error)  # a collapse, which no ridge held up
         return
     assert (fit.history["log_likelihood"].diff().dropna() >= -1e-9).all()
     assert fit.history["log_likelihood"].iloc[-1] == pytest.approx(model.log_prob(x).mean().item(), abs=1e-9)

@@ -33,9 +33,7 @@ def torch_mixture(model: GaussianMixture) -> MixtureSameFamily:
 def test_density_equals_torchs(covariance):
     model = mixture(covariance, (2, 2))
     x = torch.randn(50, 2, 2, dtype=torch.float64) * 2
-    torch.testing.assert_close(
-        model.log_prob(x), torch_mixture(model).log_prob(x.flatten(1)), rtol=0, atol=1e-10
-    )
+    torch.testing.assert_close(model.log_prob(x), torch_mixture(model).log_prob(x.flatten(1)), rtol=0, atol=1e-10)
 
 
 @every_form
