@@ -34,6 +34,11 @@ class GeneratorNetwork(nn.Module):
         return x.unflatten(-1, self.event_shape)
 
 
+class _Leaky(nn.LeakyReLU):
+    def __init__(self) -> None:
+        super().__init__(0.2)
+
+
 class CriticNetwork(nn.Module):
     """(x, context) -> [N], the logit of "x is real": gain times a perceptron whose layers have spectral norm 1.
 
@@ -46,7 +51,7 @@ class CriticNetwork(nn.Module):
         super().__init__()
         self.event_shape, self.context_shape, self.gain = event_shape, context_shape, gain
         extra = 0 if context_shape is None else context_shape.numel()
-        self.network = mlp(event_shape.numel() + extra, 1, hidden, partial(nn.LeakyReLU, 0.2))
+        self.network = mlp(event_shape.numel() + extra, 1, hidden, _Leaky)
         for layer in self.network:
             if isinstance(layer, nn.Linear):
                 spectral_norm(layer)
