@@ -76,6 +76,10 @@ class GAN(Implicit):
         critic: a module (x[, context]) -> logits, or what builds one from (event_shape, context_shape=...);
             a perceptron with spectral normalisation unless told. One that is passed brings its own.
 
+    Reproduce: digits scaled to [0, 1], `GAN(64, hidden=(256, 256), bounds=(0, 1))` and `inference.fit` with
+    steps=2800, batch_size=64, lr={"critic": 2e-3, "generator": 5e-4} and Adam of betas (0, 0.9): digits that one
+    can read after 20 CPU seconds (one seed). A generator as fast as the critic, or momentum, collapses.
+
     References:
         Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661
         Spectral Normalization for Generative Adversarial Networks (Miyato et al., 2018),
