@@ -78,7 +78,7 @@ class GAN(Implicit):
 
     Reproduce: digits scaled to [0, 1], `GAN(64, hidden=(256, 256), bounds=(0, 1))` and `inference.fit` with
     steps=2800, batch_size=64, lr={"critic": 2e-3, "generator": 5e-4} and Adam of betas (0, 0.9): digits that one
-    can read after 20 CPU seconds (the best of ten settings tried, one seed each; several others covered far less).
+    can read after 20 CPU seconds (the best of eleven settings tried, one seed each; several others covered far less).
 
     References:
         Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661
