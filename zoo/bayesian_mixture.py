@@ -19,9 +19,9 @@ class BayesianGaussianMixture(Model):
 
     p(w) p(means) p(scales) prod_n sum_z w_z N(x_n; mean_z, scale_z).
 
-    Sites: "weights" [K], "means" and "scales" [K, d], and in the plate "data" the component "z" (summed out in
-    parallel) and "x". The guide is mean-field over the first three. A batch counts as `size` rows, so that
-    minibatches estimate the whole ELBO without bias. Standardise the data: the priors are about zero.
+    Sites: "weights" [K], "means" and "scales" [K, d], and in the plate "data" the component "z" (summed out)
+    and "x". The guide is mean-field over the first three. A batch counts as `size` rows, so that
+    minibatches estimate the whole ELBO without bias. Standardise x: the priors are about zero.
 
     Shapes: x is [N, *event_shape], its axes flattened inside. `elbo` is in nats a row.
 

@@ -1,7 +1,8 @@
 """The four forms that a mixture's covariances take, each an object behind its plain name.
 
 A form holds the factor A of the precision, A' A = inverse covariance, A lower triangular with
-exp(log_diagonal) on its diagonal: any numbers are a positive definite matrix, so gradients may move them freely. K components
+exp(log_diagonal) on its diagonal. Any numbers are a positive definite matrix,
+so gradients may move them freely. K components
 have G factors, G = K or, where they share one, 1. Closed-form updates are made in float64.
 """
 
@@ -77,7 +78,7 @@ class Covariance(nn.Module, ABC):
 
     @abstractmethod
     def update(self, second: Tensor, weights: Tensor, ridge: float) -> None:
-        """Set the covariances to second moments [K, ...], averaged by weights [K] where shared, plus a ridge."""
+        """Set the covariances to second moments [K, ...], averaged by weights where shared, plus a ridge."""
 
 
 class Dense(Covariance):

@@ -197,7 +197,7 @@ class GaussianMixture(Explicit):
         self.covariance.write_products(out[:, 1 : d + 1], out[:, d + 1 :])
 
     def _products_are_safe(self) -> bool:
-        """Whether x' P x, summed from products, is right to 1e-2 nats: no component too narrow for the dtype."""
+        """Whether x' P x, summed from products, is right to 1e-2 nats: no component is too narrow."""
         if self.features > 64:
             return False
         narrowest = self.covariance.log_diagonal.max().item()
