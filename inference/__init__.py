@@ -1,1 +1,22 @@
-"""What can be asked of any Pyro pair and any pgmpy graph: fit, log_likelihood, query, diagnose, evaluate."""
+"""What can be asked of any Pyro pair, any model with a likelihood and any pgmpy graph."""
+
+from inference.diagnostics import Diagnosis, diagnose
+from inference.em import em
+from inference.evaluate import evaluate
+from inference.fit import fit
+from inference.likelihood import LogLikelihood, log_likelihood
+from inference.query import Answer, query
+from inference.results import Fit
+
+__all__ = [
+    "Answer",
+    "Diagnosis",
+    "Fit",
+    "LogLikelihood",
+    "diagnose",
+    "em",
+    "evaluate",
+    "fit",
+    "log_likelihood",
+    "query",
+]

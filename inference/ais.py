@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from inference.protocols import Energy, name_of
+from inference.protocols import Energy, name_of, offers
 
 
 @runtime_checkable
@@ -102,7 +102,7 @@ def _climb(path: Path, chains: int, temperatures: int) -> Tensor:
 
 
 def _check(model: Any, chains: int, temperatures: int) -> None:
-    if not isinstance(model, Energy):
+    if not offers(model, Energy):
         raise TypeError(f"{name_of(model)} has no free energy: AIS is for models known up to log Z")
     if not hasattr(model, "annealing"):
         raise TypeError(

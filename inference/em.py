@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 import warnings
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from inference.data import as_rows, check_data
 from inference.progress import Bar, Progress
-from inference.protocols import ClosedForm, name_of
+from inference.protocols import ClosedForm, name_of, offers
 from inference.results import Fit
 from inference.world import World
 
@@ -52,7 +53,7 @@ def em(
         ValueError, TypeError: data that the model can't take.
         FloatingPointError: a likelihood that is not finite, named with its step.
     """
-    if not isinstance(model, ClosedForm):
+    if not offers(model, ClosedForm):
         raise TypeError(f"{name_of(model)} has no closed-form steps (em_start, expect, maximise); use inference.fit")
     for name, value in (("block", block), ("restarts", restarts)):
         if value < 1:
@@ -98,9 +99,7 @@ def _start(model: Any, x: Tensor, seed: int) -> None:
         world.broadcast(model)
 
 
-def _climb(
-    model: Any, x: Tensor, steps: int, tolerance: float, block: int, progress: bool
-) -> tuple[list[float], str]:
+def _climb(model: Any, x: Tensor, steps: int, tolerance: float, block: int, progress: bool) -> tuple[list[float], str]:
     """EM from the model's parameters: the mean log-likelihood after each step, and why it ended."""
     world = World.current()
     share = x.tensor_split(world.size)[world.rank]
@@ -128,7 +127,10 @@ def _expect(
 ) -> tuple[tuple[Tensor, ...], float]:
     """The statistics summed over blocks and processes, and the mean log-likelihood of a row."""
     parts = [model.expect(part) for part in prepared.split(block)]
-    sums = tuple(torch.stack(values).sum(0) if len(values) > 1 else values[0] for values in zip(*(p[0] for p in parts), strict=True))
+    sums = tuple(
+        torch.stack(values).sum(0) if len(values) > 1 else values[0]
+        for values in zip(*(p[0] for p in parts), strict=True)
+    )
     total = sum((p[1] for p in parts[1:]), start=parts[0][1])
     *statistics, total = world.sum(*sums, total)
     likelihood = float(total) / rows
@@ -143,13 +145,13 @@ def _expect(
 def _is_monotone(history: list[float], dtype: torch.dtype) -> bool:
     """Whether the likelihood never fell, beyond rounding."""
     slack = 100 * torch.finfo(dtype if dtype.is_floating_point else torch.float32).eps
-    return all(b >= a - slack * max(1.0, abs(a)) for a, b in zip(history, history[1:], strict=False))
+    return all(b >= a - slack * max(1.0, abs(a)) for a, b in itertools.pairwise(history))
 
 
 def _judged(history: list[float], dtype: torch.dtype, model: Any) -> list[float]:
     """The history, with a warning where EM did what exact EM can't: lose likelihood."""
     if not _is_monotone(history, dtype):
-        falls = [b - a for a, b in zip(history, history[1:], strict=False)]
+        falls = [b - a for a, b in itertools.pairwise(history)]
         step = falls.index(min(falls)) + 1
         warnings.warn(
             f"the log-likelihood of {name_of(model)} fell by {-min(falls):.3g} nats a row at step {step} of em: "

@@ -18,7 +18,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from inference.protocols import Latent, Pair, name_of
+from inference.protocols import Latent, Pair, name_of, offers
 
 NUMBERS = {"cpu": 2**19, "cuda": 2**24}
 """How many numbers a block of draws may hold: on a CPU what stays in its cache, on a GPU what fills it."""
@@ -53,9 +53,9 @@ def log_weights(model: Any, x: Tensor, context: Tensor | None = None, draws: int
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
-    if isinstance(model, Latent):
+    if offers(model, Latent):
         return _direct(model, x, context, draws)
-    if isinstance(model, Pair):
+    if offers(model, Pair):
         traced = [_traced(model, x, context) for _ in range(draws)]
         latents = {name: torch.stack([values[name] for values, _ in traced]) for name in traced[0][0]}
         return Weighted(latents, torch.stack([weights for _, weights in traced]))

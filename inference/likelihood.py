@@ -30,7 +30,7 @@ from torch import Tensor
 from inference.asking import asking, placed
 from inference.data import as_rows, check_data
 from inference.importance import blocks, in_blocks
-from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of
+from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of, offers
 from inference.running import LogMean, Mean
 
 
@@ -110,10 +110,10 @@ class Exact:
     """log_prob, or -free_energy - log Z where log Z can be summed."""
 
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
-        if isinstance(model, Density):
+        if offers(model, Density):
             values = _in_blocks(lambda rows, given: model.log_prob(rows, context=given), x, context)
             return LogLikelihood(values, None, "exact", measure_of(model), "its own log_prob")
-        if isinstance(model, Energy) and hasattr(model, "log_partition"):
+        if offers(model, Energy) and hasattr(model, "log_partition"):
             values = _unnormalised(model, x, context) - model.log_partition()
             return LogLikelihood(values, None, "exact", measure_of(model), "free energy, log Z summed")
         raise TypeError(
@@ -152,7 +152,7 @@ class Ais:
     temperatures: int = 2000
 
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
-        if not isinstance(model, Energy):
+        if not offers(model, Energy):
             raise TypeError(f"{name_of(model)} has no free energy: AIS is for models known up to log Z")
         from inference.ais import ais
 
@@ -182,13 +182,13 @@ def log_likelihood(
 
 def default_method(model: Any) -> Method:
     """The best method for what a model offers."""
-    if isinstance(model, Density):
+    if offers(model, Density):
         return Exact()
-    if isinstance(model, Energy):
+    if offers(model, Energy):
         return Exact() if hasattr(model, "log_partition") else Ais()
-    if isinstance(model, Latent):
+    if offers(model, Latent):
         return ImportanceWeighted()
-    if hasattr(model, "generate") or not isinstance(model, Pair):
+    if hasattr(model, "generate") or not offers(model, Pair):
         raise TypeError(f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples")
     return ImportanceWeighted()
 
@@ -219,7 +219,7 @@ def _unnormalised(model: Energy, x: Tensor, context: Tensor | None) -> Tensor:
 def _over_draws(
     model: Any, x: Tensor, context: Tensor | None, draws: int, running: type[Mean] | type[LogMean]
 ) -> tuple[Tensor, Tensor | None]:
-    if isinstance(model, Energy):
+    if offers(model, Energy):
         raise TypeError(f"{name_of(model)} is known up to log Z, which has no bound over draws of z: take Ais()")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")

@@ -6,14 +6,14 @@ A user's own object takes part as soon as it has the methods; nothing is inherit
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 
-@runtime_checkable
 class Pair(Protocol):
     """A Pyro pair: sites "x" (observed) and any latents, inside the plate "data"."""
 
@@ -21,19 +21,16 @@ class Pair(Protocol):
     def guide(self, x: Any, *, context: Any = None) -> Any: ...
 
 
-@runtime_checkable
 class Samples(Protocol):
     def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor: ...
 
 
-@runtime_checkable
 class Density(Protocol):
     """An exact likelihood: [N] nats."""
 
     def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor: ...
 
 
-@runtime_checkable
 class Latent(Protocol):
     """p(z), p(x | z) and q(z | x), each a distribution whose batch is the rows."""
 
@@ -42,7 +39,6 @@ class Latent(Protocol):
     def encoder(self, x: Tensor, context: Tensor | None = None) -> Any: ...
 
 
-@runtime_checkable
 class Energy(Protocol):
     """A density up to a constant, exp(-free_energy(x)), and a chain that keeps it.
 
@@ -55,7 +51,6 @@ class Energy(Protocol):
     def start(self, n: int) -> Tensor: ...
 
 
-@runtime_checkable
 class Generator(Protocol):
     """A generator and the critic it is trained against, two modules with parameters of their own."""
 
@@ -66,7 +61,6 @@ class Generator(Protocol):
     def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
-@runtime_checkable
 class ClosedForm(Protocol):
     """What `em` asks: statistics that add up over blocks of rows, and the parameters that maximise them.
 
@@ -81,7 +75,6 @@ class ClosedForm(Protocol):
     def maximise(self, statistics: tuple[Tensor, ...]) -> None: ...
 
 
-@runtime_checkable
 class Graph(Protocol):
     """A pgmpy graph of tables, `DiscreteBayesianNetwork` as it stands."""
 
@@ -90,10 +83,16 @@ class Graph(Protocol):
     def check_model(self) -> bool: ...
 
 
+def offers(model: Any, protocol: type) -> bool:
+    """Whether a model has all that a protocol names: methods of its class, or modules it holds."""
+    names = {*vars(protocol), *inspect.get_annotations(protocol)}
+    return all(hasattr(model, name) for name in names if not name.startswith("_"))
+
+
 def graph_of(model: Any) -> Any | None:
     """The pgmpy graph that a model is, or holds as `.graph`; None where there is none."""
     for candidate in (model, getattr(model, "graph", None)):
-        if isinstance(candidate, Graph):
+        if offers(candidate, Graph):
             return candidate
     return None
 

@@ -70,10 +70,13 @@ class Model(nn.Module, ABC):
         self.context_shape = as_shape(context_shape)
 
     def __getattr__(self, name: str) -> Any:
-        if name in VERBS:
-            reason = self.refusals.get(name, f"{name} is not among what a model of this family offers")
-            raise Refusal(f"{type(self).__name__} has no {name}: {reason}")
-        return super().__getattr__(name)
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in VERBS:
+                raise
+        reason = self.refusals.get(name, f"{name} is not among what a model of this family offers")
+        raise Refusal(f"{type(self).__name__} has no {name}: {reason}")
 
     # ---- the pair
 

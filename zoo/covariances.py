@@ -268,7 +268,12 @@ class Spherical(Axes):
         return variances.mean(-1, keepdim=True)
 
 
-FORMS: dict[str, type[Covariance]] = {"full": Full, "tied": Tied, "diagonal": Diagonal, "spherical": Spherical}
+FORMS: dict[str, type[Covariance]] = {
+    "full": Full,
+    "tied": Tied,
+    "diagonal": Diagonal,
+    "spherical": Spherical,
+}
 
 
 def covariance_of(name: str, components: int, features: int) -> Covariance:

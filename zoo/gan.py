@@ -35,11 +35,16 @@ class GeneratorNetwork(nn.Module):
 
 
 class CriticNetwork(nn.Module):
-    """(x, context) -> [N], the logit of "x is real": a perceptron whose every layer has spectral norm 1."""
+    """(x, context) -> [N], the logit of "x is real": gain times a perceptron whose layers have spectral norm 1.
 
-    def __init__(self, event_shape: torch.Size, *, context_shape: torch.Size | None, hidden: Sequence[int]) -> None:
+    The logit moves by no more than `gain` for a unit of distance in x.
+    """
+
+    def __init__(
+        self, event_shape: torch.Size, *, context_shape: torch.Size | None, hidden: Sequence[int], gain: float
+    ) -> None:
         super().__init__()
-        self.event_shape, self.context_shape = event_shape, context_shape
+        self.event_shape, self.context_shape, self.gain = event_shape, context_shape, gain
         extra = 0 if context_shape is None else context_shape.numel()
         self.network = mlp(event_shape.numel() + extra, 1, hidden, partial(nn.LeakyReLU, 0.2))
         for layer in self.network:
@@ -47,7 +52,7 @@ class CriticNetwork(nn.Module):
                 spectral_norm(layer)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.network(joined(x, self.event_shape, context, self.context_shape)).squeeze(-1)
+        return self.network(joined(x, self.event_shape, context, self.context_shape)).squeeze(-1) * self.gain
 
 
 class GAN(Implicit):
@@ -59,6 +64,7 @@ class GAN(Implicit):
     Parameters:
         latent: how many numbers z has.
         hidden: widths of the default networks, the generator's and the critic's.
+        gain: the steepest that the default critic's logit may be, per unit of x.
         bounds: (low, high) between which every number of x lies, kept by a sigmoid; real numbers unless told.
         generator: a module (noise[, context]) -> x before the bounds, or what builds one from
             (event_shape, context_shape=..., latent=...); a perceptron unless told.
@@ -80,6 +86,7 @@ class GAN(Implicit):
         context_shape: Shape | None = None,
         latent: int = 16,
         hidden: Sequence[int] = (128, 128),
+        gain: float = 12.0,
         bounds: tuple[float, float] | None = None,
         generator: Part | None = None,
         critic: Part | None = None,
@@ -87,6 +94,8 @@ class GAN(Implicit):
         super().__init__(event_shape, context_shape=context_shape)
         if latent < 1:
             raise ValueError(f"latent must be at least 1, not {latent}")
+        if not gain > 0:
+            raise ValueError(f"gain must be above 0, not {gain}")
         if bounds is not None and not bounds[0] < bounds[1]:
             raise ValueError(f"bounds must be (low, high) with low below high, not {bounds}")
         self.latent, self.bounds = latent, bounds
@@ -95,7 +104,8 @@ class GAN(Implicit):
         shapes: dict[str, Any] = {"context_shape": self.context_shape}
         default = partial(GeneratorNetwork, hidden=hidden)
         self.generator_part = _built(generator or default, "generator", self.event_shape, latent=latent, **shapes)
-        self.critic_part = _built(critic or partial(CriticNetwork, hidden=hidden), "critic", self.event_shape, **shapes)
+        judge = partial(CriticNetwork, hidden=hidden, gain=gain)
+        self.critic_part = _built(critic or judge, "critic", self.event_shape, **shapes)
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
     # Properties, since a protocol is checked on the class and doesn't see what a torch module keeps as its part.

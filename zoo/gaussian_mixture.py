@@ -194,12 +194,12 @@ class GaussianMixture(Explicit):
         self.covariance.write_products(out[:, 1 : d + 1], out[:, d + 1 :])
 
     def _products_are_safe(self) -> bool:
-        """Whether x' P x, summed from products, is right to 1e-3 nats: no component is too narrow for the dtype."""
+        """Whether x' P x, summed from products, is right to 1e-2 nats a row: no component is too narrow for the dtype."""
         if self.features > 64:
             return False
         narrowest = self.covariance.log_diagonal.max().item()
         precision = math.exp(min(2 * narrowest, 200.0)) * self.scale.max().item() ** 2
-        return precision * torch.finfo(self.dtype).eps < 1e-3
+        return precision * torch.finfo(self.dtype).eps < 1e-2
 
     def _coefficients(self) -> Tensor:
         """log w_k + log N(x; k) as coefficients of [1, x, products], [K, width]."""
@@ -241,10 +241,19 @@ class GaussianMixture(Explicit):
     def _moments(self, gaps: Tensor, responsibility: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over rows of r, r gap and r gap gap', for gaps [K, N, d] and responsibilities [K, N]."""
         first = torch.einsum("kn,knd->kd", responsibility, gaps)
-        return responsibility.double().sum(-1), first.double(), self.covariance.second(gaps, responsibility).double()
+        return (
+            responsibility.double().sum(-1),
+            first.double(),
+            self.covariance.second(gaps, responsibility).double(),
+        )
 
     def _set(
-        self, counts: Tensor, first: Tensor, second: Tensor, origin: Tensor | None = None, unit: Tensor | None = None
+        self,
+        counts: Tensor,
+        first: Tensor,
+        second: Tensor,
+        origin: Tensor | None = None,
+        unit: Tensor | None = None,
     ) -> None:
         """The parameters with these sums, taken about an origin (each component's own mean unless told)."""
         origin = self.means.double() if origin is None else origin

@@ -106,7 +106,7 @@ class RBM(EnergyBased):
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         self.register_buffer("visible_mean", torch.full((self.features,), 0.5))
         self.register_buffer("initialised", torch.tensor(False))
-        self._signed: tuple[Any, Tensor] = (None, torch.empty(0))
+        self._signed: tuple[Any, Any] = (None, None)
         if self._can_sum:
             self.capabilities = type(self).capabilities | {"log_partition"}  # type: ignore[misc]
 
@@ -174,27 +174,28 @@ class RBM(EnergyBased):
         chains), those held fixed. `gap` is the same difference of mean energies, in nats, the hidden units at
         their means given each row: the parameters times the gradient, and so all but free.
         """
-        weights, visible_bias, hidden_bias = self.weights, self.visible_bias, self.hidden_bias
-        v = self._flat(chains)
+        weights, visible_bias, hidden_bias = self._parameters.values()  # an attribute of a module costs 2 us
+        assert weights is not None and visible_bias is not None and hidden_bias is not None
+        v = chains.flatten(1)
         for _ in range(steps):
             h = bits(torch.addmm(hidden_bias, v, weights).sigmoid_())
             v = bits(torch.addmm(visible_bias, h, weights.t()).sigmoid_())
-        rows = torch.cat((self._flat(x), v))
-        signs = self._signs(len(x), len(v))
-        hidden = torch.addmm(hidden_bias, rows, weights).sigmoid_().mul_(signs[:, None])
-        gradients = [torch.mm(rows.t(), hidden), signs @ rows, hidden.sum(0)]
-        gap = torch.dot(gradients[0].view(-1), weights.view(-1))
-        gap += torch.dot(gradients[1], visible_bias)
-        gap += torch.dot(gradients[2], hidden_bias)
+        rows = torch.cat((x.flatten(1).to(weights.dtype), v))
+        signs, column = self._signs(x.shape[0], v.shape[0], weights)
+        logits = torch.addmm(hidden_bias, rows, weights)
+        hidden = logits.sigmoid().mul_(column)
+        gradients = [torch.mm(rows.t(), hidden), torch.mv(rows.t(), signs), hidden.sum(0)]
+        gap = torch.dot(hidden.view(-1), logits.view(-1)).add_(torch.dot(gradients[1], visible_bias))
         return gap, gradients, v.view(chains.shape)
 
-    def _signs(self, rows: int, chains: int) -> Tensor:
-        """-1/rows for each row and 1/chains for each chain: the weights of -dE in the gradient of the gap."""
-        like = self.visible_bias
-        if (rows, chains, like.dtype, like.device) != self._signed[0]:
-            signs = torch.cat((like.new_full((rows,), -1 / rows), like.new_full((chains,), 1 / chains)))
+    def _signs(self, rows: int, chains: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """-1/rows for each row and 1/chains for each chain, flat and as a column: kept from step to step."""
+        key, signs = self._signed
+        if key != (rows, chains, like.dtype, like.device):
+            flat = torch.cat((like.new_full((rows,), -1 / rows), like.new_full((chains,), 1 / chains)))
+            signs = flat, flat[:, None]
             self._signed = (rows, chains, like.dtype, like.device), signs
-        return self._signed[1]
+        return signs
 
     # ---- the path of annealed importance sampling
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class AffineCouplings(Transform):
 def _network(inputs: int, hidden: Sequence[int], size: int) -> nn.ModuleList:
     """Linear layers with ReLU between, to the 2 * size numbers of a shift and a log-scale, zero at first."""
     widths = [inputs, *hidden, 2 * size]
-    network = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+    network = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
     for parameter in network[-1].parameters():
         nn.init.zeros_(parameter)
     return network

@@ -18,7 +18,7 @@ from inference.fit import fit
 from inference.objectives import ContrastiveDivergence
 from zoo.rbm import RBM
 
-BATCH, EPOCHS, FIRST_LR, LAST_LR = 20, 200, 0.1, 0.002
+BATCH, EPOCHS, FIRST_LR, LAST_LR = 20, 200, 0.2, 0.001
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:

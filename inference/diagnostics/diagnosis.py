@@ -32,7 +32,7 @@ from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.diagnostics.predictive import compared, replicates, to_numpy
 from inference.importance import in_blocks
 from inference.likelihood import LogLikelihood, log_likelihood
-from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of
+from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of, offers
 from inference.results import Fit
 from inference.running import LogMean, Mean
 
@@ -98,7 +98,7 @@ def diagnose(
 def _opened(fit_or_model: Any) -> tuple[Any, pd.DataFrame | None]:
     if isinstance(fit_or_model, Fit):
         return fit_or_model.model, fit_or_model.history
-    if not (isinstance(fit_or_model, Pair) or hasattr(fit_or_model, "sample")):
+    if not (offers(fit_or_model, Pair) or hasattr(fit_or_model, "sample")):
         raise TypeError(f"diagnose takes a Fit or a model with model and guide, not {name_of(fit_or_model)}")
     return fit_or_model, None
 
@@ -119,9 +119,9 @@ def _picked(
 
 def _has_guide(model: Any) -> bool:
     """Latent variables to be proposed: neither summed out already nor noise without a density."""
-    if isinstance(model, (Density, Energy)) or hasattr(model, "generate"):
+    if (offers(model, Density) or offers(model, Energy)) or hasattr(model, "generate"):
         return False
-    return isinstance(model, (Latent, Pair))
+    return offers(model, Latent) or offers(model, Pair)
 
 
 class _Report:

@@ -10,7 +10,7 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.elbo import Elbo, PyroElbo, closed_form, sampled
 from inference.objectives.likelihood import NegativeLogLikelihood
-from inference.protocols import Density, Energy, Generator, Latent, Pair, name_of
+from inference.protocols import Density, Energy, Generator, Latent, Pair, name_of, offers
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
@@ -24,7 +24,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
 
 def default_objective(model: Any) -> Objective:
     for protocol, objective in DEFAULTS:
-        if isinstance(model, protocol):
+        if offers(model, protocol):
             return objective()
     raise TypeError(
         f"{name_of(model)} is not a model that fit knows: give it log_prob(x), or model(x) and guide(x), "

@@ -112,7 +112,8 @@ class ContrastiveDivergence(Objective):
             raise ValueError(
                 "contrastive divergence judges held-out rows of zeros and ones only; fit without validation"
             )
-        energy, total = model.free_energy(x), 0.0
+        energy = model.free_energy(x)
+        total = energy.new_zeros(())
         flat = x.reshape(len(x), -1).to(energy.dtype)
         width = flat.shape[1]
         columns = torch.linspace(0, width - 1, min(width, MOST_COLUMNS)).round().long().tolist()

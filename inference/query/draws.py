@@ -6,14 +6,14 @@ import numpy as np
 import xarray as xr
 
 from inference.asking import asking
-from inference.protocols import Pair, Samples
+from inference.protocols import Pair, Samples, offers
 from inference.query.answer import Answer
 from inference.query.question import Question
 
 
 def answers(question: Question) -> bool:
     asked = question.targets == ("x",) and not question.given and not question.do
-    return asked and isinstance(question.model, Samples | Pair)
+    return asked and (offers(question.model, Samples) or offers(question.model, Pair))
 
 
 def answer(question: Question) -> Answer:
@@ -21,7 +21,7 @@ def answer(question: Question) -> Answer:
     model, context = question.model, question.context
     n = question.draws if context is None or len(context) == 1 else len(context)
     with asking(model, question.seed):
-        x = model.sample(n, context=context) if isinstance(model, Samples) else model.model(context=context, n=n)
+        x = model.sample(n, context=context) if offers(model, Samples) else model.model(context=context, n=n)
     dims = ["draw", *(f"x_dim_{i}" for i in range(x.dim() - 1))]
     coords = {dim: np.arange(size) for dim, size in zip(dims, x.shape, strict=True)}
     values = xr.DataArray(x.cpu().numpy(), dims=dims, coords=coords, name="value")

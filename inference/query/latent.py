@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inference.asking import asking
 from inference.importance import blocks, log_weights
-from inference.protocols import Density, Latent, Pair
+from inference.protocols import Density, Latent, Pair, offers
 from inference.query.answer import Answer
 from inference.query.question import Question
 
@@ -39,7 +39,7 @@ def component(question: Question) -> Answer:
     x, model, context = question.rows(), question.model, question.context
     with asking(model, question.seed):
         probability = model.posterior(x) if context is None else model.posterior(x, context=context)
-        log_prob = model.log_prob(x, context=context) if isinstance(model, Density) else None
+        log_prob = model.log_prob(x, context=context) if offers(model, Density) else None
     array = xr.DataArray(
         _numpy(probability),
         dims=("row", "component"),
@@ -51,7 +51,7 @@ def component(question: Question) -> Answer:
 
 
 def answers_latent(question: Question) -> bool:
-    if question.do or set(question.given) != {"x"} or not isinstance(question.model, Pair):
+    if question.do or set(question.given) != {"x"} or not offers(question.model, Pair):
         return False
     return set(question.targets) <= set(sites(question))
 
@@ -59,10 +59,10 @@ def answers_latent(question: Question) -> bool:
 def sites(question: Question) -> list[str]:
     """The latent variables of the rows: what a pair's model draws when x is observed."""
     model = question.model
-    if isinstance(model, Latent):
+    if offers(model, Latent):
         return ["z"]
     # what has no likelihood can't be run on observed rows
-    if not isinstance(model, Pair) or "x" not in question.given or getattr(model, "likelihood", "") is None:
+    if not offers(model, Pair) or "x" not in question.given or getattr(model, "likelihood", "") is None:
         return []
     with asking(model, question.seed):
         trace = pyro.poutine.trace(model.model).get_trace(question.rows(), context=question.context)

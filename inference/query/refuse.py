@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from inference.protocols import Density, Energy, Latent, Pair, name_of
+from inference.protocols import Density, Energy, Latent, Pair, name_of, offers
 from inference.query.latent import Components, sites
 from inference.query.question import Question
 
@@ -44,9 +44,9 @@ def _latent(question: Question) -> str:
 REASONS: tuple[tuple[Callable[[Any], bool], Callable[[Question], str]], ...] = (
     (_generates, _generator),
     (lambda model: isinstance(model, Components), _components),
-    (lambda model: isinstance(model, Density), _density),
-    (lambda model: isinstance(model, Energy), _energy),
-    (lambda model: isinstance(model, Latent | Pair), _latent),
+    (lambda model: offers(model, Density), _density),
+    (lambda model: offers(model, Energy), _energy),
+    (lambda model: offers(model, Latent) or offers(model, Pair), _latent),
 )
 
 

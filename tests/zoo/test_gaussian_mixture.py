@@ -1,0 +1,186 @@
+"""Mixtures of Gaussians against torch's own mixture, Pyro's enumeration, Bayes' rule and quadrature."""
+
+import pyro
+import pytest
+import torch
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from zoo.base import Refusal
+from zoo.bayesian_mixture import BayesianGaussianMixture
+from zoo.covariances import FORMS
+from zoo.gaussian_mixture import GaussianMixture
+
+every_form = pytest.mark.parametrize("covariance", FORMS)
+
+
+def mixture(covariance: str, shape=(3,), components: int = 4, spread: float = 0.4) -> GaussianMixture:
+    """A mixture with every parameter at random."""
+    torch.manual_seed(0)
+    model = GaussianMixture(shape, components=components, covariance=covariance).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * spread)
+    return model
+
+
+def torch_mixture(model: GaussianMixture) -> MixtureSameFamily:
+    parts = MultivariateNormal(model.means, covariance_matrix=model.covariance.covariances())
+    return MixtureSameFamily(Categorical(logits=model.logits), parts)
+
+
+@every_form
+def test_density_equals_torchs(covariance):
+    model = mixture(covariance, (2, 2))
+    x = torch.randn(50, 2, 2, dtype=torch.float64) * 2
+    torch.testing.assert_close(model.log_prob(x), torch_mixture(model).log_prob(x.flatten(1)), rtol=0, atol=1e-10)
+
+
+@every_form
+def test_density_in_one_dimension_equals_torchs(covariance):
+    model = mixture(covariance, 1)
+    x = torch.randn(50, 1, dtype=torch.float64)
+    torch.testing.assert_close(model.log_prob(x), torch_mixture(model).log_prob(x), rtol=0, atol=1e-10)
+
+
+@every_form
+def test_density_integrates_to_one(covariance):
+    axis = torch.linspace(-14, 14, 701, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+    mass = mixture(covariance, 2).log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
+    assert mass.item() == pytest.approx(1, abs=1e-5)
+
+
+@every_form
+def test_samples_have_the_mixtures_moments(covariance):
+    model = mixture(covariance, 2)
+    x = model.sample(200_000)
+    weights, means, within = model.weights, model.means, model.covariance.covariances()
+    mean = weights @ means
+    gaps = means - mean
+    total = torch.einsum("k,kij->ij", weights, within + gaps.unsqueeze(-1) * gaps.unsqueeze(-2))
+    torch.testing.assert_close(x.mean(0), mean.detach(), rtol=0, atol=0.03)
+    torch.testing.assert_close(x.T.cov(), total.detach(), rtol=0.03, atol=0.03)
+    torch.testing.assert_close(model.distribution().mean, mean)
+    assert mixture(covariance, (2, 2)).sample(5).shape == (5, 2, 2)
+
+
+@every_form
+def test_every_parameter_has_the_gradient_of_torchs_density(covariance):
+    model = mixture(covariance)
+    x = torch.randn(30, 3, dtype=torch.float64)
+    ours = torch.autograd.grad(model.log_prob(x).sum(), list(model.parameters()))
+    theirs = torch.autograd.grad(torch_mixture(model).log_prob(x).sum(), list(model.parameters()))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine != 0).all()
+        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-9)
+
+
+@every_form
+def test_enumeration_equals_the_closed_form(covariance):
+    model = mixture(covariance, (3, 1))
+    x = torch.randn(20, 3, 1, dtype=torch.float64)
+    loss = TraceEnum_ELBO(max_plate_nesting=1).loss(model.enumerated, lambda x: None, x)
+    assert -loss == pytest.approx(model.log_prob(x).sum().item(), abs=1e-6)
+    assert Trace_ELBO().loss(model.model, model.guide, x) == pytest.approx(loss, abs=1e-6)
+    assert model.enumerated(n=4).shape == (4, 3, 1)
+
+
+@every_form
+def test_posterior_is_bayes_rule(covariance):
+    model = mixture(covariance)
+    x = torch.randn(20, 3, dtype=torch.float64)
+    posterior = model.posterior(x)
+    parts = MultivariateNormal(model.means, covariance_matrix=model.covariance.covariances())
+    joint = model.weights * parts.log_prob(x.unsqueeze(1)).exp()
+    torch.testing.assert_close(posterior, joint / joint.sum(-1, keepdim=True))
+    torch.testing.assert_close(posterior.sum(-1), torch.ones(20, dtype=torch.float64))
+
+
+def test_fewer_distinct_rows_than_components_are_enough():
+    model = GaussianMixture(2, components=3).double()
+    model.em_start(torch.ones(10, 2, dtype=torch.float64), torch.Generator().manual_seed(0))
+    assert torch.isfinite(model.log_prob(torch.ones(1, 2, dtype=torch.float64))).all()
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match=r"'diag' is unknown.*nearest: diagonal"):
+        GaussianMixture(2, covariance="diag")
+    with pytest.raises(ValueError, match="components must be at least 1"):
+        GaussianMixture(2, components=0)
+    with pytest.raises(ValueError, match="takes no context"):
+        GaussianMixture(2, context_shape=3)
+    with pytest.raises(ValueError, match="ridge"):
+        GaussianMixture(2, ridge=-1)
+    with pytest.raises(ValueError, match="at least as many rows"):
+        GaussianMixture(2, components=4).em_start(torch.randn(3, 2), torch.Generator())
+    with pytest.raises(ValueError, match="takes no context"):
+        BayesianGaussianMixture(2, size=3, context_shape=1)
+    with pytest.raises(ValueError, match="size must be"):
+        BayesianGaussianMixture(2, size=0)
+    with pytest.raises(Refusal, match="lower bound"):
+        BayesianGaussianMixture(2, size=3).log_prob(torch.zeros(1, 2))
+
+
+def bayesian(size: int, components: int = 2, **options) -> BayesianGaussianMixture:
+    torch.manual_seed(0)
+    return BayesianGaussianMixture(2, size=size, components=components, **options).double()
+
+
+def test_bayesian_bound_sums_the_components_out():
+    """With the guide's draws fixed, the bound is the closed form of the mixture at those draws."""
+    model = bayesian(30)
+    x = torch.randn(30, 2, dtype=torch.float64)
+    torch.manual_seed(1)
+    bound = model.elbo(x) * 30
+    torch.manual_seed(1)
+    drawn = [posterior.rsample() for posterior in model.posteriors()]
+    weights, means, scales = drawn
+    zeros = torch.zeros_like(means)
+    priors = (
+        torch.distributions.Dirichlet(torch.ones(2, dtype=torch.float64)).log_prob(weights),
+        torch.distributions.Normal(zeros, 3.0).log_prob(means).sum(),
+        torch.distributions.LogNormal(zeros, 1.0).log_prob(scales).sum(),
+    )
+    proposals = sum(q.log_prob(value) for q, value in zip(model.posteriors(), drawn, strict=True))
+    parts = torch.distributions.Independent(torch.distributions.Normal(means, scales), 1)
+    likelihood = MixtureSameFamily(Categorical(weights), parts).log_prob(x).sum()
+    torch.testing.assert_close(bound, likelihood + sum(priors) - proposals)
+    bound.backward()
+    assert all(p.grad is not None and (p.grad != 0).all() for p in model.parameters())
+
+
+def test_bayesian_minibatches_are_unbiased():
+    model = bayesian(40)
+    x = torch.randn(40, 2, dtype=torch.float64)
+
+    def bound(rows):
+        torch.manual_seed(2)
+        return model.elbo(rows).item()
+
+    assert sum(bound(rows) for rows in x.split(10)) / 4 == pytest.approx(bound(x), abs=1e-10)
+
+
+def test_bayesian_means_find_the_conjugate_posterior():
+    """One component of nearly known scale: the mean's posterior is N(n s / (n + 1 / 9), 1 / (n + 1 / 9))."""
+    pyro.clear_param_store()
+    torch.manual_seed(0)
+    x = torch.randn(100, 2, dtype=torch.float64) + 1
+    model = bayesian(100, 1, width=1e-3)
+    with torch.no_grad():
+        model.scales_log_scale.fill_(-7.0)
+    model.scales_loc.requires_grad_(False)
+    model.scales_log_scale.requires_grad_(False)
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.03)
+    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, 600)
+    for _ in range(600):
+        optimiser.zero_grad()
+        (-model.elbo(x)).backward()
+        optimiser.step()
+        decay.step()
+    precision = 100 + 1 / 9
+    torch.testing.assert_close(model.means_loc[0].detach(), x.sum(0) / precision, rtol=0, atol=0.02)
+    spread = model.means_log_scale[0].detach().exp()
+    torch.testing.assert_close(spread, torch.full_like(spread, precision**-0.5), rtol=0.1, atol=0)
+    assert len(pyro.get_param_store()) == 0
+    assert model.sample(7).shape == (7, 2) and model.model(n=7).shape == (7, 2)
