@@ -70,7 +70,7 @@ def _called(asked: Any, path: str, choices: Mapping[str, Any]) -> Any:
     """What a table names, called with the table's other keys."""
     table = as_table(asked, path, "name")
     chosen = _chosen(table.pop("name", None), f"{path}.name", choices)
-    function: Any = chosen.__init__ if isinstance(chosen, type) else chosen
+    function: Any = chosen.__init__ if isinstance(chosen, type) else chosen  # type: ignore[misc]
     return chosen(**check(table, function, path))
 
 
