@@ -19,9 +19,8 @@ class Descent(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             alpha = -group["lr"]
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.add_(parameter.grad, alpha=alpha)
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            torch._foreach_add_(moved, [parameter.grad for parameter in moved], alpha=alpha)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch would wrap it in a profiler's record, which costs more
 

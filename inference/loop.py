@@ -182,8 +182,6 @@ class Loop:
     ) -> None:
         """One player's step on one batch."""
         player = turn.player
-        for parameter in player.parameters:
-            parameter.grad = None
         if self.settings.precision is torch.bfloat16:
             with self.autocast:
                 loss = player.loss(x, context)

@@ -168,25 +168,30 @@ class RBM(EnergyBased):
 
     @torch.no_grad()
     def contrast(self, x: Tensor, chains: Tensor, steps: int) -> tuple[Tensor, list[Tensor], Tensor]:
-        """(gap, gradients, the chains' rows after `steps` Gibbs sweeps).
+        """(gap, gradients, the chains' rows after `steps` more Gibbs sweeps).
 
-        `gradients`, by each of `parameters()`, is that of mean free_energy(x) - mean free_energy(new rows of the
-        chains), those held fixed. `gap` is the same difference of mean energies, in nats, the hidden units at
-        their means given each row: the parameters times the gradient, and so all but free.
+        `gradients`, by each of `parameters()`, is that of mean free_energy(x) - mean free_energy(chains), the
+        chains held fixed. `gap` is the same difference of mean energies, in nats, the hidden units at their
+        means given each row: the parameters times the gradient, and so all but free.
         """
         weights, visible_bias, hidden_bias = self._parameters.values()  # an attribute of a module costs 2 us
         assert weights is not None and visible_bias is not None and hidden_bias is not None
-        v = chains.flatten(1)
-        for _ in range(steps):
-            h = bits(torch.addmm(hidden_bias, v, weights).sigmoid_())
-            v = bits(torch.addmm(visible_bias, h, weights.t()).sigmoid_())
-        rows = torch.cat((x.flatten(1).to(weights.dtype), v))
-        signs, column = self._signs(x.shape[0], v.shape[0], weights)
+        if x.dim() > 2:
+            gap, gradients, v = self.contrast(x.flatten(1), chains.flatten(1), steps)
+            return gap, gradients, v.view(chains.shape)
+        n = x.shape[0]
+        rows = torch.cat((x, chains))
+        signs, column = self._signs(n, chains.shape[0], weights)
         logits = torch.addmm(hidden_bias, rows, weights)
-        hidden = logits.sigmoid().mul_(column)
+        hidden = logits.sigmoid()
+        p = hidden[n:]
+        for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
+            h = bits(torch.addmm(hidden_bias, chains, weights).sigmoid_() if sweep else p)
+            chains = bits(torch.addmm(visible_bias, h, weights.t()).sigmoid_())
+        hidden.mul_(column)
         gradients = [torch.mm(rows.t(), hidden), torch.mv(rows.t(), signs), hidden.sum(0)]
         gap = torch.dot(hidden.view(-1), logits.view(-1)).add_(torch.dot(gradients[1], visible_bias))
-        return gap, gradients, v.view(chains.shape)
+        return gap, gradients, chains
 
     def _signs(self, rows: int, chains: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """-1/rows for each row and 1/chains for each chain, flat and as a column: kept from step to step."""

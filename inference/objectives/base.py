@@ -18,7 +18,9 @@ class Loss(NamedTuple):
 
 
 def backward(loss: Loss, parameters: list[nn.Parameter]) -> None:
-    """Gradients for these parameters alone, by autograd."""
+    """Fresh gradients for these parameters alone, by autograd."""
+    for parameter in parameters:
+        parameter.grad = None
     loss.value.backward(inputs=parameters)
 
 
@@ -28,7 +30,7 @@ class Player:
 
     `every` makes it move on each `every`-th step only: a generator with every=5 against a critic with
     every=1 is the usual five critic steps (each on a batch of its own) to one.
-    `backward(loss, parameters)` leaves gradients in `.grad`; an objective whose gradient has a closed form
+    `backward(loss, parameters)` leaves this batch's gradients in `.grad`, whatever was there before; an objective whose gradient has a closed form
     brings its own.
     """
 

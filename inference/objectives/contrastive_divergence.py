@@ -33,11 +33,15 @@ class PersistentChains(nn.Module):
         with torch.no_grad():
             self.state = model.start(self.count)
 
-    def begin(self, x: Tensor) -> Tensor:
+    def advance(self, model: Any, x: Tensor, steps: int) -> Tensor:
+        """The chains' rows after so many sweeps more."""
+        self.state = _swept(model, self.state, steps)
         return self.state
 
-    def keep(self, chains: Tensor) -> None:
-        self.state = chains
+    def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Tensor, list[Tensor]]:
+        """Gap and gradients against the rows as they are; the chains then go on, sharing the work."""
+        gap, gradients, self.state = model.contrast(x, self.state, steps)
+        return gap, gradients
 
 
 class DataChains(nn.Module):
@@ -50,11 +54,19 @@ class DataChains(nn.Module):
     def prepare(self, model: Any) -> None:
         """Nothing: there is no state."""
 
-    def begin(self, x: Tensor) -> Tensor:
-        return x
+    def advance(self, model: Any, x: Tensor, steps: int) -> Tensor:
+        """Rows so many sweeps away from the batch's own."""
+        return _swept(model, x, steps)
 
-    def keep(self, chains: Tensor) -> None:
-        """Nothing: the next step starts anew."""
+    def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Tensor, list[Tensor]]:
+        gap, gradients, _ = model.contrast(x, self.advance(model, x, steps), 0)
+        return gap, gradients
+
+
+def _swept(model: Any, rows: Tensor, steps: int) -> Tensor:
+    for _ in range(steps):
+        rows = model.gibbs_step(rows)
+    return rows
 
 
 class ContrastiveDivergence(Objective):
@@ -86,10 +98,7 @@ class ContrastiveDivergence(Objective):
     def forward(self, model: Any, x: Tensor, context: Tensor | None = None) -> Loss:
         """The gap, for autograd."""
         with torch.no_grad():
-            chains = self.chains.begin(x)
-            for _ in range(self.steps):
-                chains = model.gibbs_step(chains)
-            self.chains.keep(chains)
+            chains = self.chains.advance(model, x, self.steps)
         data, model_rows = model.free_energy(x).mean(), model.free_energy(chains).mean()
         return Loss(data - model_rows, mean_terms(energy_gap=data - model_rows))
 
@@ -134,9 +143,7 @@ class _ClosedForm:
         self.gradients: list[Tensor] = []
 
     def loss(self, x: Tensor, context: Tensor | None) -> Loss:
-        start = self.chains.begin(x)
-        gap, self.gradients, chains = self.model.contrast(x, start, self.steps)
-        self.chains.keep(chains)
+        gap, self.gradients = self.chains.contrast(self.model, x, self.steps)
         return Loss(gap, {"energy_gap": gap})
 
     def backward(self, loss: Loss, parameters: list[nn.Parameter]) -> None:
