@@ -1,12 +1,12 @@
-"""`em`: closed-form fitting. Expectations over the rows, then the parameters that maximise them, until nothing gains."""
+"""`em`: closed-form fitting. Expectations over the rows, then the parameters that maximise them."""
 
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import time
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -35,8 +35,8 @@ def em(
     """Fit a model by expectation-maximisation, in nats a row.
 
     The history's row s is the mean log-likelihood after s maximisations (row 0 is the start), so its last row
-    is that of the model given back. Under `torchrun` every process is given the same data and takes a share of
-    the rows; the sums are those of one process.
+    is that of the model given back. Under `torchrun` every process is given the same data and takes a share
+    of the rows; the sums are those of one process.
 
     Parameters:
         model: any object with the methods of `inference.protocols.ClosedForm`.
@@ -69,11 +69,11 @@ def em(
         if start:
             _start(model, x, seed + run)
         history, stopped = _climb(model, x, steps, tolerance, block, progress)
-        state = copy.deepcopy(model.state_dict()) if restarts > 1 else None
+        state = copy.deepcopy(_module(model).state_dict()) if restarts > 1 else None
         runs.append((history[-1], history, stopped, state))
     _, history, stopped, state = max(runs, key=lambda run: run[0])
     if state is not None:
-        model.load_state_dict(state)
+        _module(model).load_state_dict(state)
     table = pd.DataFrame({"step": range(len(history)), "loss": [-v for v in history], "log_likelihood": history})
     seconds = time.perf_counter() - began
     extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(history, x.dtype)}
@@ -86,6 +86,11 @@ def _rows(model: Any, data: Any) -> Tensor:
     x, context = rows.x, rows.context
     check_data(model, x, context)
     return x.to(getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None)
+
+
+def _module(model: Any) -> Any:
+    """The model, whose state is kept between restarts."""
+    return model
 
 
 def _start(model: Any, x: Tensor, seed: int) -> None:
@@ -145,17 +150,17 @@ def _expect(
 def _is_monotone(history: list[float], dtype: torch.dtype) -> bool:
     """Whether the likelihood never fell, beyond rounding."""
     slack = 100 * torch.finfo(dtype if dtype.is_floating_point else torch.float32).eps
-    return all(b >= a - slack * max(1.0, abs(a)) for a, b in itertools.pairwise(history))
+    return all(b >= a - slack * max(1.0, abs(a)) for a, b in pairwise(history))
 
 
 def _judged(history: list[float], dtype: torch.dtype, model: Any) -> list[float]:
     """The history, with a warning where EM did what exact EM can't: lose likelihood."""
     if not _is_monotone(history, dtype):
-        falls = [b - a for a, b in itertools.pairwise(history)]
+        falls = [b - a for a, b in pairwise(history)]
         step = falls.index(min(falls)) + 1
         warnings.warn(
-            f"the log-likelihood of {name_of(model)} fell by {-min(falls):.3g} nats a row at step {step} of em: "
-            "a ridge that is large beside the variances does that, and so does rounding",
+            f"the log-likelihood of {name_of(model)} fell by {-min(falls):.3g} nats a row at step {step} "
+            "of em: a ridge that is large beside the variances does that, and so does rounding",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -15,11 +15,13 @@ from zoo.base import Model, Shape
 
 
 class BayesianGaussianMixture(Model):
-    """Mixture of diagonal Gaussians whose parameters have priors: p(w) p(means) p(scales) prod_n sum_z w_z N(x_n; z).
+    """Mixture of diagonal Gaussians whose parameters have priors.
 
-    Sites: "weights" [K], "means" and "scales" [K, d], and in the plate "data" the component "z" (summed out in
-    parallel) and "x". The guide is mean-field over the first three. A batch of B rows counts as `size` rows, so
-    that minibatches estimate the whole ELBO without bias. Standardise the data: the priors are about zero.
+    p(w) p(means) p(scales) prod_n sum_z w_z N(x_n; mean_z, scale_z).
+
+    Sites: "weights" [K], "means" and "scales" [K, d], and in the plate "data" the component "z" (summed out)
+    and "x". The guide is mean-field over the first three. A batch counts as `size` rows, so that
+    minibatches estimate the whole ELBO without bias. Standardise x: the priors are about zero.
 
     Shapes: x is [N, *event_shape], its axes flattened inside. `elbo` is in nats a row.
 
@@ -99,7 +101,7 @@ class BayesianGaussianMixture(Model):
         )
 
     def elbo(self, x: Tensor, *, draws: int = 1) -> Tensor:
-        """The bound on log p(data) / size, by `draws` of the guide, z summed out: a scalar with a gradient."""
+        """The bound on log p(data) / size, by `draws` of the guide, z summed out: a scalar."""
         estimate = TraceEnum_ELBO(num_particles=draws, max_plate_nesting=1)
         return -estimate.differentiable_loss(self.model, self.guide, x) / self.size
 

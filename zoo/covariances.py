@@ -1,7 +1,8 @@
 """The four forms that a mixture's covariances take, each an object behind its plain name.
 
-A form holds the factor A of the precision, A' A = inverse covariance, A lower triangular with exp(log_diagonal)
-on its diagonal: any numbers are a positive definite matrix, so gradients may move them freely. K components
+A form holds the factor A of the precision, A' A = inverse covariance, A lower triangular with
+exp(log_diagonal) on its diagonal. Any numbers are a positive definite matrix,
+so gradients may move them freely. K components
 have G factors, G = K or, where they share one, 1. Closed-form updates are made in float64.
 """
 
@@ -60,7 +61,7 @@ class Covariance(nn.Module, ABC):
         """-1/2 x' P x as coefficients of the products, [G, products]."""
 
     @abstractmethod
-    def apply(self, precision: Tensor, means: Tensor) -> Tensor:
+    def times(self, precision: Tensor, means: Tensor) -> Tensor:
         """P m for each component, [K, d]."""
 
     @abstractmethod
@@ -77,7 +78,7 @@ class Covariance(nn.Module, ABC):
 
     @abstractmethod
     def update(self, second: Tensor, weights: Tensor, ridge: float) -> None:
-        """Set the covariances to second moments [K, ...], averaged where shared by the weights [K], plus a ridge."""
+        """Set the covariances to second moments [K, ...], averaged by weights where shared, plus a ridge."""
 
 
 class Dense(Covariance):
@@ -130,7 +131,7 @@ class Dense(Covariance):
         row, column = torch.tril_indices(self.features, self.features, device=precision.device)
         return torch.where(row == column, -0.5, -1.0).to(precision) * precision[:, row, column]
 
-    def apply(self, precision: Tensor, means: Tensor) -> Tensor:
+    def times(self, precision: Tensor, means: Tensor) -> Tensor:
         return (precision @ means.unsqueeze(-1)).squeeze(-1)
 
     def unpack(self, products: Tensor) -> Tensor:
@@ -224,7 +225,7 @@ class Axes(Covariance):
     def quadratic(self, precision: Tensor) -> Tensor:
         return -0.5 * precision
 
-    def apply(self, precision: Tensor, means: Tensor) -> Tensor:
+    def times(self, precision: Tensor, means: Tensor) -> Tensor:
         return precision * means
 
     def unpack(self, products: Tensor) -> Tensor:

@@ -34,6 +34,11 @@ class GeneratorNetwork(nn.Module):
         return x.unflatten(-1, self.event_shape)
 
 
+class _Leaky(nn.LeakyReLU):
+    def __init__(self) -> None:
+        super().__init__(0.2)
+
+
 class CriticNetwork(nn.Module):
     """(x, context) -> [N], the logit of "x is real": gain times a perceptron whose layers have spectral norm 1.
 
@@ -46,7 +51,7 @@ class CriticNetwork(nn.Module):
         super().__init__()
         self.event_shape, self.context_shape, self.gain = event_shape, context_shape, gain
         extra = 0 if context_shape is None else context_shape.numel()
-        self.network = mlp(event_shape.numel() + extra, 1, hidden, partial(nn.LeakyReLU, 0.2))
+        self.network = mlp(event_shape.numel() + extra, 1, hidden, _Leaky)
         for layer in self.network:
             if isinstance(layer, nn.Linear):
                 spectral_norm(layer)
@@ -70,6 +75,10 @@ class GAN(Implicit):
             (event_shape, context_shape=..., latent=...); a perceptron unless told.
         critic: a module (x[, context]) -> logits, or what builds one from (event_shape, context_shape=...);
             a perceptron with spectral normalisation unless told. One that is passed brings its own.
+
+    Reproduce: digits scaled to [0, 1], `GAN(64, hidden=(256, 256), bounds=(0, 1))` and `inference.fit` with
+    steps=2800, batch_size=64, lr={"critic": 2e-3, "generator": 5e-4} and Adam of betas (0, 0.9): digits that one
+    can read after 20 CPU seconds (the best of eleven settings tried, one seed each; several others covered far less).
 
     References:
         Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661

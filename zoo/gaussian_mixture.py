@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -48,7 +49,7 @@ class MixtureOfNormals(RowDistribution):
         return density.reshape(batch).expand(torch.broadcast_shapes(batch, self.batch_shape))
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(sample_shape)
         count = shape[: len(shape) - len(self.event_shape)].numel()
         chosen = torch.multinomial(self.log_weights.exp(), count, replacement=True)
@@ -63,8 +64,8 @@ class GaussianMixture(Explicit):
     """Mixture of Gaussians: p(x) = sum_k w_k N(x; mean_k, covariance_k), its component z summed out exactly.
 
     Shapes: x is [N, *event_shape], its axes flattened inside; posterior [N, components]. Likelihood in nats a
-    row. Fitted by EM (`inference.em`) or by gradients of the exact likelihood: the parameters are the weights'
-    logits, the means, and factors of the precisions, free of constraints. It takes no context.
+    row. Fitted by EM (`inference.em`) or by gradients of the exact likelihood: its parameters are the
+    weights' logits, the means, and factors of the precisions, free of constraints. It takes no context.
 
     Parameters:
         components: how many Gaussians.
@@ -150,8 +151,8 @@ class GaussianMixture(Explicit):
     def prepare(self, x: Tensor) -> Tensor:
         """Rows as [1, x, products of x], in units of the mixture's own spread about its own mean.
 
-        EM's two sums over rows are then two matrix products. It takes 8 (1 + d + d (d + 1) / 2) bytes a row in
-        float64 for dense covariances; where that is more than `cache`, or d above 64, the rows alone are kept.
+        EM's two sums over rows are then two matrix products. It takes 8 (1 + d + d (d + 1) / 2) bytes a row
+        in float64 for dense covariances; beyond `cache` in all, or d = 64, the rows alone are kept.
         """
         weights = self.weights.double()
         means = self.means.double()
@@ -194,7 +195,7 @@ class GaussianMixture(Explicit):
         self.covariance.write_products(out[:, 1 : d + 1], out[:, d + 1 :])
 
     def _products_are_safe(self) -> bool:
-        """Whether x' P x, summed from products, is right to 1e-2 nats a row: no component is too narrow for the dtype."""
+        """Whether x' P x, summed from products, is right to 1e-2 nats: no component is too narrow."""
         if self.features > 64:
             return False
         narrowest = self.covariance.log_diagonal.max().item()
@@ -206,7 +207,7 @@ class GaussianMixture(Explicit):
         scale = self.scale.double()
         means = (self.means.double() - self.centre.double()) / scale
         precision = self.covariance.precision(scale)
-        linear = self.covariance.apply(precision, means)
+        linear = self.covariance.times(precision, means)
         constant = self.logits.double().log_softmax(-1) + self.covariance.half_log_det().double()
         constant = constant - 0.5 * (means * linear).sum(-1) - 0.5 * LOG_2PI * self.features
         quadratic = self.covariance.quadratic(precision).expand(self.components, -1)
@@ -276,7 +277,7 @@ def _responsibilities(joint: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _clusters(rows: Tensor, components: int, generator: torch.Generator) -> Tensor:
-    """Each row's cluster: the best of four k-means on at most 2^14 rows, then all rows to their nearest centre."""
+    """Each row's cluster: the best of four k-means on at most 2^14 rows, all rows to their nearest centre."""
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
     sample = rows
     if len(rows) > 2**14:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class AffineCouplings(Transform):
     exp(+-clamp). Both directions cost one pass through each network. Every network's last layer starts at
     zero, and so the map at the identity.
     """
+
+    order: Tensor
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class AffineCouplings(Transform):
 
     def _shift_and_bend(self, i: int, a: Tensor, shifts: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
         """t and tanh(r / clamp) of layer i, given the half that it reads."""
-        first, *others = self.networks[i]
+        first, *others = cast(Any, self.networks[i])
         h = F.linear(a, first.weight, first.bias)
         if shifts is not None:
             h = h + shifts[i]

@@ -1,4 +1,4 @@
-"""Mixture of Gaussians beside scikit-learn's: an EM iteration (d = 16, K = 32, full), and the default start."""
+"""Mixture of Gaussians beside scikit-learn's: an EM iteration (d = 16, K = 32, full); the default start."""
 
 from __future__ import annotations
 
