@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "schedule" in settings:
         known["schedule"] = _called(settings["schedule"], "fit.schedule", SCHEDULES)
     if "optimizer" in settings:
-        known["optimizer"] = _chosen(settings["optimizer"], "fit.optimizer", OPTIMIZERS)
+        known["optimizer"] = _optimizer(settings["optimizer"])
     return known
 
 
@@ -64,6 +65,20 @@ def objective(asked: Any) -> Objective:
     """An objective by its name, with its parameters."""
     kinds = (getattr(objectives, name) for name in objectives.__all__)
     return _called(asked, "fit.objective", {_snake(kind): kind for kind in kinds if _is_objective(kind)})
+
+
+def _optimizer(asked: Any) -> Callable:
+    """(parameters, lr) -> an optimiser, by name; adam may be given its betas."""
+    table = as_table(asked, "fit.optimizer", "name")
+    made = _chosen(table.pop("name", None), "fit.optimizer", OPTIMIZERS)
+    if not table or made is not adam:
+        check(table, lambda: None, "fit.optimizer")
+        return made
+    return partial(torch.optim.Adam, fused=True, **check(table, adam_options, "fit.optimizer"))
+
+
+def adam_options(betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+    """What a spec may say of Adam."""
 
 
 def _called(asked: Any, path: str, choices: Mapping[str, Any]) -> Any:

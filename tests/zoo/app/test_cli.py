@@ -203,6 +203,7 @@ def test_a_run_that_exists_is_not_written_over(run, moons, capsys):
         ("fit.objective.particles=3", "fit.objective.name is None"),
         ('fit.schedule={name="cosine"}', "fit.schedule.steps is missing: a whole number is needed"),
         ("fit.optimizer=adm", "fit.optimizer is 'adm', which is not known here; did you mean adam?"),
+        ("fit.optimizer={name='adam', beta=3}", "fit.optimizer.beta is not a parameter here; did you mean betas?"),
         ("ask.sample=3", "ask.sample is not a parameter of ask; did you mean samples?"),
         ("data=two_moon", "there is no data named 'two_moon': did you mean two_moons"),
         ("data.view=logits", "data.view is 'logits', which is no view; did you mean logit?"),
