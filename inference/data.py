@@ -44,7 +44,8 @@ class TensorRows:
         return len(self.x)
 
     def take(self, index: Tensor) -> Batch:
-        return self.x[index], None if self.context is None else self.context[index]
+        context = self.context
+        return self.x.index_select(0, index), None if context is None else context.index_select(0, index)
 
     def part(self, index: Tensor) -> TensorRows:
         """Some of the rows, as rows."""

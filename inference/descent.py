@@ -15,12 +15,11 @@ class Descent(torch.optim.Optimizer):
     def __init__(self, parameters: list[nn.Parameter], lr: float) -> None:
         super().__init__(parameters, {"lr": lr})
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            alpha = -group["lr"]
-            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            torch._foreach_add_(moved, [parameter.grad for parameter in moved], alpha=alpha)
+        with torch.no_grad():
+            for group in self.param_groups:
+                moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+                torch._foreach_add_(moved, [parameter.grad for parameter in moved], alpha=-group["lr"])
 
     step.hooked = True  # type: ignore[attr-defined]  # torch would wrap it in a profiler's record, which costs more
 

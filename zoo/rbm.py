@@ -186,7 +186,9 @@ class RBM(EnergyBased):
         hidden = logits.sigmoid()
         p = hidden[n:]
         for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
-            h = bits(torch.addmm(hidden_bias, chains, weights).sigmoid_() if sweep else p)
+            if sweep:
+                p = torch.addmm(hidden_bias, chains, weights).sigmoid_()
+            h = bits(p)
             chains = bits(torch.addmm(visible_bias, h, weights.t()).sigmoid_())
         hidden.mul_(column)
         gradients = [torch.mm(rows.t(), hidden), torch.mv(rows.t(), signs), hidden.sum(0)]

@@ -75,13 +75,14 @@ def test_free_energy_gradient_is_autograds() -> None:
 
 
 @pytest.mark.parametrize("chains", [7, 12])
-def test_contrast_is_the_gradient_at_the_rows_it_returns(chains: int) -> None:
+def test_contrast_is_the_gradient_at_the_chains_rows(chains: int) -> None:
     rbm = machine(5, 4)
     x = states(5)[:12]
     torch.manual_seed(1)
-    gap, gradients, rows = rbm.contrast(x, rbm.start(chains), 2)
-    assert rows.shape == (chains, 5)
-    assert ((rows == 0) | (rows == 1)).all()
+    rows = rbm.start(chains)
+    gap, gradients, moved = rbm.contrast(x, rows, 2)
+    assert moved.shape == (chains, 5)
+    assert ((moved == 0) | (moved == 1)).all()
     loss = rbm.free_energy(x).mean() - rbm.free_energy(rows).mean()
     for ours, autograds in zip(gradients, torch.autograd.grad(loss, list(rbm.parameters())), strict=True):
         torch.testing.assert_close(ours, autograds)
