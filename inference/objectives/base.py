@@ -30,8 +30,8 @@ class Player:
 
     `every` makes it move on each `every`-th step only: a generator with every=5 against a critic with
     every=1 is the usual five critic steps (each on a batch of its own) to one.
-    `backward(loss, parameters)` leaves this batch's gradients in `.grad`, whatever was there before; an objective whose gradient has a closed form
-    brings its own.
+    `backward(loss, parameters)` leaves this batch's gradients in `.grad`, whatever was there before; an
+    objective whose gradient has a closed form brings its own.
     """
 
     name: str
