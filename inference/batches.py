@@ -47,21 +47,21 @@ class Batches:
 
     def after(self, step: int) -> Iterator[tuple[Tensor, Tensor | None, float]]:
         """The batches from a step on, each with its share: how much of the whole batch this process has."""
-        n, world = len(self.rows), self.world
+        world = self.world
         epoch, first = divmod(step, self.per_epoch)
         while True:
             generator = torch.Generator().manual_seed(self.seed * EPOCHS + epoch)
-            order = torch.randperm(n, generator=generator)
-            small = isinstance(self.rows, TensorRows) and self.rows.x.nbytes <= IN_MEMORY
-            shuffled = self._take(order) if small else None
-            for index in range(first, self.per_epoch):
-                low, high = index * self.size, min((index + 1) * self.size, n)
-                mine = slice(low + world.rank, high, world.size) if world.size > 1 else slice(low, high)
-                if shuffled is None:
-                    x, context = self._take(order[mine])
-                else:
-                    x, context = shuffled[0][mine], None if shuffled[1] is None else shuffled[1][mine]
-                yield x, context, len(x) * world.size / (high - low)
+            order = torch.randperm(len(self.rows), generator=generator)
+            if world.size == 1 and isinstance(self.rows, TensorRows) and self.rows.x.nbytes <= IN_MEMORY:
+                xs, contexts = (None if t is None else t.split(self.size) for t in self._take(order))
+                assert xs is not None
+                for index in range(first, self.per_epoch):
+                    yield xs[index], None if contexts is None else contexts[index], 1.0
+            else:
+                for index in range(first, self.per_epoch):
+                    whole = order[index * self.size : (index + 1) * self.size]
+                    x, context = self._take(whole[world.rank :: world.size])
+                    yield x, context, len(x) * world.size / len(whole)
             epoch, first = epoch + 1, 0
 
     def _take(self, index: Tensor) -> Batch:

@@ -64,14 +64,14 @@ def speed(rounds: int) -> list[Row]:
     del contestants
     return [
         Row(
-            "mixture: EM iteration, float64, over scikit-learn's",
+            "mixture_em_float64",
             ratio(times, "float64", "peer"),
             0.30,
             "lower",
             SKLEARN,
         ),
         Row(
-            "mixture: EM iteration, float32, over scikit-learn's",
+            "mixture_em_float32",
             ratio(times, "float32", "peer"),
             0.15,
             "lower",
@@ -86,7 +86,7 @@ def linearity(rounds: int) -> Row:
     times = alternate(
         {"one": partial(iteration, model, prepared[:N]), "three": partial(iteration, model, prepared)}, rounds
     )
-    return Row("mixture: time per row at 300,000 rows over 100,000", ratio(times, "three", "one") / 3, 1.15, "lower")
+    return Row("mixture_em_row_at_300k_over_100k", ratio(times, "three", "one") / 3, 1.15, "lower")
 
 
 def quality() -> Row:
@@ -99,7 +99,7 @@ def quality() -> Row:
         ours = model.log_prob(torch.from_numpy(held_out)).mean().item()
         gains.append(ours - peer_fit(train, 100, seed).score(held_out))
     return Row(
-        "mixture: held-out nats, default start, less scikit-learn's",
+        "mixture_held_out_gain",
         statistics.mean(gains),
         0.0,
         "higher",

@@ -5,29 +5,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-import numpy as np
 import pyro
 import torch
 from pyro.infer import SVI, Trace_ELBO
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.common import Row, alternate, ratio
+from benchmarks.foundation_tasks.data import binarised_digits
 from inference.fit import fit
 from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
 from inference.schedules import cooldown
 from zoo.vae import VAE
 
 STEPS, BATCH, TIMED = 3000, 128, 300
-
-
-def binarised_digits() -> tuple[Tensor, Tensor]:
-    """1,347 rows to train on and 450 held out, the split of every figure here."""
-    images = load_digits().data
-    order = np.random.RandomState(0).permutation(len(images))
-    bits = torch.tensor(images[order] > 7.5).float()
-    return bits[:1347], bits[1347:]
 
 
 class HandWritten(nn.Module):

@@ -1,0 +1,21 @@
+"""The digits of every figure here, in one split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    """Levels 0..16 of 1,347 images to train on and of 450 held out, as floats [N, 64]."""
+    images = torch.tensor(load_digits().data, dtype=torch.float32)
+    order = np.random.RandomState(0).permutation(len(images))
+    return images[order[:1347]], images[order[1347:]]
+
+
+def binarised_digits() -> tuple[Tensor, Tensor]:
+    """The same, black or white."""
+    train, test = digits()
+    return (train > 7.5).float(), (test > 7.5).float()
