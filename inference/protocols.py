@@ -39,11 +39,20 @@ class Latent(Protocol):
     def encoder(self, x: Tensor, context: Tensor | None = None) -> Any: ...
 
 
+class Bounded(Protocol):
+    """A lower bound of its own on the mean log-likelihood of a batch: a scalar, nats a row."""
+
+    def elbo(self, x: Tensor) -> Tensor: ...
+
+
 class Energy(Protocol):
     """A density up to a constant, exp(-free_energy(x)), and a chain that keeps it.
 
-    Optional: `log_partition() -> Tensor` where log Z can be summed; `free_energy_gradient(x, weights) ->
-    list[Tensor]`, the gradient of sum_n weights_n free_energy(x_n) by each of `parameters()`, in closed form.
+    Optional: `log_partition() -> Tensor` where log Z can be summed; `initialise(x)`, starting parameters from
+    the first batch, which does nothing on a model already initialised; `contrast(x, chains, steps) -> (gap,
+    gradients, chains)`, the gradient by each of `parameters()` of mean free_energy(x) - mean
+    free_energy(chains), a gap in nats, and the chains' rows after `steps` sweeps more; `annealing(data=None)`,
+    the path that `inference.ais` takes.
     """
 
     def free_energy(self, x: Tensor) -> Tensor: ...

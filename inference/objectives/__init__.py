@@ -8,15 +8,16 @@ from typing import Any
 from inference.objectives.adversarial import NonSaturating
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
-from inference.objectives.elbo import Elbo, PyroElbo, closed_form, sampled
+from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.likelihood import NegativeLogLikelihood
-from inference.protocols import Density, Energy, Generator, Latent, Pair, name_of, offers
+from inference.protocols import Bounded, Density, Energy, Generator, Latent, Pair, name_of, offers
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
     (Density, NegativeLogLikelihood),
+    (Bounded, OwnElbo),
     (Pair, PyroElbo),
 )
 """What a model offers, and the objective that fits it; the first that holds is taken."""
@@ -39,6 +40,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
+    "OwnElbo",
     "Player",
     "PyroElbo",
     "closed_form",

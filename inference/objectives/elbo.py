@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from inference.objectives.base import Loss, Objective
-from inference.protocols import Latent, Pair, given_context
+from inference.protocols import Bounded, Latent, Pair, given_context
 
 Divergence = Callable[[Any, Any, Tensor, Tensor | None], Tensor]
 """(q, p, z, log q(z) where it is known) -> the divergence of each row, z drawn from q: [K, N] or [N]."""
@@ -69,6 +69,14 @@ class Elbo(Objective):
         value = reconstruction + divergence
         terms = {"loss": value.detach(), "reconstruction": reconstruction.detach(), "kl": divergence.detach()}
         return Loss(value, terms)
+
+
+class OwnElbo(Objective):
+    """Minus the bound that a model computes itself: `elbo(x)`, nats a row."""
+
+    def forward(self, model: Bounded, x: Tensor, context: Tensor | None = None) -> Loss:
+        value = -model.elbo(x)
+        return Loss(value, {"loss": value.detach()})
 
 
 class PyroElbo(Objective):

@@ -6,6 +6,8 @@ import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from inference.fit import fit
+from inference.schedules import linear
 from zoo.base import Refusal
 from zoo.bayesian_mixture import BayesianGaussianMixture
 from zoo.covariances import FORMS
@@ -171,13 +173,8 @@ def test_bayesian_means_find_the_conjugate_posterior():
         model.scales_log_scale.fill_(-7.0)
     model.scales_loc.requires_grad_(False)
     model.scales_log_scale.requires_grad_(False)
-    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.03)
-    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, 600)
-    for _ in range(600):
-        optimiser.zero_grad()
-        (-model.elbo(x)).backward()
-        optimiser.step()
-        decay.step()
+    result = fit(model, x, steps=600, lr=0.03, batch_size=None, schedule=linear(600, 0.02))
+    assert result.objective == "OwnElbo"
     precision = 100 + 1 / 9
     torch.testing.assert_close(model.means_loc[0].detach(), x.sum(0) / precision, rtol=0, atol=0.02)
     spread = model.means_log_scale[0].detach().exp()
