@@ -187,9 +187,12 @@ def diagnose_run(arguments: Any) -> None:
 
 
 def demonstrate(arguments: Any) -> None:
+    import torch
+
     from zoo.app.demo import demo
     from zoo.app.runs import free_name
 
+    torch.set_num_threads(1)  # at this size a second thread costs more than it brings
     demo(arguments.out or free_name(Path("runs/demo")))
 
 

@@ -53,8 +53,13 @@ TABLES: dict[str, dict[str, Any]] = {
     },
     "gan": {
         "data": {"name": "digits", "view": ["unit", "flat"]},
-        "model": {"family": "gan", "bounds": [0.0, 1.0], "gain": 30.0},
-        "fit": {"steps": 3000, "lr": 5e-4, "optimizer": {"name": "adam", "betas": [0.5, 0.9]}},
+        "model": {"family": "gan", "bounds": [0.0, 1.0]},
+        "fit": {
+            "steps": 2800,
+            "batch_size": 64,
+            "lr": {"critic": 2e-3, "generator": 5e-4},
+            "optimizer": {"name": "adam", "betas": [0.0, 0.9]},
+        },
         "ask": QUIET,
     },
 }
