@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,6 +81,9 @@ def _state(states: Mapping[Hashable, list], variable: Hashable, value: Any, wher
         text = [str(name) for name in names]
         if str(value) in text:  # a state read from a file as "1"
             return names[text.index(str(value))]
+        # where states are named by whole numbers, a code would be ambiguous
+        if 0 <= value < len(names) and not any(name.isdigit() for name in text):
+            return names[operator.index(value)]
     raise ValueError(f"{where}: {variable!r} has no state {value!r}{near(value, names)}")
 
 
