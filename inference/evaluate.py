@@ -24,7 +24,7 @@ from inference.data import as_rows, check_data
 from inference.diagnostics.predictive import draw
 from inference.likelihood import LogLikelihood, Method, log_likelihood
 from inference.protocols import measure_of, name_of
-from inference.quality.distances import Distance, frechet_distance, kernel_mmd
+from inference.quality.distances import Distance, frechet_distance, kernel_mmd, median_distance
 from inference.quality.features import VALUES, Features
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
@@ -104,6 +104,7 @@ class _Asked:
         index, drawn = self.draw(samples)
         real, drawn = self.restored(self.x[index]), self.restored(drawn)
         reference, compared = features(real), features(drawn)
+        bandwidth = median_distance(reference.double())  # the held-out rows' alone: one kernel for every model
         row = {
             "family": name_of(self.model),
             "kind": getattr(self.model, "kind", "pair"),
@@ -112,7 +113,7 @@ class _Asked:
             "view": getattr(self.view, "space", "as given"),
             **self.nats(likelihood),
             **_with_error("frechet", frechet_distance(compared, reference)),
-            **_with_error("mmd", kernel_mmd(compared, reference)),
+            **_with_error("mmd", kernel_mmd(compared, reference, bandwidth=bandwidth)),
             "frechet_train": self.floor(reference, features, samples),
             "seconds": self.fit.seconds if self.fit else math.nan,
             "parameters": _parameters(self.model),
