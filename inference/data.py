@@ -97,7 +97,8 @@ class DatasetRows:
 def as_rows(data: Any, model: Any = None) -> TensorRows | DatasetRows:
     """Tensor, array, mapping of named tensors, DataFrame or torch Dataset, as rows.
 
-    A DataFrame's numeric columns become floats; a model with `encode_frame` (a network, whose states have
+    A DataFrame's numeric columns become float64, and arrays keep their dtype: what asks the model casts to
+    the model's. A model with `encode_frame` (a network, whose states have
     names) reads the frame itself.
     """
     if isinstance(data, (TensorRows, DatasetRows)):
@@ -124,7 +125,8 @@ def _mapping(data: Mapping[str, Any]) -> TensorRows:
 def _frame(data: pd.DataFrame, model: Any) -> TensorRows:
     names = [str(column) for column in data.columns]
     if hasattr(model, "encode_frame"):
-        return TensorRows(model.encode_frame(data), columns=names)
+        variables = [str(variable) for variable in getattr(model, "variables", names)]
+        return TensorRows(model.encode_frame(data), columns=variables)
     odd = [str(column) for column in data.columns if not pd.api.types.is_numeric_dtype(data[column])]
     if odd:
         raise TypeError(f"column {odd[0]!r} is not numeric; encode it as numbers, or leave it out")
@@ -136,10 +138,9 @@ def _tensor(name: str, values: Any) -> Tensor:
         return values
     try:
         array = np.require(values, requirements="W")
-        tensor = torch.as_tensor(array)
+        return torch.as_tensor(array)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a tensor or an array of numbers, not {type(values).__name__}") from error
-    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
 def check_data(model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:

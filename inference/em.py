@@ -69,11 +69,11 @@ def em(
         if start:
             _start(model, x, seed + run)
         history, stopped = _climb(model, x, steps, tolerance, block, progress)
-        state = copy.deepcopy(_module(model).state_dict()) if restarts > 1 else None
+        state = copy.deepcopy(model.state_dict()) if restarts > 1 else None
         runs.append((history[-1], history, stopped, state))
     _, history, stopped, state = max(runs, key=lambda run: run[0])
     if state is not None:
-        _module(model).load_state_dict(state)
+        model.load_state_dict(state)
     table = pd.DataFrame({"step": range(len(history)), "loss": [-v for v in history], "log_likelihood": history})
     seconds = time.perf_counter() - began
     extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(history, x.dtype)}
@@ -82,15 +82,10 @@ def em(
 
 def _rows(model: Any, data: Any) -> Tensor:
     """The rows of x, checked, where the model is."""
-    rows = as_rows(data)
+    rows = as_rows(data, model)
     x, context = rows.x, rows.context
-    check_data(model, x, context)
+    check_data(model, x, context, rows.columns)
     return x.to(getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None)
-
-
-def _module(model: Any) -> Any:
-    """The model, whose state is kept between restarts."""
-    return model
 
 
 def _start(model: Any, x: Tensor, seed: int) -> None:

@@ -23,8 +23,8 @@ from inference.asking import asking, placed
 from inference.data import as_rows, check_data
 from inference.diagnostics.predictive import draw
 from inference.likelihood import LogLikelihood, Method, log_likelihood
-from inference.protocols import measure_of, name_of
-from inference.quality.distances import Distance, frechet_distance, kernel_mmd
+from inference.protocols import has_likelihood, name_of
+from inference.quality.distances import Distance, frechet_distance, kernel_mmd, median_distance
 from inference.quality.features import VALUES, Features
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
@@ -99,20 +99,21 @@ class _Asked:
         self, method: Method | None, features: Features, samples: int
     ) -> tuple[dict[str, Any], LogLikelihood | None, dict[str, Tensor]]:
         likelihood = None
-        if not hasattr(self.model, "generate") or method is not None:
+        if has_likelihood(self.model) or method is not None:
             likelihood = log_likelihood(self.model, self.x, context=self.context, method=method, seed=self.seed)
         index, drawn = self.draw(samples)
         real, drawn = self.restored(self.x[index]), self.restored(drawn)
         reference, compared = features(real), features(drawn)
+        bandwidth = median_distance(reference.double())  # the held-out rows' alone: one kernel for every model
         row = {
             "family": name_of(self.model),
             "kind": getattr(self.model, "kind", "pair"),
             "likelihood": "none" if likelihood is None else likelihood.kind,
-            "measure": "none" if likelihood is None else measure_of(self.model),
+            "measure": "none" if likelihood is None else likelihood.measure,
             "view": getattr(self.view, "space", "as given"),
             **self.nats(likelihood),
             **_with_error("frechet", frechet_distance(compared, reference)),
-            **_with_error("mmd", kernel_mmd(compared, reference)),
+            **_with_error("mmd", kernel_mmd(compared, reference, bandwidth=bandwidth)),
             "frechet_train": self.floor(reference, features, samples),
             "seconds": self.fit.seconds if self.fit else math.nan,
             "parameters": _parameters(self.model),

@@ -30,7 +30,7 @@ from torch import Tensor
 from inference.asking import asking, placed
 from inference.data import as_rows, check_data
 from inference.importance import blocks, in_blocks
-from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of, offers
+from inference.protocols import Density, Energy, Latent, by_row, has_likelihood, measure_of, name_of, offers
 from inference.running import LogMean, Mean
 
 
@@ -111,11 +111,11 @@ class Exact:
 
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
         if offers(model, Density):
-            values = _in_blocks(lambda rows, given: model.log_prob(rows, context=given), x, context)
-            return LogLikelihood(values, None, "exact", measure_of(model), "its own log_prob")
+            values = _in_blocks(lambda rows, given: _log_prob(model, rows, given), x, context)
+            return LogLikelihood(values, None, "exact", measure_of(model, x, context), "its own log_prob")
         if offers(model, Energy) and hasattr(model, "log_partition"):
             values = _unnormalised(model, x, context) - model.log_partition()
-            return LogLikelihood(values, None, "exact", measure_of(model), "free energy, log Z summed")
+            return LogLikelihood(values, None, "exact", measure_of(model, x, context), "free energy, log Z summed")
         raise TypeError(
             f"{name_of(model)} has no exact likelihood: leave the method out, or take a bound or an estimate"
         )
@@ -129,7 +129,7 @@ class ElboBound:
 
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
         values, error = _over_draws(model, x, context, self.draws, Mean)
-        return LogLikelihood(values, error, "lower bound", measure_of(model), f"ELBO, {self.draws} draws")
+        return LogLikelihood(values, error, "lower bound", measure_of(model, x, context), f"ELBO, {self.draws} draws")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ImportanceWeighted:
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
         values, error = _over_draws(model, x, context, self.draws, LogMean)
         method = f"importance weighted with {self.draws} draws"
-        return LogLikelihood(values, error, "lower bound", measure_of(model), method)
+        return LogLikelihood(values, error, "lower bound", measure_of(model, x, context), method)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,9 @@ class Ais:
         value, error = float(log_z.value), float(log_z.standard_error)
         values = _unnormalised(model, x, context) - value
         method = f"AIS with {self.chains} chains and {self.temperatures} temperatures"
-        return LogLikelihood(values, torch.full_like(values, error), "estimate", measure_of(model), method, error)
+        return LogLikelihood(
+            values, torch.full_like(values, error), "estimate", measure_of(model, x, context), method, error
+        )
 
 
 def log_likelihood(
@@ -188,7 +190,7 @@ def default_method(model: Any) -> Method:
         return Exact() if hasattr(model, "log_partition") else Ais()
     if offers(model, Latent):
         return ImportanceWeighted()
-    if hasattr(model, "generate") or not offers(model, Pair):
+    if not has_likelihood(model):
         raise TypeError(f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples")
     return ImportanceWeighted()
 
@@ -210,10 +212,14 @@ def _in_blocks(
     return torch.cat([ask(rows, given) for rows, given in zip(x.split(size), contexts, strict=True)])
 
 
+def _log_prob(model: Density, x: Tensor, context: Tensor | None) -> Tensor:
+    return by_row(model.log_prob(x, context=context), (len(x),), model, "log_prob")
+
+
 def _unnormalised(model: Energy, x: Tensor, context: Tensor | None) -> Tensor:
     if context is not None:
         raise ValueError(f"{name_of(model)} has a free energy of x alone and takes no context")
-    return _in_blocks(lambda rows, _: -model.free_energy(rows), x, None)
+    return _in_blocks(lambda rows, _: -by_row(model.free_energy(rows), (len(rows),), model, "free_energy"), x, None)
 
 
 def _over_draws(

@@ -11,7 +11,11 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
+from pyro import poutine
 from torch import Tensor
+
+FEW = 4
+"""Rows that a pair is run on to see what its site "x" is."""
 
 
 class Pair(Protocol):
@@ -106,9 +110,44 @@ def graph_of(model: Any) -> Any | None:
     return None
 
 
-def measure_of(model: Any) -> str:
-    """Whether a model's likelihood is a "density" or a "mass"; a model that does not say has a density."""
-    return getattr(model, "measure", "density")
+def has_likelihood(model: Any) -> bool:
+    """Whether rows can be scored: exactly, up to log Z, or by a guide; noise made into x has no density."""
+    if any(offers(model, protocol) for protocol in (Density, Energy, Latent)):
+        return True
+    return offers(model, Pair) and not (hasattr(model, "generate") and hasattr(model, "noise"))
+
+
+def measure_of(model: Any, x: Tensor | None = None, context: Tensor | None = None) -> str:
+    """Whether a model's likelihood is a "density" or a "mass": as it says, or by its support.
+
+    A pair that says neither is run on a few of the rows x, for the support of its site "x"; without rows, or
+    without such a site, it is taken for a density.
+    """
+    if hasattr(model, "measure"):
+        return model.measure
+    support = getattr(model, "support", None)
+    if support is None and x is not None and offers(model, Pair) and has_likelihood(model):
+        given = None if context is None else context[:FEW]
+        support = _support_of_x(model, x[:FEW], given)
+    return "mass" if getattr(support, "is_discrete", False) else "density"
+
+
+def _support_of_x(model: Pair, x: Tensor, context: Tensor | None) -> Any:
+    site = poutine.trace(model.model).get_trace(x, context=context).nodes.get("x", {})
+    try:
+        return getattr(site.get("fn"), "support", None)
+    except NotImplementedError:  # a distribution that does not say
+        return None
+
+
+def by_row(values: Tensor, shape: tuple[int, ...], model: Any, part: str) -> Tensor:
+    """A part's values, refused unless there is one for each row: their mean would be of something else."""
+    if values.shape != shape:
+        raise ValueError(
+            f"{name_of(model)}: {part} gives values of shape {list(values.shape)}, not {list(shape)}, one a row; "
+            "a distribution's batch shape must be the rows (see Distribution.to_event)"
+        )
+    return values
 
 
 def name_of(model: Any) -> str:

@@ -182,11 +182,13 @@ class Explicit(Model):
         return distribution.sample((n,)) if context is None else distribution.sample()
 
     def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        self.check(x, context)
         with pyro.plate("data", _rows(x, context, n)):
             return pyro.sample("x", self.distribution(context), obs=x)
 
     def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
         """Nothing: there are no latent variables."""
+        self.check(x, context)
 
 
 class LatentVariable(Model):
@@ -225,9 +227,13 @@ class LatentVariable(Model):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
-        """The mean of p(x | z) at one draw of z from q(z | x), a row each."""
+        """The mean of p(x | z), or a draw of it where its mean has no closed form, at one draw of z from q(z | x)."""
         self.check(x, context)
-        return self.decoder(self.encoder(x, context).sample(), context).mean
+        decoded = self.decoder(self.encoder(x, context).sample(), context)
+        try:
+            return decoded.mean
+        except NotImplementedError:
+            return decoded.sample()
 
     @torch.no_grad()
     def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
@@ -237,11 +243,13 @@ class LatentVariable(Model):
         return self.decoder(z, context).sample()
 
     def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        self.check(x, context)
         with pyro.plate("data", _rows(x, context, n)):
             z = pyro.sample("z", self.prior(context))
             return pyro.sample("x", self.decoder(z, context), obs=x)
 
     def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
+        self.check(x, context)
         with pyro.plate("data", len(x)):
             pyro.sample("z", self.encoder(x, context))
 
@@ -281,11 +289,13 @@ class EnergyBased(Model):
         return x
 
     def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
+        self.check(x, context)
         with pyro.plate("data", _rows(x, context, n)):
             return pyro.sample("x", GibbsRows(self), obs=x)
 
     def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
         """Nothing: the hidden units are summed out."""
+        self.check(x, context)
 
 
 class Implicit(Model):

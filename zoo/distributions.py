@@ -96,7 +96,7 @@ class StandardNormal(RowDistribution):
 
 
 class Bits(RowDistribution):
-    """Independent Bernoulli variables, by their logits; x holds zeros and ones, as floats."""
+    """Independent Bernoulli variables, by their logits; x holds zeros and ones, as numbers of any dtype."""
 
     _elementwise = constraints.boolean
 
@@ -115,6 +115,8 @@ class Bits(RowDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         logits = self.logits
+        if value.dtype != logits.dtype:
+            value = value.to(logits.dtype)
         if value.shape != logits.shape:
             value, logits = torch.broadcast_tensors(value, logits)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none").sum(self._axes)

@@ -53,11 +53,6 @@ class Couplings:
         """The same machine with its layers exchanged."""
         return Couplings(self.weights.t(), self.hidden_bias, self.visible_bias)
 
-    def gradient(self, x: Tensor, weights: Tensor, hidden: Tensor) -> list[Tensor]:
-        """The gradient of weights . free_energy(x), by W, b and c, from hidden = p(h = 1 | x)."""
-        weighted = hidden * -weights[:, None]
-        return [x.t() @ weighted, -(weights @ x), weighted.sum(0)]
-
     def log_partition(self, block: int = 1 << 14) -> Tensor:
         """log Z by a sum over all the states of the visible layer, in blocks."""
         units = len(self.visible_bias)
@@ -159,12 +154,6 @@ class RBM(EnergyBased):
         return (machine if self.features <= self.hidden else machine.turned()).log_partition()
 
     # ---- gradients in closed form
-
-    @torch.no_grad()
-    def free_energy_gradient(self, x: Tensor, weights: Tensor) -> list[Tensor]:
-        """The gradient of sum_n weights_n free_energy(x_n) by each of `parameters()`."""
-        x = self._flat(x)
-        return self.couplings.gradient(x, weights, self.couplings.hidden(x))
 
     @torch.no_grad()
     def contrast(self, x: Tensor, chains: Tensor, steps: int) -> tuple[Tensor, list[Tensor], Tensor]:

@@ -112,13 +112,6 @@ def family(name: str) -> Family:
     raise ValueError(f"there is no family {name!r}{near(name, [member.name for member in FAMILIES])}")
 
 
-def name_of(model: Model | type[Model]) -> str | None:
-    """The name of a model's family; None where it is not of the zoo."""
-    kind = model if isinstance(model, type) else type(model)
-    path = f"{kind.__module__}:{kind.__qualname__}"
-    return next((member.name for member in FAMILIES if member.path == path), None)
-
-
 def near(name: str, names: Iterable[str]) -> str:
     """The end of an error about an unknown name: what was probably meant, or all there is."""
     known = list(names)

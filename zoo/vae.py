@@ -52,8 +52,9 @@ class VAE(LatentVariable):
         self.decoder_model = fill(
             decoder or partial(Bernoulli, hidden=hidden), "decoder", self.event_shape, [latent + extra]
         )
-        if self.prior_model.measure != "density":
-            raise ValueError(f"prior: {type(self.prior_model).__name__} is discrete, but z is a vector of reals")
+        for slot, part in (("prior", self.prior_model), ("encoder", self.encoder_model)):
+            if part.measure != "density":
+                raise ValueError(f"{slot}: {type(part).__name__} is discrete, but z is a vector of reals")
         self.support = self.decoder_model.support
 
     def prior(self, context: Tensor | None = None) -> dist.TorchDistribution:

@@ -32,7 +32,7 @@ from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.diagnostics.predictive import compared, replicates, to_numpy
 from inference.importance import in_blocks
 from inference.likelihood import LogLikelihood, log_likelihood
-from inference.protocols import Density, Energy, Latent, Pair, measure_of, name_of, offers
+from inference.protocols import Density, Energy, Pair, has_likelihood, measure_of, name_of, offers
 from inference.results import Fit
 from inference.running import LogMean, Mean
 
@@ -83,7 +83,7 @@ def diagnose(
     with asking(model, seed):
         if _has_guide(model):
             report.guide(model, x, given, draws)
-        elif not hasattr(model, "generate"):
+        elif has_likelihood(model):
             report.likelihood(log_likelihood(model, x, context=given, seed=seed))
         else:
             report.verdict.append(f"{name_of(model)} offers no likelihood: it is judged by its samples alone.")
@@ -119,9 +119,8 @@ def _picked(
 
 def _has_guide(model: Any) -> bool:
     """Latent variables to be proposed: neither summed out already nor noise without a density."""
-    if (offers(model, Density) or offers(model, Energy)) or hasattr(model, "generate"):
-        return False
-    return offers(model, Latent) or offers(model, Pair)
+    exact = offers(model, Density) or offers(model, Energy)
+    return not exact and has_likelihood(model)
 
 
 class _Report:
@@ -137,7 +136,11 @@ class _Report:
         self.verdict.append(findings.on_likelihood(likelihood))
         self.table.append(("log-likelihood, nats a row", likelihood.mean, likelihood.mean_error))
         self.groups["log_likelihood"] = {"x": (("chain", "draw", "row"), to_numpy(likelihood.values)[None, None])}
-        self.attrs |= {"likelihood_kind": likelihood.kind, "likelihood_method": likelihood.method}
+        self.attrs |= {
+            "measure": likelihood.measure,
+            "likelihood_kind": likelihood.kind,
+            "likelihood_method": likelihood.method,
+        }
 
     def guide(self, model: Any, x: Tensor, context: Tensor | None, draws: int) -> None:
         """Draws of the guide and their weights: bounds, Pareto k, active units."""
@@ -147,7 +150,7 @@ class _Report:
         elbo.add(log_w)
         (values, error), elbo_rows = bound.result(), elbo.result()[0]
         method = f"importance weighted with {draws} draws"
-        self.likelihood(LogLikelihood(values, error, "lower bound", measure_of(model), method))
+        self.likelihood(LogLikelihood(values, error, "lower bound", measure_of(model, x, context), method))
         k, gap = pareto_k(to_numpy(log_w)), (values - elbo_rows).mean().item()
         self.verdict += findings.on_guide(k, gap)
         self.table.append(("ELBO, nats a row", elbo_rows.mean().item(), float(elbo_rows.std() / len(x) ** 0.5)))

@@ -80,6 +80,10 @@ class ContrastiveDivergence(Objective):
     A model that offers `contrast` (see `inference.protocols.Energy`) gives gap and gradient in closed form; for
     any other, autograd takes the gradient. A model that offers `initialise(x)` is given the first batch.
 
+    The history names the gap by what it is of: "free_energy_gap", the hidden units summed out, by autograd;
+    "expected_energy_gap", the energies at the hidden units' means given each row, in closed form. The two
+    differ by the hidden units' entropy, and have the same gradient.
+
     Parameters:
         steps: Gibbs sweeps between two steps of the fit.
         chains: `PersistentChains(count)`, or a count for it; or `DataChains()`.
@@ -102,7 +106,7 @@ class ContrastiveDivergence(Objective):
         with torch.no_grad():
             chains = self.chains.rows(model, x, self.steps)
         data, model_rows = model.free_energy(x).mean(), model.free_energy(chains).mean()
-        return Loss(data - model_rows, mean_terms(energy_gap=data - model_rows))
+        return Loss(data - model_rows, mean_terms(free_energy_gap=data - model_rows))
 
     def players(self, model: Any) -> list[Player]:
         if not hasattr(model, "contrast"):
@@ -146,7 +150,7 @@ class _ClosedForm:
 
     def loss(self, x: Tensor, context: Tensor | None) -> Loss:
         gap, self.gradients = self.chains.contrast(self.model, x, self.steps)
-        return Loss(gap, {"energy_gap": gap})
+        return Loss(gap, {"expected_energy_gap": gap})
 
     def backward(self, loss: Loss, parameters: list[nn.Parameter]) -> None:
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from inference.objectives.base import Loss, Objective
-from inference.protocols import Bounded, Latent, Pair, given_context
+from inference.protocols import Bounded, Latent, Pair, by_row, given_context
 
 Divergence = Callable[[Any, Any, Tensor, Tensor | None], Tensor]
 """(q, p, z, log q(z) where it is known) -> the divergence of each row, z drawn from q: [K, N] or [N]."""
@@ -60,12 +60,15 @@ class Elbo(Objective):
     def forward(self, model: Latent, x: Tensor, context: Tensor | None = None) -> Loss:
         q, p = model.encoder(x, context), model.prior(context)
         z, log_q = draw(q, self.particles)
-        divergence = self.kl(q, p, z, log_q).mean()
+        rows, divergence = x.shape[0], self.kl(q, p, z, log_q)
+        by_draw = (self.particles, rows) if divergence.dim() > 1 and self.particles > 1 else (rows,)
+        divergence = by_row(divergence, by_draw, model, "the divergence of encoder and prior").mean()
         if self.particles > 1:
             z, x = z.flatten(0, 1), x.repeat(self.particles, *[1] * (x.dim() - 1))
             if context is not None:
                 context = context.repeat(self.particles, *[1] * (context.dim() - 1))
-        reconstruction = -model.decoder(z, context).log_prob(x).mean()
+        log_prob = model.decoder(z, context).log_prob(x)
+        reconstruction = -by_row(log_prob, (rows * self.particles,), model, "the decoder's log_prob").mean()
         value = reconstruction + divergence
         terms = {"loss": value.detach(), "reconstruction": reconstruction.detach(), "kl": divergence.detach()}
         return Loss(value, terms)

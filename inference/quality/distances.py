@@ -65,7 +65,7 @@ def kernel_mmd(a: Tensor, b: Tensor, *, bandwidth: float | None = None) -> Dista
 
 def median_distance(rows: Tensor) -> float:
     """The median distance between rows, at most PIVOTS of them, evenly spread; 1 where all are alike."""
-    some = rows[:: max(1, len(rows) // PIVOTS)]
+    some = rows[:: max(1, -(-len(rows) // PIVOTS))]
     median = torch.pdist(some).median().item()
     return median if median > 0 else 1.0
 

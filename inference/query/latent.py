@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,13 +12,11 @@ import xarray as xr
 from torch import Tensor
 
 from inference.asking import asking
+from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.importance import blocks, log_weights
-from inference.protocols import Density, Latent, Pair, given_context, offers
+from inference.protocols import Density, Latent, Pair, given_context, has_likelihood, offers
 from inference.query.answer import Answer
 from inference.query.question import Question
-
-GOOD_K = 0.7
-"""Above this Pareto shape a mean has no usable error: Vehtari et al., https://arxiv.org/abs/1507.02646"""
 
 
 @runtime_checkable
@@ -62,7 +59,7 @@ def sites(question: Question) -> list[str]:
     if offers(model, Latent):
         return ["z"]
     # what has no likelihood can't be run on observed rows
-    if not offers(model, Pair) or "x" not in question.given or getattr(model, "likelihood", "") is None:
+    if not offers(model, Pair) or "x" not in question.given or not has_likelihood(model):
         return []
     with asking(model, question.seed):
         trace = pyro.poutine.trace(given_context(model.model, question.context)).get_trace(question.rows())
@@ -126,8 +123,8 @@ def _labelled(moments: Tensor, target: str) -> xr.DataArray:
 
 def _reliability(log_w: Tensor) -> tuple[dict[str, Any], tuple[str, ...]]:
     ess = _numpy(1 / log_w.softmax(0).square().sum(0))
-    k = _pareto(_numpy(log_w))
-    bad = float((k > GOOD_K).mean())
+    k = np.nan_to_num(pareto_k(_numpy(log_w)), nan=np.inf)  # too few draws to tell
+    bad = float((k > RELIABLE).mean())
     reliability = {
         "ess_min": float(ess.min()),
         "ess_median": float(np.median(ess)),
@@ -139,24 +136,10 @@ def _reliability(log_w: Tensor) -> tuple[dict[str, Any], tuple[str, ...]]:
     if not bad:
         return reliability, ()
     text = (
-        f"Pareto k is above {GOOD_K} in {bad:.0%} of rows: the guide fits their posterior poorly; "
+        f"Pareto k is above {RELIABLE} in {bad:.0%} of rows: the guide fits their posterior poorly; "
         "take more draws, or fit it longer"
     )
     return reliability, (text,)
-
-
-def _pareto(log_w: np.ndarray) -> np.ndarray:
-    """Pareto shape of the weights of each row; infinite where there are too few draws to tell."""
-    shapes = np.zeros(log_w.shape[1])
-    # equal weights have no tail to fit: the proposal is the posterior
-    uneven = np.ptp(log_w, axis=0) >= 1e-9
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from arviz import psislw
-
-        if uneven.any():
-            shapes[uneven] = psislw(np.ascontiguousarray(log_w[:, uneven].T))[1]
-    return np.where(np.isnan(shapes), np.inf, shapes)
 
 
 def _by_row(values: Any) -> xr.DataArray:

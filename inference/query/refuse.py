@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from inference.protocols import Density, Energy, Latent, Pair, name_of, offers
+from inference.protocols import Density, Energy, Latent, Pair, has_likelihood, name_of, offers
 from inference.query.latent import Components, sites
 from inference.query.question import Question
 
 
 def _generates(model: Any) -> bool:
-    return hasattr(model, "generate") and hasattr(model, "noise")
+    return hasattr(model, "generate") and not has_likelihood(model)
 
 
 def _components(question: Question) -> str:

@@ -46,7 +46,11 @@ def test_distances_are_those_of_samples_and_held_out_rows():
     far = board.samples["far"]
     assert far.shape == (500, 4)
     assert board.table.loc["far", "frechet"] == pytest.approx(frechet_distance(far, x).value)
-    assert board.table.loc["far", "mmd"] == pytest.approx(kernel_mmd(far, x).value, rel=1e-2)
+    for name in ("far", "near"):  # one kernel for the whole board, whose width no model's samples can change
+        width = torch.pdist(x.double()).median().item()
+        expected = kernel_mmd(board.samples[name], x, bandwidth=width)
+        assert board.table.loc[name, "mmd"] == pytest.approx(expected.value, rel=1e-6)
+        assert board.table.loc[name, "mmd_error"] == pytest.approx(expected.error, rel=1e-6)
     assert board.table.loc["far", "frechet"] == pytest.approx(36, rel=0.1)
     assert board.table.loc["near", "frechet"] < 0.2
     sums = Features("sum", lambda rows: rows.sum(1, keepdim=True))

@@ -108,6 +108,8 @@ def test_the_bandwidth_is_the_median_distance():
     rows = torch.tensor([[0.0], [1.0], [3.0]])
     assert median_distance(rows) == 2
     assert median_distance(torch.zeros(5, 2)) == 1
+    many = torch.arange(1999.0)[:, None] ** 2  # at most a thousand rows are looked at: here every second
+    assert median_distance(many) == torch.pdist(many[::2]).median()
 
 
 def test_features_are_named_and_checked():

@@ -66,14 +66,6 @@ def test_hidden_probabilities_are_those_of_the_joint() -> None:
     torch.testing.assert_close(rbm.hidden_probabilities(states(rbm.features)), expected)
 
 
-def test_free_energy_gradient_is_autograds() -> None:
-    rbm = machine(5, 4)
-    x, weights = states(5), torch.randn(32, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    expected = torch.autograd.grad((weights * rbm.free_energy(x)).sum(), list(rbm.parameters()))
-    for ours, autograds in zip(rbm.free_energy_gradient(x, weights), expected, strict=True):
-        torch.testing.assert_close(ours, autograds)
-
-
 @pytest.mark.parametrize("chains", [7, 12])
 def test_contrast_is_the_gradient_at_the_chains_rows(chains: int) -> None:
     rbm = machine(5, 4)

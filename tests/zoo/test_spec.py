@@ -5,7 +5,7 @@ import torch
 
 import zoo
 from zoo.conditionals import Categorical, Gaussian
-from zoo.registry import families, family, name_of
+from zoo.registry import families, family
 from zoo.spec import SpecError, build, in_words, spec_of
 from zoo.vae import VAE
 
@@ -111,8 +111,6 @@ def test_every_family_has_one_name_and_its_parameters_can_be_written_down():
     for member in families():
         assert family(member.name) is member
         assert member.summary and member.path.startswith("zoo.")
-    assert name_of(Gaussian) == "gaussian"
-    assert name_of(torch.nn.Linear) is None
 
 
 def test_annotations_in_words():
