@@ -78,7 +78,10 @@ class Reals(Coins):
 
 def test_a_density_without_to_event_is_refused_by_name() -> None:
     x = torch.randn(N, DIMS)
-    for ask in (lambda model: NegativeLogLikelihood()(model, x), lambda model: log_likelihood(model, x, method=Exact())):
+    for ask in (
+        lambda model: NegativeLogLikelihood()(model, x),
+        lambda model: log_likelihood(model, x, method=Exact()),
+    ):
         ask(Normals())
         with pytest.raises(ValueError, match=r"Normals: log_prob gives .*\[6, 4\], not \[6\].*to_event"):
             ask(Normals(event=0))
