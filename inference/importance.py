@@ -18,7 +18,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from inference.protocols import Latent, Pair, name_of, offers
+from inference.protocols import Latent, Pair, given_context, name_of, offers
 
 NUMBERS = {"cpu": 2**19, "cuda": 2**24}
 """How many numbers a block of draws may hold: on a CPU what stays in its cache, on a GPU what fills it."""
@@ -114,9 +114,9 @@ def _draw(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:
 
 
 def _traced(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-    guide = poutine.trace(model.guide).get_trace(x, context=context)
-    with poutine.replay(trace=guide):  # replay(model.model) would take the keyword "context" for its own
-        trace = poutine.trace(model.model).get_trace(x, context=context)
+    guide = poutine.trace(given_context(model.guide, context)).get_trace(x)
+    with poutine.replay(trace=guide):
+        trace = poutine.trace(given_context(model.model, context)).get_trace(x)
     guide.compute_log_prob()
     trace.compute_log_prob()
     total = torch.zeros(len(x), dtype=x.dtype if x.is_floating_point() else None, device=x.device)

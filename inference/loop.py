@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 import torch
@@ -67,7 +67,8 @@ class Loop:
     def _place(self) -> None:
         settings = self.settings
         half = settings.precision is torch.bfloat16
-        self.module.to(device=settings.device, dtype=None if half else settings.precision)
+        device = self.world.device(settings.device)
+        self.module.to(device=device, dtype=None if half else settings.precision)
         anchor = next((t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()), None)
         self.device = torch.device("cpu") if anchor is None else anchor.device
         self.dtype = torch.get_default_dtype() if anchor is None else anchor.dtype
@@ -103,17 +104,24 @@ class Loop:
             turns.append(_Turn(player, self.settings.optimizer(player.parameters, lr), lr))
         return turns
 
+    def _seed(self, seed: int) -> None:
+        """Seed the generators that this fit puts back, and no other device's."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
+
     # ---- the run
 
     def run(self) -> Fit:
         settings, started = self.settings, time.perf_counter()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices), deferred_interrupt() as interrupt:
-            torch.manual_seed(self.world.seed(settings.seed))
+            self._seed(self.world.seed(settings.seed))
             self.module.train()
             self.objective.train()
             self.world.broadcast(self.module)
-            self.objective.prepare(self.model, self.batches.first()[0])
+            self.objective.prepare(self.model, *self.batches.first())
+            self._place()  # again, for parameters that came into being at a guide's first call
             self.turns = self._turns()
             self._keep()
             if settings.resume is not None:
@@ -202,34 +210,45 @@ class Loop:
 
     def _report(self, callbacks: Sequence[Callback]) -> str | None:
         """A line of the history; why to stop, if there is a reason."""
-        terms: dict[str, float] = {}
+        terms = self._look()
         for turn in self.turns:
-            prefix = f"{turn.player.name}." if len(self.turns) > 1 else ""
-            for name in turn.pending[0] if turn.pending else ():
-                values = torch.stack([t[name].float() for t in turn.pending])
-                self._finite(prefix + name, values, len(turn.pending), turn.player.every)
-                terms[prefix + name] = float(values.mean())
             turn.pending.clear()
         stop = self._validate(terms) if self.held_out is not None else None
         self.history.append({"step": self.step, **terms})
         self._keep()
-        for callback in callbacks:
-            if callback(Progress(self.step, self.steps, terms, self.model)):
-                stop = stop or "stopped by a callback"
+        progress = Progress(self.step, self.steps, terms, self.model)
+        asked = [callback(progress) for callback in callbacks]  # all of them, whatever one says
+        if self.world.any(any(asked)):
+            stop = stop or "stopped by a callback"
         return stop
 
-    def _finite(self, name: str, values: Tensor, count: int, every: int) -> None:
-        bad = torch.nonzero(~torch.isfinite(values))
-        if not len(bad):
-            return
-        last = self.step - self.step % every if len(self.turns) > 1 else self.step
-        step = last - (count - 1 - int(bad[0])) * (every if len(self.turns) > 1 else 1)
-        good = self.history[-1]["step"] if self.history else 0
+    def _look(self) -> dict[str, float]:
+        """The mean of each term since the last report, over all processes; what is not finite is raised, named."""
+        terms: dict[str, float] = {}
+        for turn in self.turns:
+            prefix = f"{turn.player.name}." if len(self.turns) > 1 else ""
+            pace = turn.player.every if len(self.turns) > 1 else 1
+            for name in turn.pending[0] if turn.pending else ():
+                values = torch.stack([t[name].float() for t in turn.pending])
+                self.world.sum(values)
+                values /= self.world.size
+                bad = torch.nonzero(~torch.isfinite(values))
+                if len(bad):
+                    at = self.step - self.step % pace - (len(values) - 1 - int(bad[0])) * pace
+                    self._refuse(f"the term {prefix + name!r} became {float(values[int(bad[0])])} at step {at}")
+                terms[prefix + name] = float(values.mean())
+        for name, parameter in self.module.named_parameters():
+            if parameter.isnan().any():  # the loss may still be finite; tables may hold -inf, and mean it
+                self._refuse(f"the parameter {name!r} became nan by step {self.step}")
+        return terms
+
+    def _refuse(self, what: str) -> NoReturn:
+        """Go back to the last good report, and say so."""
         with torch.no_grad():
             torch._foreach_copy_(self._tensors(), self.good)
+        good = self.history[-1]["step"] if self.history else 0
         raise FloatingPointError(
-            f"the term {name!r} became {float(values[int(bad[0])])} at step {step}; the model is back at step {good}, "
-            "its last good report. A lower lr, or clip, may help"
+            f"{what}; the model is back at step {good}, its last good report. A lower lr, or clip, may help"
         )
 
     @torch.no_grad()
@@ -239,7 +258,7 @@ class Loop:
         devices = [self.device] if self.device.type == "cuda" else []
         total = 0.0
         with torch.random.fork_rng(devices):
-            torch.manual_seed(self.settings.seed)
+            self._seed(self.settings.seed)
             for index in torch.arange(len(self.held_out)).split(4096):
                 x, context = self.held_out.take(index.to(self.device))
                 if isinstance(self.held_out, DatasetRows):
@@ -247,6 +266,8 @@ class Loop:
                 total += float(self.objective.held_out(self.model, x, context)) * len(index)
         self.module.train()
         value = terms["held_out"] = total / len(self.held_out)
+        if value != value:
+            self._refuse(f"the held-out objective became nan at step {self.step}")
         if self.settings.patience is None:
             return None
         best = self.best
@@ -273,6 +294,7 @@ class Loop:
 
     def _save(self) -> None:
         if self.settings.checkpoint is not None:
+            self._look()
             state = self.state()
             if self.world.first:
                 checkpoints.save(state, self.settings.checkpoint.path)
@@ -314,7 +336,7 @@ class Loop:
             turn.pending = pending
         self.step, self.history, self.best = state["step"], state["history"], _Best(**state["best"])
         torch.set_rng_state(mine["cpu"].cpu())
-        if mine["cuda"] is not None:
+        if mine["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(mine["cuda"].cpu(), self.device)
         self._keep()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from inference.likelihood import Difference, LogLikelihood
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scoreboard:
     """Scores of several models.
 
@@ -26,9 +26,9 @@ class Scoreboard:
     """
 
     table: pd.DataFrame
-    likelihoods: dict[str, LogLikelihood] = field(repr=False)
-    rows: dict[str, Tensor] = field(repr=False)
-    samples: dict[str, Tensor] = field(repr=False)
+    likelihoods: dict[str, LogLikelihood]
+    rows: dict[str, Tensor]
+    samples: dict[str, Tensor]
     features: str
 
     def compare(self, first: str, second: str) -> Difference:
@@ -69,6 +69,8 @@ class Scoreboard:
         shown["kind"] = order["kind"]
         shown["likelihood"] = order["likelihood"]
         shown["measure"] = order["measure"]
+        if order["view"].nunique() > 1:
+            shown["view"] = order["view"]  # nats, bits and distances compare within a view only
         shown["nats a row"] = _cells(order, "nats", 2)
         shown["bits per dim"] = _cells(order, "bits_per_dim", 3)
         shown[f"Frechet ({self.features})"] = _cells(order, "frechet", 3)
@@ -87,8 +89,11 @@ class Scoreboard:
         lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
         return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.readable().to_string()
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 def _cells(table: pd.DataFrame, name: str, digits: int) -> list[str]:

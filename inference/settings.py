@@ -54,6 +54,9 @@ class Settings:
         for name in ("steps", "epochs", "batch_size", "every", "patience"):
             if given[name] is not None and given[name] < 1:
                 raise ValueError(f"{name} must be at least 1, not {given[name]}")
+        if given["clip"] is not None and not given["clip"] > 0:
+            raise ValueError(f"clip must be positive, not {given['clip']}")
+        _check_device(given["device"])
         if given["patience"] is not None and given["validation"] is None:
             raise ValueError("patience needs validation: rows to hold out, or a fraction such as 0.1")
         if given["precision"] not in (None, torch.float32, torch.float64, torch.bfloat16):
@@ -61,3 +64,14 @@ class Settings:
         if given["checkpoint"] is not None and not isinstance(given["checkpoint"], Checkpoint):
             given["checkpoint"] = Checkpoint(given["checkpoint"])
         return cls(**given)
+
+
+def _check_device(device: torch.device | str | None) -> None:
+    if device is None:
+        return
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ValueError(f"there is no device {device!r}; there are 'cpu' and 'cuda'") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} needs a GPU and the CUDA build of torch; this machine offers 'cpu'")

@@ -28,12 +28,18 @@ class World:
         if not td.is_available():
             return World()
         if not td.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            td.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            td.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         return World(td.get_rank(), td.get_world_size()) if td.is_initialized() else World()
 
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    def device(self, asked: torch.device | str | None) -> torch.device | str | None:
+        """The device asked for; of several processes on one machine, each takes a GPU of its own."""
+        if self.size > 1 and asked is not None and torch.device(asked) == torch.device("cuda"):
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return asked
 
     def seed(self, seed: int) -> int:
         """A seed of this process's own, so that no two draw the same noise."""

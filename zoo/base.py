@@ -341,6 +341,11 @@ Slot = Explicit | Callable[..., Explicit]
 
 def fill(slot: Slot, name: str, event_shape: Shape, context_shape: Shape | None = None) -> Explicit:
     """The density in a slot, built if need be, and refused with the slot's name if it does not fit."""
+    if not callable(slot):
+        raise TypeError(
+            f"{name} must be a model, a class, or what builds one, not {type(slot).__name__}; "
+            f"zoo.build reads tables such as {{'family': ..., {name!r}: {{...}}}}"
+        )
     model = slot if isinstance(slot, nn.Module) else slot(event_shape, context_shape=context_shape)
     if not isinstance(model, Explicit):
         raise TypeError(f"{name} must be an explicit model, which has a density, not {type(model).__name__}")

@@ -80,6 +80,10 @@ class BayesianNetwork(Explicit):
         """The network of a BIF file (.bif or .bif.gz)."""
         return cls(graph=_read_bif(Path(path)), **options)
 
+    def __repr__(self) -> str:
+        names = ", ".join(map(str, self.variables[:6])) + (", ..." if len(self.variables) > 6 else "")
+        return f"BayesianNetwork({len(self.variables)} variables: {names})"
+
     def distribution(self, context: Tensor | None = None) -> Tables:
         return Tables([table.log_softmax(-1) for table in self.tables], self._layout)
 

@@ -108,6 +108,9 @@ class GaussianMixture(Explicit):
     def weights(self) -> Tensor:
         return self.logits.softmax(-1)
 
+    def extra_repr(self) -> str:
+        return f"{len(self.means)} components of {list(self.event_shape)}"
+
     def distribution(self, context: Tensor | None = None) -> MixtureOfNormals:
         self.check(context=context)
         return MixtureOfNormals(self.logits, self.means, self.covariance, self.event_shape)

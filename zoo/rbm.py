@@ -173,7 +173,7 @@ class RBM(EnergyBased):
         signs, column = self._signs(n, chains.shape[0], weights)
         logits = torch.addmm(hidden_bias, rows, weights)
         hidden = logits.sigmoid()
-        p = hidden[n:]
+        p = hidden.narrow(0, n, chains.shape[0])
         for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
             if sweep:
                 p = torch.addmm(hidden_bias, chains, weights).sigmoid_()

@@ -11,6 +11,7 @@ from pyro import poutine
 from torch import Tensor
 
 from inference.importance import repeated
+from inference.protocols import given_context
 
 LEVELS = 10_000
 """Codes are compared level by level, not by their means, up to this many levels of all columns together."""
@@ -19,8 +20,8 @@ LEVELS = 10_000
 def draw(model: Any, n: int, context: Tensor | None) -> Tensor:
     """n rows from a model's `sample`, or from the site "x" of a bare Pyro pair."""
     if hasattr(model, "sample"):
-        return model.sample(n, context=context)
-    return poutine.trace(model.model).get_trace(context=context, n=n).nodes["x"]["value"].detach()
+        return given_context(model.sample, context)(n)
+    return poutine.trace(given_context(model.model, context)).get_trace(n=n).nodes["x"]["value"].detach()
 
 
 def replicates(model: Any, rows: int, context: Tensor | None, count: int) -> Tensor:

@@ -54,8 +54,8 @@ class Objective(nn.Module):
     def players(self, model: Any) -> list[Player]:
         return [Player("model", trainable(model), lambda x, context: self(model, x, context))]
 
-    def prepare(self, model: Any, x: Tensor) -> None:
-        """Called once before the first step with the first batch, to set buffers up."""
+    def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
+        """Called once before the first step with the first batch, to set up what the fit needs."""
 
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Mean nats a row on rows not trained on, to go down."""

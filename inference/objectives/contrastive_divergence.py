@@ -96,7 +96,7 @@ class ContrastiveDivergence(Objective):
         self.steps = steps
         self.chains = PersistentChains(chains) if isinstance(chains, int) else chains
 
-    def prepare(self, model: Any, x: Tensor) -> None:
+    def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         if hasattr(model, "initialise"):
             model.initialise(x)
         self.chains.prepare(model, self.steps)

@@ -95,6 +95,11 @@ class PyroElbo(Objective):
         if not hasattr(self.elbo, "differentiable_loss"):
             raise TypeError(f"{type(self.elbo).__name__} has no differentiable loss; Trace_ELBO and its kin have")
 
+    def prepare(self, model: Pair, x: Tensor, context: Tensor | None = None) -> None:
+        """Call the guide once: an autoguide's parameters come into being at its first call."""
+        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            given_context(model.guide, context)(x)
+
     def forward(self, model: Pair, x: Tensor, context: Tensor | None = None) -> Loss:
         pair = given_context(model.model, context), given_context(model.guide, context)
         value = self.elbo.differentiable_loss(*pair, x) / len(x)

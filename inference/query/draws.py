@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from inference.asking import asking
-from inference.protocols import Pair, Samples, offers
+from inference.protocols import Pair, Samples, given_context, offers
 from inference.query.answer import Answer
 from inference.query.question import Question
 
@@ -21,7 +21,8 @@ def answer(question: Question) -> Answer:
     model, context = question.model, question.context
     n = question.draws if context is None or len(context) == 1 else len(context)
     with asking(model, question.seed):
-        x = model.sample(n, context=context) if offers(model, Samples) else model.model(context=context, n=n)
+        draw = model.sample if offers(model, Samples) else model.model
+        x = given_context(draw, context)(n=n)
     dims = ["draw", *(f"x_dim_{i}" for i in range(x.dim() - 1))]
     coords = {dim: np.arange(size) for dim, size in zip(dims, x.shape, strict=True)}
     values = xr.DataArray(x.cpu().numpy(), dims=dims, coords=coords, name="value")

@@ -14,7 +14,7 @@ from torch import Tensor
 from inference.asking import asking
 from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.importance import blocks, log_weights
-from inference.protocols import Density, Latent, Pair, has_likelihood, offers
+from inference.protocols import Density, Latent, Pair, given_context, has_likelihood, offers
 from inference.query.answer import Answer
 from inference.query.question import Question
 
@@ -62,7 +62,7 @@ def sites(question: Question) -> list[str]:
     if not offers(model, Pair) or "x" not in question.given or not has_likelihood(model):
         return []
     with asking(model, question.seed):
-        trace = pyro.poutine.trace(model.model).get_trace(question.rows(), context=question.context)
+        trace = pyro.poutine.trace(given_context(model.model, question.context)).get_trace(question.rows())
     drawn = ((name, trace.nodes[name]["fn"]) for name in trace.stochastic_nodes)
     return [name for name, fn in drawn if type(fn).__name__ != "_Subsample"]  # a plate's own index
 

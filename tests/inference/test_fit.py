@@ -287,3 +287,90 @@ def test_the_bar_is_silent_where_output_is_no_terminal(capsys) -> None:
 def test_what_is_wrong_is_named_before_the_first_step(model, data, settings, error, message) -> None:
     with pytest.raises(error, match=message):
         fit(model, data, **settings)
+
+
+class BreaksGradient(Objective):
+    """A loss that stays finite while its gradient does not."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at, self.count = at, 0
+
+    def players(self, model) -> list[Player]:
+        def loss(x: Tensor, context: Tensor | None) -> Loss:
+            self.count += 1
+            value = -model.log_prob(x).mean()
+            return Loss(value, {"loss": value.detach()})
+
+        def broken(loss: Loss, parameters: list[nn.Parameter]) -> None:
+            loss.value.backward()
+            if self.count == self.at:
+                parameters[0].grad.fill_(float("nan"))
+
+        return [Player("model", list(model.parameters()), loss, backward=broken)]
+
+
+@pytest.mark.parametrize(("steps", "every"), [(20, 10), (10, 10), (10, 50)])
+def test_a_parameter_that_breaks_is_named_though_the_loss_was_finite(tmp_path, steps, every) -> None:
+    model, path = Gaussian(2), tmp_path / "c.pt"
+    with pytest.raises(FloatingPointError, match=r"parameter 'parameters_of\.free' became nan by step 10"):
+        fit(model, normal_rows(), BreaksGradient(10), steps=steps, every=every, checkpoint=path)
+    assert torch.isfinite(parameters(model)).all()
+    assert not path.exists()
+
+
+def test_a_checkpoint_is_never_overwritten_by_a_broken_state(tmp_path) -> None:
+    path = Checkpoint(tmp_path / "c.pt", every=4)
+    with pytest.raises(FloatingPointError):
+        fit(Gaussian(2), normal_rows(), Breaks(7), steps=40, every=10, checkpoint=path)
+    assert torch.load(path.path, weights_only=True)["step"] == 4
+
+
+class BreaksHeldOut(Breaks):
+    def held_out(self, model, x, context=None) -> Tensor:
+        return torch.tensor(float("nan"))
+
+
+def test_a_held_out_nan_is_named() -> None:
+    with pytest.raises(FloatingPointError, match="held-out objective became nan at step 10"):
+        fit(Gaussian(2), normal_rows(), BreaksHeldOut(1000), steps=40, every=10, validation=0.2, patience=3)
+
+
+class AutoPair(nn.Module):
+    """A user's pair whose guide has no parameters before its first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guide = pyro.infer.autoguide.AutoNormal(self.model)
+
+    def model(self, x, *, context=None, n=1):
+        mu = pyro.sample("mu", pyro.distributions.Normal(torch.zeros(2), 10.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            return pyro.sample("x", pyro.distributions.Normal(mu, 0.5).to_event(1), obs=x)
+
+
+def test_an_autoguide_is_found_and_fitted() -> None:
+    pyro.clear_param_store()
+    try:
+        pair = AutoPair()
+        fit(pair, normal_rows(), steps=500, lr=0.05, batch_size=None)
+        torch.testing.assert_close(pair.guide.median()["mu"], normal_rows().mean(0), atol=0.05, rtol=0)
+    finally:
+        pyro.clear_param_store()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clip": -1.0}, "clip must be positive"),
+        ({"device": "gpuu"}, "no device 'gpuu'"),
+        pytest.param(
+            {"device": "cuda"},
+            "needs a GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU"),
+        ),
+    ],
+)
+def test_settings_are_checked(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(Gaussian(2), normal_rows(), **settings)
