@@ -23,7 +23,9 @@ def test_bits_of_any_dtype_have_one_log_prob(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("ask", ["model", "guide"])
-@pytest.mark.parametrize("model", [Gaussian(3), RBM(3, hidden=2), VAE(3, latent=2, hidden=(4,))], ids=str)
+@pytest.mark.parametrize(
+    "model", [Gaussian(3), RBM(3, hidden=2), VAE(3, latent=2, hidden=(4,))], ids=lambda m: type(m).__name__
+)
 def test_the_pair_refuses_rows_it_would_broadcast(model, ask: str) -> None:
     with pytest.raises(ValueError, match=rf"{type(model).__name__} models x of shape \[N, 3\], but was given \[5, 1\]"):
         getattr(model, ask)(torch.zeros(5, 1))
