@@ -18,6 +18,7 @@ from torch.distributions.kl import register_kl
 from torch.nn import functional as F
 
 LOG_2PI = math.log(2 * math.pi)
+_AXES = tuple(tuple(range(-n, 0)) for n in range(9))
 
 
 class RowDistribution(dist.TorchDistribution):
@@ -27,8 +28,9 @@ class RowDistribution(dist.TorchDistribution):
     _elementwise: ClassVar[constraints.Constraint] = constraints.real
 
     def __init__(self, batch_shape: torch.Size, event_shape: torch.Size) -> None:
-        self._axes = tuple(range(-len(event_shape), 0))
-        super().__init__(batch_shape, event_shape, validate_args=False)
+        # what torch's own __init__ sets when nothing is to be validated, without its detours
+        self._batch_shape, self._event_shape, self._validate_args = batch_shape, event_shape, False
+        self._axes = _AXES[len(event_shape)]
 
     @property
     def support(self) -> constraints.Constraint:

@@ -24,6 +24,13 @@ def backward(loss: Loss, parameters: list[nn.Parameter]) -> None:
     loss.value.backward(inputs=parameters)
 
 
+def backward_alone(loss: Loss, parameters: list[nn.Parameter]) -> None:
+    """The same for an only player, whose loss reaches no one else's: the engine needn't be told where to stop."""
+    for parameter in parameters:
+        parameter.grad = None
+    loss.value.backward()
+
+
 @dataclass(frozen=True)
 class Player:
     """One side of a fit: its parameters, its loss on a batch, and how it gets its gradients.
@@ -52,7 +59,8 @@ class Objective(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has several players; ask players(model)")
 
     def players(self, model: Any) -> list[Player]:
-        return [Player("model", trainable(model), lambda x, context: self(model, x, context))]
+        parameters = trainable(model)
+        return [Player("model", parameters, lambda x, context: self(model, x, context), backward=backward_alone)]
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         """Called once before the first step with the first batch, to set up what the fit needs."""
