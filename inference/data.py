@@ -137,7 +137,7 @@ def _tensor(name: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values
     try:
-        array = np.require(values, requirements="W")
+        array = np.require(values, requirements=["C", "W"])  # a frame lies by columns; rows are taken
         return torch.as_tensor(array)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a tensor or an array of numbers, not {type(values).__name__}") from error

@@ -10,7 +10,10 @@ from torch import Tensor
 
 import zoo
 from inference.data import check_data
+from inference.em import em
+from inference.fit import fit
 from inference.objectives import default_objective
+from inference.protocols import ClosedForm, offers
 from zoo.base import VERBS, EnergyBased, Explicit, Implicit, LatentVariable, Model, Refusal
 from zoo.registry import Family, families
 
@@ -211,6 +214,51 @@ def test_the_context_is_honoured(member: Family, model: Model) -> None:
     if context is None or member.name == "standard_gaussian":
         return
     assert not torch.allclose(score(model, x, context), score(model, x, context + 1.0))
+
+
+def test_each_row_has_its_own_context(member: Family, model: Model) -> None:
+    x, context = rows(member, model)
+    if context is None:
+        return
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    straight = pinned(model, x, context, torch.arange(N))
+    torch.testing.assert_close(pinned(model, x[order], context[order], order), straight[order])
+    if member.name != "standard_gaussian":
+        assert not torch.allclose(pinned(model, x, context[order], torch.arange(N)), straight)
+
+
+def pinned(model: Model, x: Tensor, context: Tensor, order: Tensor) -> Tensor:
+    """`score` in double precision, with the noise of each row (its code, its generator's input) moved by `order`."""
+    model, x, context = model.eval().double(), x.double() if x.is_floating_point() else x, context.double()
+    generator = torch.Generator().manual_seed(5)
+    if "encoder" in model.capabilities:
+        z = torch.randn(N, *model.prior(context).event_shape, generator=generator).double()[order]
+        terms = (model.decoder(z, context).log_prob(x), model.prior(context).log_prob(z))
+        return sum(terms) + model.encoder(x, context).log_prob(z)
+    if "generate" in model.capabilities:
+        noise = torch.randn(model.noise(N).shape, generator=generator).double()[order]
+        return model.generate(noise, context).flatten(1).sum(1)
+    return score(model, x, context)
+
+
+def test_the_same_seed_fits_the_same_parameters(member: Family) -> None:
+    found = []
+    for disturbance in range(2):
+        model = build(member, seed=3)
+        x, context = rows(member, model, 40)
+        if not list(model.parameters()):
+            return
+        before = [p.detach().clone() for p in model.parameters()]
+        torch.manual_seed(100 + disturbance)  # a fit draws from its own seed, whatever the caller's state
+        data = {"x": x} if context is None else {"x": x, "context": context}
+        if offers(model, ClosedForm):
+            em(model, data, steps=3, tolerance=0, seed=7, progress=False)
+        else:
+            fit(model, data, steps=6, batch_size=16, seed=7, progress=False)
+        assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        found.append([p.detach() for p in model.parameters()])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_wrong_rows_are_refused_by_name(member: Family, model: Model) -> None:

@@ -154,7 +154,8 @@ class Levels(RowDistribution):
 
 @register_kl(DiagonalNormal, StandardNormal)
 def _kl_diagonal_standard(p: DiagonalNormal, q: StandardNormal) -> Tensor:
-    terms = p.loc.square() + (2 * p.log_scale).exp() - 1 - 2 * p.log_scale
+    log_variance = 2 * p.log_scale
+    terms = p.loc.square() + log_variance.expm1() - log_variance
     return terms.sum(p._axes) * 0.5
 
 

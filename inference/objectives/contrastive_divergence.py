@@ -82,7 +82,7 @@ class ContrastiveDivergence(Objective):
 
     The history names the gap by what it is of: "free_energy_gap", the hidden units summed out, by autograd;
     "expected_energy_gap", the energies at the hidden units' means given each row, in closed form. The two
-    differ by the hidden units' entropy, and have the same gradient.
+    differ by a gap of the hidden units' entropies, and have the same gradient.
 
     Parameters:
         steps: Gibbs sweeps between two steps of the fit.

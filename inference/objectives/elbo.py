@@ -62,16 +62,18 @@ class Elbo(Objective):
         z, log_q = draw(q, self.particles)
         rows, divergence = x.shape[0], self.kl(q, p, z, log_q)
         by_draw = (self.particles, rows) if divergence.dim() > 1 and self.particles > 1 else (rows,)
-        divergence = by_row(divergence, by_draw, model, "the divergence of encoder and prior").mean()
+        divergence = by_row(divergence, by_draw, model, "the divergence of encoder and prior")
         if self.particles > 1:
             z, x = z.flatten(0, 1), x.repeat(self.particles, *[1] * (x.dim() - 1))
             if context is not None:
                 context = context.repeat(self.particles, *[1] * (context.dim() - 1))
         log_prob = model.decoder(z, context).log_prob(x)
-        reconstruction = -by_row(log_prob, (rows * self.particles,), model, "the decoder's log_prob").mean()
-        value = reconstruction + divergence
-        terms = {"loss": value.detach(), "reconstruction": reconstruction.detach(), "kl": divergence.detach()}
-        return Loss(value, terms)
+        log_prob = by_row(log_prob, (rows * self.particles,), model, "the decoder's log_prob")
+        if self.particles > 1:
+            log_prob = log_prob.view(self.particles, rows)
+        value = (divergence - log_prob).mean()
+        loss, kl = value.detach(), divergence.detach().mean()
+        return Loss(value, {"loss": loss, "reconstruction": loss - kl, "kl": kl})
 
 
 class OwnElbo(Objective):

@@ -74,6 +74,31 @@ def test_closed_form_and_autograd_agree_on_the_same_draws(chains: Any) -> None:
         torch.testing.assert_close(ours, autograds)
 
 
+def test_each_gap_is_what_its_name_says() -> None:
+    rbm, x = machine(), rows()
+    seen = []
+    for model in (rbm, AnEnergy(rbm)):
+        torch.manual_seed(0)
+        objective = ContrastiveDivergence(1, 50)
+        objective.prepare(model, x)
+        chains = objective.chains.state
+        (player,) = objective.players(model)
+        seen.append((player.loss(x, None).terms, chains))
+    (closed, chains), (by_autograd, others) = seen
+
+    def energy(x: Tensor) -> Tensor:  # the mean of E(x, h) over h given x
+        h = rbm.hidden_probabilities(x)
+        return -((x @ rbm.weights) * h).sum(1) - x @ rbm.visible_bias - h @ rbm.hidden_bias
+
+    assert torch.equal(chains, others)
+    assert set(closed) == {"expected_energy_gap"} and set(by_autograd) == {"free_energy_gap"}
+    expected = energy(x).mean() - energy(chains).mean()
+    torch.testing.assert_close(closed["expected_energy_gap"], expected.detach(), rtol=1e-4, atol=1e-5)
+    free = rbm.free_energy(x).mean() - rbm.free_energy(chains).mean()
+    torch.testing.assert_close(by_autograd["free_energy_gap"], free.detach())
+    assert (expected - free).abs() > 1e-3
+
+
 @pytest.mark.parametrize("chains", [40_000, DataChains()])
 def test_many_sweeps_give_the_gradient_of_the_likelihood(chains: Any) -> None:
     rbm = machine()

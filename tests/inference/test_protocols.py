@@ -94,7 +94,7 @@ def test_a_density_without_to_event_is_refused_by_name() -> None:
 def test_parts_without_to_event_are_refused_by_name(particles: int, rows: int) -> None:
     x = torch.randn(rows, DIMS)
     assert torch.isfinite(Elbo(particles)(Parts(), x).value)
-    with pytest.raises(ValueError, match="Parts: the decoder's log_prob .*to_event"):
+    with pytest.raises(ValueError, match=r"Parts: the decoder's log_prob .*to_event"):
         Elbo(particles)(Parts("decoder"), x)
     for forgets in ("encoder", "prior"):
         with pytest.raises((ValueError, RuntimeError)):
