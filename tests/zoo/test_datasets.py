@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import math
 import os
+import re
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -469,6 +470,11 @@ def test_idx_files_are_read_from_zoo_data(name: str, nowhere: Path) -> None:
     view = data.dequantised().logit()
     assert torch.equal(view.restore(view.train.x), data.train.x.float())
     assert torch.equal(data.binarised().train.x, (data.train.x >= 128).float())
+
+
+def test_downloads_are_checked_by_sha256() -> None:
+    sums = [checksum for kind in images.IDX.values() for checksum in kind.checksums.values()]
+    assert len(set(sums)) == 8 and all(re.fullmatch("sha256:[0-9a-f]{64}", checksum) for checksum in sums)
 
 
 def test_binarized_mnist_is_unpacked_into_three_splits(nowhere: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from inference.asking import asking
 from inference.diagnostics import diagnose
 from inference.likelihood import log_likelihood
 from inference.query import query
@@ -39,8 +40,7 @@ def sample(folder: Path, n: int, out: Path | None, seed: int) -> None:
         raise ValueError(f"--out {out} is neither a .csv nor a .png file")
     task = task_of(folder) if "data" in read_spec(folder) else None
     model = task.model if task else load(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with asking(model, seed):
         x = model.sample(n)
     names = list(task.data.feature_names or ()) if task else []
     rows = task.data.restore(x) if task else x

@@ -49,10 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if arguments.traceback:
             traceback.print_exc()
-        sentence = " ".join(str(error).split()) or type(error).__name__
-        print(f"zoo {arguments.name}: {sentence}", file=sys.stderr)
-        return 2
+        return _refused(arguments, " ".join(str(error).split()) or type(error).__name__)
+    except (RuntimeError, AssertionError) as error:
+        # What torch says of a device or an operation that is not there; below its first line it lists C++ frames.
+        if arguments.traceback:
+            traceback.print_exc()
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "it gave no reason")
+        return _refused(arguments, f"{type(error).__name__}: {first} (zoo --traceback shows where)")
     return 0
+
+
+def _refused(arguments: argparse.Namespace, sentence: str) -> int:
+    print(f"zoo {arguments.name}: {sentence}", file=sys.stderr)
+    return 2
 
 
 def parser() -> argparse.ArgumentParser:

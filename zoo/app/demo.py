@@ -121,7 +121,7 @@ def _fit_all(made: list[Recipe], say: Callable[[str], None]) -> list[tuple[Recip
     everything = []
     for one in made:
         say(f"{one.name}: {WHAT[one.name]}")
-        found = execute.carry_out(one, say=lambda _: None)
+        found = execute.carry_out(execute.ready(one), say=lambda _: None)
         for sentence in telling.verdict(found):
             say(f"    {sentence}")
         everything.append((one, found))

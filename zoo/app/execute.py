@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
+from inference.asking import asking
 from inference.diagnostics import diagnose
 from inference.em import em
 from inference.evaluate import evaluate
@@ -23,13 +24,29 @@ from zoo.app.recipe import Recipe, Task, prepare
 from zoo.app.runs import new_folder, refuse_existing, write_model
 from zoo.app.settings import NOT_WRITTEN, gradient_settings, noise_anew
 from zoo.app.telling import Found
+from zoo.base import Model
 from zoo.spec import check, spec_of
 
 Say = Callable[[str], None]
 
 
-def fit_task(task: Task, method: str | None, settings: Mapping[str, Any], progress: bool = True) -> Fit:
-    """Fit by closed-form steps where the model has them, by gradients elsewhere, unless told."""
+@dataclass(frozen=True)
+class Ready:
+    """A recipe whose every part has been checked, and what fits its model (given whether to show progress)."""
+
+    made: Recipe
+    task: Task
+    fitting: Callable[..., Fit]
+
+
+def ready(made: Recipe) -> Ready:
+    """Build the model, load the data and check [fit]: whatever is wrong with a recipe is said here."""
+    task = prepare(made)
+    return Ready(made, task, fitting(task, made.method, made.fit))
+
+
+def fitting(task: Task, method: str | None, settings: Mapping[str, Any]) -> Callable[..., Fit]:
+    """A fit by closed-form steps where the model has them, by gradients elsewhere, unless told; yet to be called."""
     model, rows = task.model, task.data.train.x
     closed = "em_start" in model.capabilities
     trainable = any(parameter.requires_grad for parameter in model.parameters())
@@ -37,23 +54,24 @@ def fit_task(task: Task, method: str | None, settings: Mapping[str, Any], progre
     if chosen == "em":
         if not closed:
             raise ValueError(f"fit.method is 'em', but {type(model).__name__} has no closed-form steps: leave it out")
-        known = check(settings, em, "fit", of="of em", skip=NOT_WRITTEN)
-        return em(model, rows, progress=progress, **known)
+        return partial(em, model, rows, **check(settings, em, "fit", of="of em", skip=NOT_WRITTEN))
     if chosen == "none":
-        history = pd.DataFrame({"step": [0]})
-        return Fit(model, "nothing", history, 0, 0.0, "nothing to fit", 0)
-    return fit(model, rows, progress=progress, transform=noise_anew(task.data), **gradient_settings(settings))
+        return partial(_nothing_to_fit, model)
+    return partial(fit, model, rows, transform=noise_anew(task.data), **gradient_settings(settings))
 
 
-def carry_out(made: Recipe, say: Say = print) -> Found:
+def _nothing_to_fit(model: Model, progress: bool = True) -> Fit:
+    return Fit(model, "nothing", pd.DataFrame({"step": [0]}), 0, 0.0, "nothing to fit", 0)
+
+
+def carry_out(checked: Ready, say: Say = print, progress: bool = True) -> Found:
     """Fit the model of a recipe and ask what the recipe asks."""
-    task = prepare(made)
-    data, model, seed = task.data, task.model, int(made.fit.get("seed", 0))
+    made, task = checked.made, checked.task
+    data, model, seed = task.data, task.model, made.seed
     say(f"{made.name}: fitting a {spec_of(model)['family']} to {len(data.train):,} rows of {data.name}")
-    found = Found(made.name, task, fit_task(task, made.method, made.fit))
+    found = Found(made.name, task, checked.fitting(progress=progress))
     model.eval()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with asking(model, seed):
         found.samples = model.sample(made.ask.samples) if made.ask.samples else None
     if made.ask.evaluate:
         found.board = evaluate({made.name: found.fit}, data, seed=seed)
@@ -69,7 +87,7 @@ def carry_out(made: Recipe, say: Say = print) -> Found:
 def run(made: Recipe, folder: Path, say: Say = print) -> Path:
     """Carry a recipe out and leave its folder; the path of the report."""
     refuse_existing(folder)
-    found = carry_out(made, say)
+    found = carry_out(ready(made), say)
     board = scoreboard([found])
     with new_folder(folder) as draft:
         leave(found, made, draft)
@@ -85,7 +103,8 @@ def run(made: Recipe, folder: Path, say: Say = print) -> Path:
 def compare(recipes: Sequence[Recipe], folder: Path, say: Say = print) -> Path:
     """Carry several recipes out, a folder each within one, and put them on one scoreboard."""
     refuse_existing(folder)
-    everything = [carry_out(replace(made, name=name), say) for name, made in distinct(recipes).items()]
+    checked = [ready(replace(made, name=name)) for name, made in distinct(recipes).items()]
+    everything = [carry_out(one, say) for one in checked]
     board = scoreboard(everything)
     with new_folder(folder) as draft:
         for found, made in zip(everything, recipes, strict=True):

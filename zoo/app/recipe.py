@@ -66,6 +66,11 @@ class Recipe:
     ask: Ask = Ask()
     table: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def seed(self) -> int:
+        """What the model is built, fitted and asked by."""
+        return self.fit.get("seed", 0)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -108,6 +113,8 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
     method = settings.pop("method", None)
     if method not in (None, "em", "gradient", "none"):
         raise SpecError(f'fit.method is {in_short(method)}, but "em", "gradient" or "none" was expected')
+    if type(settings.get("seed", 0)) is not int:
+        raise SpecError(f"fit.seed is {in_short(settings['seed'])}, but a whole number was expected")
     ask = Ask(**check(as_table(table.get("ask", {}), "ask"), Ask, "ask", of="of ask"))
     model = table["model"]
     return Recipe(
@@ -122,7 +129,7 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
 
 
 def prepare(made: Recipe) -> Task:
-    """The model, freshly built, and its data; everything in the recipe has been checked afterwards."""
+    """The model, freshly built, and its data: [data] and [model] are right; [fit] is checked by `execute.ready`."""
     data = frame_data(made.data, made.model) if made.data.csv else load_data(str(made.data.name), seed=made.data.seed)
     if made.data.view is not None:
         data = through(data, made.data.view)
@@ -130,8 +137,8 @@ def prepare(made: Recipe) -> Task:
     size = [written] if isinstance(written, int) else written
     if isinstance(size, list) and size != list(data.event_shape) and size == [data.event_shape.numel()]:
         data = data.flat()
-    with torch.random.fork_rng():
-        torch.manual_seed(int(made.fit.get("seed", 0)))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(made.seed)  # torch.manual_seed would reach devices that are not put back
         model = build(made.model, event_shape=data.event_shape)
     if made.data.view is None:
         data = data.default_view(model.support)

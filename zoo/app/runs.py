@@ -39,7 +39,8 @@ def save(model: Model, folder: str | Path) -> Path:
 def load(folder: str | Path) -> Model:
     """The model of a run's folder, in evaluation mode, with the density it was saved with."""
     folder = Path(folder)
-    model = build(read_spec(folder)["model"])
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced below
+        model = build(read_spec(folder)["model"])
     state = read_weights(folder / WEIGHTS)
     floats = [tensor.dtype for tensor in state.values() if tensor.is_floating_point()]
     if floats:

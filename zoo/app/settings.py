@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,7 +16,7 @@ from inference import schedules
 from inference.descent import descent
 from inference.fit import fit
 from inference.objectives import Objective
-from inference.settings import adam
+from inference.settings import Settings, adam
 from zoo.app.recipe import as_table
 from zoo.datasets import Data
 from zoo.datasets.views import Dequantise
@@ -40,7 +41,13 @@ def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         known["schedule"] = _called(settings["schedule"], "fit.schedule", SCHEDULES)
     if "optimizer" in settings:
         known["optimizer"] = _optimizer(settings["optimizer"])
+    Settings.of({**_defaults(fit), **known})  # says now what `fit` would say after an earlier model's fit
     return known
+
+
+def _defaults(function: Callable) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def noise_anew(data: Data) -> Callable[[Tensor], Tensor] | None:

@@ -25,7 +25,7 @@ def fetch(folder: str, file: str, mirrors: Sequence[str], checksum: str | None) 
 
     Parameters:
         mirrors: addresses of the file, in the order they are asked.
-        checksum: "sha256:..." or "md5:..." of a download, or None where the reader checks what it holds.
+        checksum: "sha256:..." of a download, or None where the reader checks what it holds.
     """
     found = find(folder, file)
     if found is not None:

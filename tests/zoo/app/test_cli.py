@@ -199,12 +199,14 @@ def test_a_run_that_exists_is_not_written_over(run, moons, capsys):
         ("fit.steps=1.5", "fit.steps is 1.5, but a whole number was expected"),
         ("fit.method=magic", 'but "em", "gradient" or "none" was expected'),
         ("fit.method=em", "fit.method is 'em', but RealNVP has no closed-form steps"),
-        ("fit.objective=elbow", "fit.objective.name is 'elbow', which is not known here; did you mean elbo?"),
+        ("fit.objective=elbow", "fit.objective.name is 'elbow', which is not known here; did you mean elbo"),
         ("fit.objective.particles=3", "fit.objective.name is None"),
         ('fit.schedule={name="cosine"}', "fit.schedule.steps is missing: a whole number is needed"),
         ("fit.optimizer=adm", "fit.optimizer is 'adm', which is not known here; did you mean adam?"),
         ("fit.optimizer={name='adam', beta=3}", "fit.optimizer.beta is not a parameter here; did you mean betas?"),
         ("ask.sample=3", "ask.sample is not a parameter of ask; did you mean samples?"),
+        ("fit.seed=first", "fit.seed is 'first', but a whole number was expected"),
+        ("fit.device=gpuu", "gpuu"),
         ("data=two_moon", "there is no data named 'two_moon': did you mean two_moons"),
         ("data.view=logits", "data.view is 'logits', which is no view; did you mean logit?"),
         ("modell=3", "modell is not a part of a spec; did you mean model?"),
@@ -277,3 +279,21 @@ def test_the_command_itself_exits_with_2_and_no_traceback(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr == "zoo show: there is no family 'vaee'; did you mean vae?\n"
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError, NotImplementedError])
+def test_what_torch_refuses_is_one_sentence_too(monkeypatch, capsys, kind):
+    def refuse(_):
+        raise kind("\nTorch not compiled with CUDA enabled\nframe #0: c10::Error")
+
+    monkeypatch.setattr(cli, "list_families", refuse)
+    assert "Torch not compiled with CUDA enabled (zoo" in refused(capsys, "list")
+
+
+@pytest.mark.parametrize(
+    "change", ['data = "digits"\nmodel = "vea"', 'data = "digits"\nmodel = "vae"\nfit = {steps = 1, epochs = 1}']
+)
+def test_nothing_is_fitted_before_every_spec_has_been_looked_at(moons, tmp_path, capsys, change):
+    (tmp_path / "wrong.toml").write_text(change)
+    assert cli.main(["compare", str(moons), str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "both")]) == 2
+    assert "fitting" not in capsys.readouterr().out

@@ -120,3 +120,10 @@ def test_what_is_not_toml_is_named_with_its_line(tmp_path):
     (tmp_path / "bad.toml").write_text("data = 'digits'\nmodel = [")
     with pytest.raises(SpecError, match=r"bad\.toml is not TOML: .*(line 2|end of document)"):
         read_toml(tmp_path / "bad.toml")
+
+
+def test_loading_leaves_the_caller_s_generator_where_it_was(model, tmp_path):
+    zoo.save(model, tmp_path / "run")
+    before = torch.get_rng_state()
+    zoo.load(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
