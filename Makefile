@@ -19,7 +19,7 @@ demo: .venv/.core
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: .venv/.dev
+test-slow: .venv/.peers
 	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: .venv/.dev
