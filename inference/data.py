@@ -134,6 +134,11 @@ def _frame(data: pd.DataFrame, model: Any) -> TensorRows:
 
 
 def _tensor(name: str, values: Any) -> Tensor:
+    for parts in ("train", "x"):
+        if hasattr(values, parts):
+            raise TypeError(f"{name} is a {type(values).__name__}: give its rows, such as .train.x")
+    if isinstance(values, tuple):
+        raise TypeError(f'{name} is a tuple: give {{"x": ..., "context": ...}}, or a TensorDataset')
     if isinstance(values, Tensor):
         return values
     try:

@@ -68,6 +68,8 @@ def evaluate(
     if not models:
         raise ValueError("there is no model to evaluate")
     scored = {}
+    if not isinstance(models, Mapping):
+        raise TypeError(f'models must be a mapping of names, such as {{"vae": fit}}, not {type(models).__name__}')
     for name, fit_or_model in models.items():
         asked = _Asked(name, fit_or_model, _for(name, data, models), _context(name, context), seed)
         scored[name] = asked.scores((methods or {}).get(name), features, samples)

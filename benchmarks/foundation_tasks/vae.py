@@ -18,7 +18,7 @@ from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
 from inference.schedules import cooldown
 from zoo.vae import VAE
 
-STEPS, BATCH, TIMED = 3000, 128, 300
+STEPS, BATCH, TIMED = 3000, 128, 1000
 
 
 class HandWritten(nn.Module):

@@ -60,7 +60,9 @@ class Objective(nn.Module):
 
     def players(self, model: Any) -> list[Player]:
         parameters = trainable(model)
-        return [Player("model", parameters, lambda x, context: self(model, x, context), backward=backward_alone)]
+        return [
+            Player("model", parameters, lambda x, context: self.forward(model, x, context), backward=backward_alone)
+        ]
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         """Called once before the first step with the first batch, to set up what the fit needs."""

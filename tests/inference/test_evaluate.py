@@ -143,3 +143,8 @@ def test_what_can_not_be_evaluated_is_refused():
         evaluate({"a": StandardGaussian(4), "b": StandardGaussian(4)}, {"a": reals()})
     with pytest.raises(ValueError, match="bits: x has the value"):
         evaluate({"bits": Bernoulli(4)}, reals())
+
+
+def test_models_need_names():
+    with pytest.raises(TypeError, match="mapping of names"):
+        evaluate([StandardGaussian(4)], reals())

@@ -15,6 +15,7 @@ from inference.checkpoint import Checkpoint
 from inference.fit import fit
 from inference.objectives import Loss, Objective, Player
 from inference.schedules import cooldown, cosine, linear, warmup
+from zoo import datasets
 from zoo.conditionals import Bernoulli, Gaussian
 from zoo.realnvp import RealNVP
 from zoo.vae import VAE
@@ -274,6 +275,8 @@ def test_the_bar_is_silent_where_output_is_no_terminal(capsys) -> None:
         (Gaussian(2), torch.zeros(0, 2), {}, ValueError, "no rows"),
         (Bernoulli(2), torch.tensor([[0.0, 0.4]]), {}, ValueError, "value 0.4 at row 0, column 1"),
         (Gaussian(2), "rows", {}, TypeError, "numbers, not str"),
+        (Gaussian(2), (torch.zeros(3, 2), torch.zeros(3, 1)), {}, TypeError, "is a tuple: give"),
+        (Gaussian(2), datasets.load("two_moons"), {}, TypeError, r"is a Data: give its rows, such as \.train\.x"),
         (Gaussian(2), {"y": torch.zeros(3, 2)}, {}, ValueError, r"not \['y'\]"),
         (Gaussian(2), {"x": torch.zeros(3, 2), "context": torch.zeros(3, 1)}, {}, ValueError, "takes no context"),
         (Gaussian(2, context_shape=1), torch.zeros(3, 2), {}, ValueError, "give context"),

@@ -103,6 +103,9 @@ def run(made: Recipe, folder: Path, say: Say = print) -> Path:
 def compare(recipes: Sequence[Recipe], folder: Path, say: Say = print) -> Path:
     """Carry several recipes out, a folder each within one, and put them on one scoreboard."""
     refuse_existing(folder)
+    sources = {str(made.data.name or made.data.csv) for made in recipes}
+    if len(sources) > 1:
+        raise ValueError(f"models of different data can't be compared: {', '.join(sorted(sources))}")
     checked = [ready(replace(made, name=name)) for name, made in distinct(recipes).items()]
     everything = [carry_out(one, say) for one in checked]
     board = scoreboard(everything)

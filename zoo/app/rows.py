@@ -72,4 +72,16 @@ def read_csv(path: str) -> pd.DataFrame:
         raise ValueError(f"{path} is not a CSV file of rows: {error}") from None
     if len(frame) == 0:
         raise ValueError(f"{path} has no rows")
+    names = [str(column) for column in frame.columns]
+    counted = names == [str(i) for i in range(len(names))]  # columns without names of their own
+    if not counted and any(_is_number(name) for name in names):
+        raise ValueError(f"{path} has no header: its first line holds numbers; write the columns' names there")
     return frame
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -297,3 +297,22 @@ def test_nothing_is_fitted_before_every_spec_has_been_looked_at(moons, tmp_path,
     (tmp_path / "wrong.toml").write_text(change)
     assert cli.main(["compare", str(moons), str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "both")]) == 2
     assert "fitting" not in capsys.readouterr().out
+
+
+def test_a_csv_without_a_header_is_refused(tmp_path) -> None:
+    from zoo.app.rows import read_csv
+
+    path = tmp_path / "rows.csv"
+    path.write_text("1.5,2.0\n3.0,4.0\n")
+    with pytest.raises(ValueError, match="no header"):
+        read_csv(str(path))
+
+
+def test_models_of_different_data_are_not_compared(capsys, tmp_path) -> None:
+    specs = []
+    for name in ("two_moons", "iris"):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'data = "{name}"\n[model]\nfamily = "gaussian_mixture"\n')
+        specs.append(path)
+    error = refused(capsys, "compare", *specs, "--out", tmp_path / "both")
+    assert "different data can't be compared: iris, two_moons" in error
