@@ -45,9 +45,10 @@ def test_the_direct_elbo_is_pyros(decoder: str, context: int | None, prior) -> N
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
-def test_the_closed_form_divergence_is_pyros_mean_field_elbo() -> None:
+@pytest.mark.parametrize("prior", [None, Gaussian])
+def test_the_closed_form_divergence_is_pyros_mean_field_elbo(prior) -> None:
     torch.manual_seed(0)
-    vae = VAE(6, latent=3, hidden=(8,), prior=Gaussian).double()
+    vae = VAE(6, latent=3, hidden=(8,), prior=prior).double()
     with torch.no_grad():
         for parameter in vae.prior_model.parameters():
             parameter.normal_()
@@ -56,7 +57,8 @@ def test_the_closed_form_divergence_is_pyros_mean_field_elbo() -> None:
     def model(x: Tensor) -> None:  # torch's own distributions, whose divergence torch knows
         with pyro.plate("data", len(x)):
             p = vae.prior()
-            z = pyro.sample("z", pyro.distributions.Normal(p.loc, p.log_scale.exp()).to_event(1))
+            scale = torch.ones_like(p.mean) if prior is None else p.stddev
+            z = pyro.sample("z", pyro.distributions.Normal(p.mean, scale).to_event(1))
             pyro.sample("x", pyro.distributions.Bernoulli(logits=vae.decoder(z).logits).to_event(1), obs=x)
 
     def guide(x: Tensor) -> None:

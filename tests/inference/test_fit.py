@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from inference.batches import Batches
 from inference.checkpoint import Checkpoint
+from inference.data import TensorRows
 from inference.fit import fit
 from inference.objectives import Loss, Objective, Player
 from inference.schedules import cooldown, cosine, linear, warmup
+from inference.world import World
 from zoo import datasets
 from zoo.conditionals import Bernoulli, Gaussian
 from zoo.realnvp import RealNVP
@@ -377,3 +380,13 @@ def test_an_autoguide_is_found_and_fitted() -> None:
 def test_settings_are_checked(settings, message) -> None:
     with pytest.raises(ValueError, match=message):
         fit(Gaussian(2), normal_rows(), **settings)
+
+
+def test_each_epoch_meets_every_row_once_in_an_order_of_its_own() -> None:
+    rows = TensorRows(torch.arange(10.0)[:, None])
+    batches = Batches(rows, 4, 0, World(), lambda batch: batch).after(0)
+    epochs = [torch.cat([next(batches)[0] for _ in range(3)])[:, 0].tolist() for _ in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    resumed = Batches(rows, 4, 0, World(), lambda batch: batch).after(4)
+    assert next(resumed)[0][:, 0].tolist() == epochs[1][4:8]
