@@ -96,6 +96,20 @@ class Graph(Protocol):
     def check_model(self) -> bool: ...
 
 
+class Tabular(Protocol):
+    """A directed network of tables that knows them as tensors: `parents` are positions in `variables`.
+
+    `probabilities()` gives P(v | parents) for each variable, [*parents' states, states], its columns summing
+    to one.
+    """
+
+    variables: Any
+    states: Any
+    parents: Any
+
+    def probabilities(self) -> list[Tensor]: ...
+
+
 def offers(model: Any, protocol: type) -> bool:
     """Whether a model has all that a protocol names: methods of its class, or modules it holds."""
     names = {*vars(protocol), *inspect.get_annotations(protocol)}

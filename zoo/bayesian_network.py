@@ -88,6 +88,15 @@ class BayesianNetwork(Explicit):
         return Tables([table.log_softmax(-1) for table in self.tables], self._layout)
 
     @property
+    def parents(self) -> list[list[int]]:
+        """The positions in `variables` of each variable's parents."""
+        return [list(above) for above in self._layout.parents]
+
+    def probabilities(self) -> list[Tensor]:
+        """P(v | parents) for each variable, [*parents' states, states]."""
+        return [table.softmax(-1) for table in self.tables]
+
+    @property
     def graph(self) -> Any:
         """The pgmpy network, its tables those of the parameters at this moment."""
         for v, table in zip(self.variables, self.tables, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 MANY = 24
 """Neighbours above which a changed score is worked out only when its variable comes up: a hub changes at each step."""
@@ -28,19 +29,24 @@ class Order:
     heuristic: str
 
 
-def cheapest_order(scopes: Sequence[Sequence[int]], cards: Sequence[int], last: Sequence[int] = ()) -> Order:
-    """The cheapest of the greedy orders of the variables in `scopes`; those in `last` are kept, not eliminated.
+def cheapest_order(
+    scopes: Sequence[Sequence[int]], cards: Sequence[int], kept: Sequence[int] = (), late: Sequence[int] = ()
+) -> Order:
+    """The cheapest of the greedy orders of the variables in `scopes`.
+
+    Those in `kept` are not eliminated, and joined to each other; those in `late` come after all the others.
 
     Min-fill adds the fewest edges at each step, min-size takes the smallest clique, weighted min-fill weighs
     edges by their number of states: Triangulation of Graphs (Kjaerulff, 1990).
     """
-    neighbours = _moral(scopes, len(cards), last)
-    free = sorted({v for scope in scopes for v in scope} - set(last))
+    neighbours = _moral(scopes, len(cards), kept)
+    free = {v for scope in scopes for v in scope} - set(kept)
+    phases = [sorted(part) for part in (free - set(late), free & set(late)) if part]
     best = None
     for heuristic in (_MinFill, _MinSize, _WeightedMinFill):
         if heuristic is _WeightedMinFill and best is not None and best.total < WORTH_ANOTHER_TRY:
             break
-        found = _greedy(free, list(neighbours), cards, heuristic, None if best is None else best.total)
+        found = _greedy(phases, list(neighbours), cards, heuristic, None if best is None else best.total)
         best = found or best
     assert best is not None
     return best
@@ -54,10 +60,10 @@ def bits(mask: int) -> Iterator[int]:
         mask ^= low
 
 
-def _moral(scopes: Sequence[Sequence[int]], n: int, last: Sequence[int]) -> list[int]:
+def _moral(scopes: Sequence[Sequence[int]], n: int, kept: Sequence[int]) -> list[int]:
     """The neighbours of each variable, as the bits of an integer."""
     neighbours = [0] * n
-    for scope in (*scopes, last):
+    for scope in (*scopes, kept):
         mask = 0
         for v in scope:
             mask |= 1 << v
@@ -114,20 +120,36 @@ class _WeightedMinFill:
 
 
 def _greedy(
-    free: Sequence[int],
+    phases: Sequence[Sequence[int]],
     neighbours: list[int],
     cards: Sequence[int],
     heuristic: Callable,
     bound: int | None,
 ) -> Order | None:
-    """The greedy order, or None as soon as it costs as much as the bound."""
+    """The greedy order, phase after phase, or None as soon as it costs as much as the bound."""
     score = heuristic(neighbours, cards)
-    heap = [(score(v), v) for v in free]
-    current = {v: s for s, v in heap}
-    heapify(heap)
     order: list[int] = []
-    stale: set[int] = set()
     total = largest = width = 0
+    for free in phases:
+        for v in _greedy_phase(free, neighbours, score):
+            size, degree = cards[v], 0
+            for u in bits(neighbours[v]):
+                size *= cards[u]
+                degree += 1
+            total += size
+            if bound is not None and total >= bound:
+                return None
+            order.append(v)
+            largest, width = max(largest, size), max(width, degree)
+    return Order(tuple(order), total, largest, width, score.name)
+
+
+def _greedy_phase(free: Sequence[int], neighbours: list[int], score: Any) -> Iterator[int]:
+    """These variables one after the other, that of the least score first; each is eliminated after it is told."""
+    current = {v: score(v) for v in free}
+    heap = [(s, v) for v, s in current.items()]
+    heapify(heap)
+    stale: set[int] = set()
     while heap:
         s, v = heappop(heap)
         if current.get(v) != s:
@@ -138,35 +160,25 @@ def _greedy(
             heappush(heap, (current[v], v))
             continue
         del current[v]
-        order.append(v)
-        around = neighbours[v]
-        members = list(bits(around))
-        size = cards[v]
-        for u in members:
-            size *= cards[u]
-        total += size
-        if bound is not None and total >= bound:
-            return None
-        largest, width = max(largest, size), max(width, len(members))
-        changed = _eliminate(v, members, neighbours, score.two_steps)
-        for u in bits(changed):
-            if u in current:
-                if neighbours[u].bit_count() > MANY:
-                    stale.add(u)
-                    continue
-                s = score(u)
-                if s != current[u]:
-                    current[u] = s
-                    heappush(heap, (s, u))
-    return Order(tuple(order), total, largest, width, score.name)
+        yield v
+        for u in bits(_eliminate(v, neighbours, score.two_steps)):
+            if u not in current:
+                continue
+            if neighbours[u].bit_count() > MANY:
+                stale.add(u)
+                continue
+            s = score(u)
+            if s != current[u]:
+                current[u] = s
+                heappush(heap, (s, u))
 
 
-def _eliminate(v: int, members: list[int], neighbours: list[int], two_steps: bool) -> int:
+def _eliminate(v: int, neighbours: list[int], two_steps: bool) -> int:
     """Join v's neighbours to each other and take v out; the mask of those whose score may have changed."""
     around = neighbours[v]
     gone = ~(1 << v)
     changed = around
-    for u in members:
+    for u in bits(around):
         before = neighbours[u]
         after = (before | around) & gone & ~(1 << u)
         neighbours[u] = after

@@ -37,6 +37,9 @@ class Ask:
         marginals: those whose distribution is wanted.
         joint: those whose joint distribution is wanted; none, or at least one.
         scaled: whether messages are divided by their greatest entry row by row, against underflow.
+        traced: those to be assigned values one after the other, from the last eliminated to the first.
+        maximised: those of them whose greatest value is sought, instead of being summed out.
+        seen: several variables each, with a joint likelihood in every row: P(what was seen | these variables).
     """
 
     hard: tuple[int, ...] = ()
@@ -44,6 +47,9 @@ class Ask:
     marginals: tuple[int, ...] = ()
     joint: tuple[int, ...] = ()
     scaled: bool = False
+    traced: tuple[int, ...] = ()
+    maximised: tuple[int, ...] = ()
+    seen: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -65,8 +71,8 @@ class Slot:
 class Op:
     """out = what `kind` says of a and b.
 
-    "contract": the product of a and b (or a alone) summed over all axes that `out` lacks. "gather": each row's
-    part of the static table a. "scale": a divided by its row's greatest entry, whose inverse is b. "inverse":
+    "contract": the product of a and b (or a alone) summed over all axes that `out` lacks; "maximise": its
+    greatest entry over them. "gather": each row's part of the static table a. "scale": a divided by its row's greatest entry, whose inverse is b. "inverse":
     1 / a.
     """
 
@@ -80,7 +86,7 @@ class Op:
 class Program:
     """What to compute once (`static`) and what for each row (`batched`), in this order.
 
-    `tables` and `likelihoods` are the inputs: (slot, table) and (slot, variable). The log probability of the
+    `tables` and `likelihoods` are the inputs: (slot, table) and (slot, its variables in the order of `axes`). The log probability of the
     evidence is the sum of log `roots` less that of log `scales`. `marginals` holds P(v | evidence) by variable;
     `joint` is P(joint variables | evidence), its axes in the order `joint_order`.
     """
@@ -91,7 +97,7 @@ class Program:
     ranked: tuple[int, ...]
     slots: list[Slot] = field(default_factory=list)
     tables: list[tuple[Slot, int]] = field(default_factory=list)
-    likelihoods: list[tuple[Slot, int]] = field(default_factory=list)
+    likelihoods: list[tuple[Slot, tuple[int, ...]]] = field(default_factory=list)
     static: list[Op] = field(default_factory=list)
     batched: list[Op] = field(default_factory=list)
     roots: list[Slot] = field(default_factory=list)
@@ -133,8 +139,8 @@ def compile_program(structure: Structure, ask: Ask) -> Program:
     kept = _relevant(structure, ask)
     hard = set(ask.hard)
     scopes = [[v for v in structure.scopes[t] if v not in hard] for t in kept]
-    scopes += [[v] for v in ask.soft]
-    order = cheapest_order(scopes, structure.cards, ask.joint)
+    scopes += [[v] for v in ask.soft] + [list(scope) for scope in ask.seen]
+    order = cheapest_order(scopes, structure.cards, ask.joint, ask.maximised)
     return _Compiler(structure, ask, order, kept).program
 
 
@@ -143,7 +149,7 @@ def _relevant(structure: Structure, ask: Ask) -> list[int]:
     if structure.parents is None:
         return list(range(len(structure.scopes)))
     seen: set[int] = set()
-    stack = [*ask.hard, *ask.soft, *ask.marginals, *ask.joint]
+    stack = [*ask.hard, *ask.soft, *ask.marginals, *ask.joint, *ask.traced, *(v for scope in ask.seen for v in scope)]
     while stack:
         v = stack.pop()
         if v not in seen:
@@ -156,7 +162,7 @@ class _Compiler:
     """Builds one program; thrown away after it."""
 
     def __init__(self, structure: Structure, ask: Ask, order: Order, kept: Sequence[int]) -> None:
-        self.structure, self.ask = structure, ask
+        self.structure, self.ask, self.maximised = structure, ask, set(ask.maximised)
         ranked = (*order.variables, *sorted(ask.joint))
         self.program = Program(structure, ask, order, ranked)
         self.card = [structure.cards[v] for v in ranked]
@@ -200,15 +206,15 @@ class _Compiler:
             self.emit(Op("gather", found, slot))
         return found
 
-    def contract(self, a: Slot, b: Slot | None, axes: tuple[int, ...]) -> Slot:
+    def contract(self, a: Slot, b: Slot | None, axes: tuple[int, ...], kind: str = "contract") -> Slot:
         """The product summed to these axes; evidence is read off as late as the tables' sizes allow."""
         if b is None:
-            return self.emit(Op("contract", self.slot(axes, a.batched, a.hard), a))
+            return self.emit(Op(kind, self.slot(axes, a.batched, a.hard), a))
         if a.batched or b.batched or not self.tabulates(a, b):
             a, b = self.gather(a), self.gather(b)
-            return self.emit(Op("contract", self.slot(axes, a.batched or b.batched), a, b))
+            return self.emit(Op(kind, self.slot(axes, a.batched or b.batched), a, b))
         hard = tuple(sorted({*a.hard, *b.hard}))
-        return self.emit(Op("contract", self.slot(axes, False, hard), a, b))
+        return self.emit(Op(kind, self.slot(axes, False, hard), a, b))
 
     def tabulates(self, a: Slot, b: Slot) -> bool:
         """Whether the product of two static tables is worth having for all the values of the evidence."""
@@ -232,9 +238,10 @@ class _Compiler:
             new = self.slot(axes, False, tuple(sorted(v for v in scope if v in hard)))
             self.program.tables.append((new, t))
             self.file(new)
-        for v in self.ask.soft:
-            new = self.slot((rank[v],), True)
-            self.program.likelihoods.append((new, v))
+        for scope in (*((v,) for v in self.ask.soft), *self.ask.seen):
+            axes = tuple(sorted((rank[v] for v in scope), reverse=True))
+            new = self.slot(axes, True)
+            self.program.likelihoods.append((new, tuple(self.program.ranked[place] for place in axes)))
             self.file(new)
 
     def file(self, slot: Slot) -> None:
@@ -255,7 +262,8 @@ class _Compiler:
             raise ValueError(f"variable {self.program.ranked[rank]} is in no table")
         pair = self._reduce(tables, 2)
         axes = self.union(*pair)[:-1]
-        out = self._product(pair[0], pair[1] if len(pair) > 1 else None, axes)
+        kind = "maximise" if self.program.ranked[rank] in self.maximised else "contract"
+        out = self._product(pair[0], pair[1] if len(pair) > 1 else None, axes, kind)
         if asked:
             self._choose(rank, [*tables, *pair])
         if asked or any(slot.index in self.wanted for slot in tables):
@@ -296,10 +304,10 @@ class _Compiler:
         self.consumer[slot.index] = Op("gather", out, slot)
         return out
 
-    def _product(self, a: Slot, b: Slot | None, axes: tuple[int, ...]) -> Slot:
+    def _product(self, a: Slot, b: Slot | None, axes: tuple[int, ...], kind: str = "contract") -> Slot:
         """A step up: who uses a table is remembered, for the way down."""
-        out = self.contract(a, b, axes)
-        op = Op("contract", out, a, b)
+        out = self.contract(a, b, axes, kind)
+        op = Op(kind, out, a, b)
         self.consumer[a.index] = op
         if b is not None:
             self.consumer[b.index] = op
@@ -347,9 +355,11 @@ class _Compiler:
                 derivative[slot.index] = self.emit(Op("inverse", self.slot((), slot.batched), slot))
                 continue
             derivative[slot.index] = self._step_down(slot, op, derivative[op.out.index])
+        found = {}
         for rank, slot in self.sources:
             marginal = self.contract(slot, derivative[slot.index], (rank,))
-            self.program.marginals[self.program.ranked[rank]] = self.gather(marginal)
+            found[self.program.ranked[rank]] = self.gather(marginal)
+        self.program.marginals = {v: found[v] for v in self.ask.marginals}
         if self.ask.joint:
             joint = self.contract(self.joined, derivative[self.joined.index], self.joined.axes)
             self.program.joint = self.gather(joint)

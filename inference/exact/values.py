@@ -55,12 +55,14 @@ def _static(program: Program, tables: Sequence[Array], einsum: Any, permute: Any
     for op in program.static:
         if op.kind == "inverse":
             values[op.out.index] = 1 / values[op.a.index]
+        elif op.kind == "maximise":
+            values[op.out.index] = _greatest(op, _operands(op, values), einsum)
         else:
-            values[op.out.index] = einsum(*_operands(op, values), labels(op.out, _letters(op)))
+            values[op.out.index] = einsum(*_operands(op, values), labels(op.out, lettered(op)))
     return values
 
 
-def _letters(op: Op) -> dict[int, int]:
+def lettered(op: Op) -> dict[int, int]:
     """A small number for each axis of a contraction: einsum takes no more than 52."""
     axes: dict[int, int] = {}
     for slot in (op.a, op.b):
@@ -70,13 +72,26 @@ def _letters(op: Op) -> dict[int, int]:
     return axes
 
 
-def labels(slot: Slot, letters: dict[int, int]) -> list[int]:
-    return [letters[rank] for rank in slot.axes] + [letters[-1 - v] for v in slot.hard]
+def labels(slot: Slot, marks: dict[int, int]) -> list[int]:
+    return [marks[rank] for rank in slot.axes] + [marks[-1 - v] for v in slot.hard]
 
 
 def _operands(op: Op, values: dict[int, Array]) -> list[Any]:
-    letters = _letters(op)
-    operands = [values[op.a.index], labels(op.a, letters)]
+    marks = lettered(op)
+    operands = [values[op.a.index], labels(op.a, marks)]
     if op.b is not None:
-        operands += [values[op.b.index], labels(op.b, letters)]
+        operands += [values[op.b.index], labels(op.b, marks)]
     return operands
+
+
+def _greatest(op: Op, operands: list[Any], einsum: Any) -> Array:
+    """The greatest product over the axes that the result lacks."""
+    marks = lettered(op)
+    kept = labels(op.out, marks)
+    lost = [mark for mark in marks.values() if mark not in kept]
+    whole = einsum(*operands, lost + kept)
+    return whole.reshape(-1, *whole.shape[len(lost) :]).max(0) if isinstance(whole, np.ndarray) else _amax(whole, lost)
+
+
+def _amax(whole: Tensor, lost: list[int]) -> Tensor:
+    return whole.amax(tuple(range(len(lost)))) if lost else whole
