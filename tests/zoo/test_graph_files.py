@@ -285,7 +285,7 @@ probability ( b | a ) {
         ("0.7;", "0.7", "line 14: a ';' is missing after"),
         ("0.9;\n}", "0.9;\n", r"line 9: 'probability \( a \)' is not closed"),
         ("[ 2 ] { yes, no };\n}\nvariable b", "[ 3 ] { yes, no };\n}\nvariable b", "line 4: .* 3 states, but 2"),
-        ("[ 2 ] { yes, no };\n}\nvariable b", "[ 2 ] { no, no };\n}\nvariable b", "line 4: variable 'a' has a state twice"),
+        ("[ 2 ] { yes, no };\n}\nvariable b", "[ 2 ] { no, no };\n}\nvariable b", "line 4: .* has a state twice"),
         ("discrete [ 2 ]", "continuous [ 2 ]", "line 4: variable 'a' is continuous"),
         ("  type discrete [ 2 ] { yes, no };", "", "line 3: variable 'a' has no type"),
         ("variable b", "variable a", "line 6: variable 'a' is declared twice"),
