@@ -13,8 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from inference.data import as_rows, check_known, lacks_cells
-from inference.exact.learning import ByElimination
+from inference.data import as_rows, check_data
 from inference.progress import Bar, Progress
 from inference.protocols import ClosedForm, name_of, offers
 from inference.results import Fit
@@ -85,7 +84,7 @@ def _rows(model: Any, data: Any) -> Tensor:
     """The rows of x, checked, where the model is."""
     rows = as_rows(data, model)
     x, context = rows.x, rows.context
-    check_known(model, x, context, rows.columns)
+    check_data(model, x, context, rows.columns)
     return x.to(getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None)
 
 

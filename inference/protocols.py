@@ -79,8 +79,7 @@ class ClosedForm(Protocol):
 
     `em_start(x, generator)` sets starting parameters from the data. `prepare(x)` turns rows, once, into what
     `expect` reads. `expect(prepared)` gives (statistics, log-likelihood summed over the rows): a tuple of
-    tensors that add over blocks and processes. `maximise(statistics)` sets the parameters. Optional:
-    `log_prior()`, where `maximise` maximises a posterior: the parameters' log density, nats up to a constant.
+    tensors that add over blocks and processes. `maximise(statistics)` sets the parameters.
     """
 
     def em_start(self, x: Tensor, generator: torch.Generator) -> None: ...
@@ -95,17 +94,6 @@ class Graph(Protocol):
     def nodes(self) -> Any: ...
     def get_cpds(self, node: Any = None) -> Any: ...
     def check_model(self) -> bool: ...
-
-
-class Incomplete(Protocol):
-    """A model of codes whose rows may lack cells: `missing_code` stands for a value that is not known.
-
-    `em`, `fit` and `log_likelihood` take such rows where the model is `Tabular` too: they sum over what is
-    missing by elimination. Then `maximise((counts,))` takes expected counts of all tables' entries, the tables
-    in the order of `variables`, end to end. Whoever else is given such rows refuses them.
-    """
-
-    missing_code: int
 
 
 def offers(model: Any, protocol: type) -> bool:

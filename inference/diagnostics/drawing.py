@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import networkx as nx
@@ -71,7 +72,7 @@ def draw_network(
     place = layered(directed, {v: box.size for v, box in boxes.items()})
     key = [(SEEN, "observed")] * bool(given) + [(SET, "set by intervention")] * bool(do)
     figure, ax = _canvas(place.width, place.height, title, bool(key))
-    for (u, v), points in place.routes.items():
+    for (_, v), points in place.routes.items():
         _arrow(ax, points, dashed=v in do)
     for v, box in boxes.items():
         _draw_box(ax, box, place.centres[v])
@@ -115,7 +116,7 @@ def _beliefs(answer: Any, graph: Any) -> dict[Hashable, tuple[list[str], np.ndar
 
 
 def _box(v: Hashable, belief: Any, given: Mapping, do: Mapping, most: int) -> Box:
-    colour, mark, lines = INK, "", _lines(*belief, most) if belief else []
+    colour, mark, lines = INK, "", _lines(belief[0], belief[1], most) if belief else []
     for known, shade, sign in ((given, SEEN, "= "), (do, SET, "do = ")):
         if v in known:
             colour, mark = shade, f"{sign}{known[v]}"
@@ -208,7 +209,7 @@ def _draw_box(ax: Axes, box: Box, centre: Corner) -> None:
 def _arrow(ax: Axes, points: list[Corner], dashed: bool) -> None:
     """A line that is straight through layers and bends between them, its head at the last point."""
     vertices, codes = [points[0]], [Path.MOVETO]
-    for i, ((ax0, ay0), (bx, by)) in enumerate(zip(points[:-1], points[1:], strict=True)):
+    for i, ((ax0, ay0), (bx, by)) in enumerate(pairwise(points)):
         if i % 2 == 0:
             vertices, codes = [*vertices, (bx, by)], [*codes, Path.LINETO]
         else:

@@ -6,7 +6,7 @@ Understanding of Hierarchical System Structures (Sugiyama, Tagawa and Toda, 1981
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,11 +154,15 @@ def _route(
     return [*points, (x[head], tops[level[head]] + HEAD), (x[head], high)]
 
 
+def _at(routes: dict[tuple[Hashable, Hashable], list[Corner]], point: int) -> Callable[[Any], float]:
+    return lambda edge: routes[edge][point][0]
+
+
 def _spread(routes: dict[tuple[Hashable, Hashable], list[Corner]], sizes: Mapping[Hashable, Corner]) -> None:
     """Let edges leave and reach a box side by side, in the order of where they come from or go."""
     for end, inner, outer in ((0, (0, 1), 2), (1, (-1, -2), -3)):
         for v in sizes:
-            met = sorted((edge for edge in routes if edge[end] == v), key=lambda e, o=outer: routes[e][o][0])
+            met = sorted((edge for edge in routes if edge[end] == v), key=_at(routes, outer))
             step = min(0.16, 0.6 * sizes[v][0] / len(met)) if met else 0.0
             for i, edge in enumerate(met):
                 for at in inner:
