@@ -59,7 +59,7 @@ def check(engine: Engine, known: dict, truths: list[Truth], hard: set[int], atol
             values = answer.values[each]
             np.testing.assert_allclose(values[row % len(values)], truth.of(v), rtol=0, atol=atol)
     if known:
-        torch.testing.assert_close(engine.log_evidence(known), answer.log_evidence, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(engine.log_evidence(known), answer.log_evidence, rtol=atol, atol=atol)
 
 
 @some
