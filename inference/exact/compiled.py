@@ -17,6 +17,9 @@ from inference.exact.values import Output
 LANES = 16
 """Rows in a tile."""
 
+MOST_SELECTED = 8
+"""Values of the evidence up to which a row's part of a table is selected from all of them, not looked up."""
+
 ROWS_A_THREAD = 256
 """Rows below which another thread is not worth waking."""
 
@@ -88,7 +91,7 @@ class CompiledExecutor:
 
     def _encoded(self, listing: _Listing, static: dict[int, Tensor]) -> tuple[Any, Any, int, Any]:
         program, slots = self.program, self.program.slots
-        values = [static[slot.index].numpy().ravel() for slot in listing.read]
+        values = [_laid_out(slot, static[slot.index].numpy()) for slot in listing.read]
         self._consts = np.concatenate([*values, np.zeros(1)]).astype(self._number, copy=False)
         consts = np.full(len(slots), -1, np.int64)
         consts[[slot.index for slot in listing.read]] = np.cumsum([0, *map(len, values)])[:-1]
@@ -114,7 +117,7 @@ class CompiledExecutor:
 _TILE = (0,) * LANES
 """Only its length matters: it is part of its type, so that the kernel is compiled for it."""
 
-_CODES = {"contract": 0, "inverse": 1, "scale": 2, "load": 3, "emit": 4, "gather": 5}
+_CODES = {"contract": 0, "inverse": 1, "scale": 2, "load": 3, "store": 4, "gather": 5}
 
 
 class _Listing:
@@ -154,16 +157,23 @@ class _Listing:
                     self.read.append(slot)
             self.operations.append((_CODES[op.kind], op.out.index, op.a.index, -1 if op.b is None else op.b.index))
             for to in emitted.get(op.out.index, ()):
-                self.operations.append((_CODES["emit"], to, op.out.index, -1))
+                self.operations.append((_CODES["store"], to, op.out.index, -1))
 
     def _load(self, index: int, waiting: dict[int, int], emitted: dict[int, list[int]]) -> None:
         self.operations.append((_CODES["load"], index, waiting.pop(index), -1))
         for to in emitted.get(index, ()):
-            self.operations.append((_CODES["emit"], to, index, -1))
+            self.operations.append((_CODES["store"], to, index, -1))
 
     @staticmethod
     def _operands(op: Op) -> tuple[Slot, ...]:
         return (op.a,) if op.b is None or op.kind == "scale" else (op.a, op.b)
+
+
+def _laid_out(slot: Slot, value: Any) -> Any:
+    """A static table's numbers; where there are many values of the evidence, those of one lie side by side."""
+    if value.size > MOST_SELECTED * slot.size:
+        return value.reshape(slot.size, -1).T.ravel()
+    return value.ravel()
 
 
 def _rows(lists: Any) -> tuple[Any, Any]:

@@ -21,7 +21,6 @@ from inference.exact.lanes import (
     SECOND,
     SECOND_STEP,
     SECOND_TERM,
-    SELECTED,
     SHARED_STATIC,
     STATIC,
     STATIC_SHARED,
@@ -30,11 +29,11 @@ from inference.exact.lanes import (
     UNROLLED,
 )
 
-CONTRACT, INVERSE, SCALE, LOAD, EMIT, GATHER = range(6)
+CONTRACT, INVERSE, SCALE, LOAD, STORE, GATHER = range(6)
 """What an operation does; two of them bring likelihoods in and answers out."""
 
 CONTRACTS = MODES * (UNROLLED + 1) * BLOCK
-INVERTING, SCALING, LOADING, EMITTING, SELECTING, LOOKING_UP = range(CONTRACTS + 1, CONTRACTS + 7)
+INVERTING, SCALING, LOADING, STORING, GATHERING = range(CONTRACTS + 1, CONTRACTS + 6)
 """Kinds of records that are not inner loops of a contraction."""
 
 MOST_AXES = 256
@@ -60,7 +59,7 @@ def encode(operations, starts, axes, sizes, consts, hard_starts, hards, cards, h
     shape = np.zeros((4, MOST_AXES), np.int64)
     for i in range(len(operations)):
         kind, out, a, b = operations[i]
-        for slot in (out if kind != EMIT else -1, b if kind == SCALE else -1):
+        for slot in (out if kind != STORE else -1, b if kind == SCALE else -1):
             if slot >= 0:
                 places[slot], free = _take(gaps, free, sizes[slot])
                 top = max(top, places[slot] + sizes[slot])
@@ -81,13 +80,13 @@ def encode(operations, starts, axes, sizes, consts, hard_starts, hards, cards, h
         else:
             records[n, KIND] = CONTRACTS + kind
             slot = out if kind == LOAD else a
-            records[n, OUT] = places[out] if kind != EMIT else out
+            records[n, OUT] = places[out] if kind != STORE else out
             records[n, FIRST] = places[b] if kind == SCALE else a
             records[n, SECOND] = places[slot]
             records[n, OUTER] = sizes[slot]
             n += 1
         operand = operations[i]
-        for slot in (operand[2] if kind != LOAD else -1, operand[3], operand[1] if kind != EMIT else -1):
+        for slot in (operand[2] if kind != LOAD else -1, operand[3], operand[1] if kind != STORE else -1):
             if slot >= 0 and consts[slot] < 0 and last[slot] <= i:
                 if slot == operand[3] and slot == operand[2]:
                     continue
@@ -304,5 +303,5 @@ def _lookup(record, table, end, slot, hard_starts, hards, hard_cards):
         values *= hard_cards[hards[k]]
         end += 2
     record[TERMS] = values
-    record[KIND] = SELECTING if values <= SELECTED else LOOKING_UP
+    record[KIND] = GATHERING
     return table, end

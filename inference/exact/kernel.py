@@ -5,29 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from inference.exact.encoding import (
-    CONTRACTS,
-    EMITTING,
-    INVERTING,
-    LOADING,
-    LOOKING_UP,
-    SCALING,
-    SELECTING,
-)
+from inference.exact.encoding import CONTRACTS, GATHERING, INVERTING, LOADING, SCALING, STORING
 from inference.exact.lanes import (
     FIRST,
-    FIRST_TERM,
     KIND,
     OUT,
-    OUT_STEP,
     OUTER,
     SECOND,
-    TERMS,
     contract,
-    copy,
+    gather,
     invert,
+    load,
     scale,
-    select,
+    store,
 )
 
 
@@ -36,7 +26,6 @@ def run(lanes, records, table, consts, arena, codes, likelihoods, answers, log_e
     """Rows from `start` to `stop`; a last tile that is not full is filled up with the last row."""
     width = len(lanes)
     picked = np.empty((len(codes), width), np.int64)
-    picks = np.empty(width, np.int64)
     for tile in range(start, stop, width):
         here = min(width, stop - tile)
         for h in range(len(codes)):
@@ -46,63 +35,36 @@ def run(lanes, records, table, consts, arena, codes, likelihoods, answers, log_e
             kind = records[i, KIND]
             if kind < CONTRACTS:
                 contract(lanes, arena, consts, table, records, i)
-            elif kind == SELECTING:
-                _pick(picks, picked, records[i], table)
-                select(lanes, arena, consts, table, records, i, picks)
-            elif kind == LOOKING_UP:
-                _pick(picks, picked, records[i], table)
-                _look_up(arena, consts, records[i], picks)
+            elif kind == GATHERING:
+                gather(lanes, arena, consts, table, records, i, picked)
             elif kind == INVERTING:
                 invert(lanes, arena, consts, table, records, i)
             elif kind == SCALING:
                 scale(lanes, arena, consts, table, records, i)
+            elif kind == LOADING and here == width:
+                load(lanes, arena, consts, table, records, i, likelihoods, tile)
             elif kind == LOADING:
-                _load(lanes, arena, records[i], likelihoods, tile, here)
-            elif kind == EMITTING:
-                _emit(lanes, arena, records[i], answers, tile, here)
+                _load_some(lanes, arena, records[i], likelihoods, tile, here)
+            elif kind == STORING and here == width:
+                store(lanes, arena, consts, table, records, i, answers, tile)
+            elif kind == STORING:
+                _store_some(lanes, arena, records[i], answers, tile, here)
         _conclude(arena, width, roots, scales, log_evidence, answers, tile, here)
 
 
 @njit(cache=True)
-def _pick(picks, picked, record, table):
-    """Which of a table's values of the evidence each lane has."""
-    picks[:] = 0
-    for k in range(record[OUT_STEP]):
-        place = record[FIRST_TERM] + 2 * k
-        row, step = picked[table[place]], table[place + 1]
-        for lane in range(len(picks)):
-            picks[lane] += row[lane] * step
-
-
-@njit(cache=True)
-def _look_up(arena, consts, record, picks):
-    width, values = len(picks), record[TERMS]
-    for lane in range(width):
-        first = record[FIRST] + picks[lane]
-        for o in range(record[OUTER]):
-            arena[(record[OUT] + o) * width + lane] = consts[first + o * values]
-
-
-@njit(cache=True)
-def _load(lanes, arena, record, likelihoods, tile, here):
-    width, rows = len(lanes), likelihoods.shape[1]
+def _load_some(lanes, arena, record, likelihoods, tile, here):
+    width = len(lanes)
     for o in range(record[OUTER]):
-        if here == width:
-            copy(lanes, arena, record[OUT] + o, likelihoods, (record[FIRST] + o) * rows + tile, True)
-        else:
-            for lane in range(width):
-                arena[(record[OUT] + o) * width + lane] = likelihoods[record[FIRST] + o, tile + min(lane, here - 1)]
+        for lane in range(width):
+            arena[(record[OUT] + o) * width + lane] = likelihoods[record[FIRST] + o, tile + min(lane, here - 1)]
 
 
 @njit(cache=True)
-def _emit(lanes, arena, record, answers, tile, here):
-    width, rows = len(lanes), answers.shape[1]
+def _store_some(lanes, arena, record, answers, tile, here):
     for o in range(record[OUTER]):
-        if here == width:
-            copy(lanes, arena, record[SECOND] + o, answers, (record[OUT] + o) * rows + tile, False)
-        else:
-            for lane in range(here):
-                answers[record[OUT] + o, tile + lane] = arena[(record[SECOND] + o) * width + lane]
+        for lane in range(here):
+            answers[record[OUT] + o, tile + lane] = arena[(record[SECOND] + o) * len(lanes) + lane]
 
 
 @njit(cache=True)

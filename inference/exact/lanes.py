@@ -16,6 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from inference.exact.compiled import MOST_SELECTED
+
 WORD = ir.IntType(64)
 BLOCK = 4
 """Results at most whose sums run at once."""
@@ -28,9 +30,6 @@ UNARY, STATIC_SHARED, SHARED_STATIC, STATIC, BATCHED_SHARED, BATCHED = range(6)
 shares the first's entry, the second's, neither; two tables of rows, where it shares the first's entry or neither."""
 
 MODES = 6
-SELECTED = 8
-"""Values of the evidence up to which a row's part of a table is selected, not looked up."""
-
 
 def variant(mode: int, terms: int, block: int) -> int:
     """The number of the inner loop for these factors, so many terms (0: any number), and results at once."""
@@ -185,27 +184,68 @@ class _Loop:
 
 
 @intrinsic
-def select(typing: Any, lanes: Any, arena: Any, consts: Any, table: Any, records: Any, at: Any, picks: Any) -> tuple[Any, Callable]:
-    """Each lane's part of a static table [entries, values], by comparing its pick with each of the few values."""
+def gather(typing: Any, lanes: Any, arena: Any, consts: Any, table: Any, records: Any, at: Any, codes: Any) -> tuple[Any, Callable]:
+    """Each lane's part of a static table, which its tile's codes choose.
+
+    A table with few values of the evidence is [entries, values], and each lane's part is selected among all; one with
+    many is [values, entries], and each lane looks its part up.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit = Emitter(context, builder, signature, arguments)
         data = context.make_array(signature.args[-1])(context, builder, arguments[-1]).data
-        pick = builder.load(builder.bitcast(data, ir.VectorType(WORD, emit.lanes).as_pointer()), align=8)
-        out, first, values = emit.field(OUT), emit.field(FIRST), emit.field(TERMS)
-        best = cgutils.alloca_once(builder, emit.vector)
-        with emit.loop(emit.field(OUTER)) as o:
-            start = builder.add(first, builder.mul(o, values))
-            builder.store(emit.const(start), best)
-            with emit.loop(builder.sub(values, WORD(1))) as before:
-                value = builder.add(before, WORD(1))
-                same = builder.icmp_signed("==", pick, emit.splat(value))
-                here = emit.const(builder.add(start, value))
-                builder.store(builder.select(same, here, builder.load(best)), best)
-            emit.store(builder.load(best), builder.add(out, o))
+        picks = _picks(emit, builder.bitcast(data, ir.VectorType(WORD, emit.lanes).as_pointer()))
+        out, first, values, size = (emit.field(name) for name in (OUT, FIRST, TERMS, OUTER))
+        few = builder.icmp_signed("<=", values, WORD(MOST_SELECTED))
+        with builder.if_else(few) as (then, otherwise):
+            with then, emit.loop(size) as o:
+                emit.store(_selected(emit, picks, builder.add(first, builder.mul(o, values)), values), builder.add(out, o))
+            with otherwise:
+                parts = [
+                    builder.add(first, builder.mul(builder.extract_element(picks, ir.IntType(32)(lane)), size))
+                    for lane in range(emit.lanes)
+                ]
+                with emit.loop(size) as o:
+                    emit.store(_looked_up(emit, parts, o), builder.add(out, o))
         return context.get_dummy_value()
 
-    return types.void(lanes, arena, consts, table, records, at, picks), generate
+    return types.void(lanes, arena, consts, table, records, at, codes), generate
+
+
+def _picks(emit: Emitter, codes: Any) -> Any:
+    """Which of a table's values of the evidence each lane has."""
+    builder = emit.builder
+    vector = ir.VectorType(WORD, emit.lanes)
+    cell = cgutils.alloca_once(builder, vector)
+    builder.store(ir.Constant(vector, [0] * emit.lanes), cell)
+    start = emit.field(FIRST_TERM)
+    with emit.loop(emit.field(OUT_STEP)) as k:
+        place = builder.add(start, builder.mul(k, WORD(2)))
+        row = builder.load(builder.gep(codes, [emit.offset(place)]), align=8)
+        step = emit.splat(emit.offset(builder.add(place, WORD(1))))
+        builder.store(builder.add(builder.load(cell), builder.mul(row, step)), cell)
+    return builder.load(cell)
+
+
+def _selected(emit: Emitter, picks: Any, start: Any, values: Any) -> Any:
+    builder = emit.builder
+    best = cgutils.alloca_once(builder, emit.vector)
+    builder.store(emit.const(start), best)
+    with emit.loop(builder.sub(values, WORD(1))) as before:
+        value = builder.add(before, WORD(1))
+        same = builder.icmp_signed("==", picks, emit.splat(value))
+        here = emit.const(builder.add(start, value))
+        builder.store(builder.select(same, here, builder.load(best)), best)
+    return builder.load(best)
+
+
+def _looked_up(emit: Emitter, parts: list[Any], o: Any) -> Any:
+    builder = emit.builder
+    found = ir.Constant(emit.vector, ir.Undefined)
+    for lane, part in enumerate(parts):
+        value = builder.load(builder.gep(emit.consts, [builder.add(part, o)]))
+        found = builder.insert_element(found, value, ir.IntType(32)(lane))
+    return found
 
 
 @intrinsic
@@ -245,23 +285,42 @@ def scale(typing: Any, lanes: Any, arena: Any, consts: Any, table: Any, records:
 
 
 @intrinsic
-def copy(typing: Any, lanes: Any, arena: Any, place: Any, rows: Any, start: Any, inward: Any) -> tuple[Any, Callable]:
-    """A full tile of `rows`' data from `start`, into an entry of the arena or out of one."""
+def load(typing: Any, lanes: Any, arena: Any, consts: Any, table: Any, records: Any, at: Any, rows: Any, start: Any) -> tuple[Any, Callable]:
+    """A full tile of the likelihoods into the arena."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, arena_value, place, rows_value, start, inward = arguments
-        element = signature.args[1].dtype
-        vector = ir.VectorType(context.get_value_type(element), len(signature.args[0]))
-        align = element.bitwidth // 8
-        inside = context.make_array(signature.args[1])(context, builder, arena_value).data
-        inside = builder.gep(builder.bitcast(inside, vector.as_pointer()), [place])
-        outside = context.make_array(signature.args[3])(context, builder, rows_value).data
-        outside = builder.bitcast(builder.gep(outside, [start]), vector.as_pointer())
-        with builder.if_else(builder.trunc(inward, ir.IntType(1))) as (then, otherwise):
-            with then:
-                builder.store(builder.load(outside, align=align), inside, align=align)
-            with otherwise:
-                builder.store(builder.load(inside, align=align), outside, align=align)
+        emit = Emitter(context, builder, signature, arguments)
+        inside, outside = emit.field(OUT), _outside(emit, context, signature, arguments, FIRST)
+        with emit.loop(emit.field(OUTER)) as o:
+            emit.store(builder.load(outside(o), align=emit.width // emit.lanes), builder.add(inside, o))
         return context.get_dummy_value()
 
-    return types.void(lanes, arena, place, rows, start, inward), generate
+    return types.void(lanes, arena, consts, table, records, at, rows, start), generate
+
+
+@intrinsic
+def store(typing: Any, lanes: Any, arena: Any, consts: Any, table: Any, records: Any, at: Any, rows: Any, start: Any) -> tuple[Any, Callable]:
+    """A full tile of the answers out of the arena."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = Emitter(context, builder, signature, arguments)
+        inside, outside = emit.field(SECOND), _outside(emit, context, signature, arguments, OUT)
+        with emit.loop(emit.field(OUTER)) as o:
+            builder.store(emit.entry(builder.add(inside, o)), outside(o), align=emit.width // emit.lanes)
+        return context.get_dummy_value()
+
+    return types.void(lanes, arena, consts, table, records, at, rows, start), generate
+
+
+def _outside(emit: Emitter, context: Any, signature: Any, arguments: Any, field: int) -> Callable:
+    """Where a tile of the record's row o lies in an array of rows [rows, N]."""
+    builder = emit.builder
+    array = context.make_array(signature.args[-2])(context, builder, arguments[-2])
+    count = builder.extract_value(array.shape, 1)
+    first = emit.field(field)
+
+    def place(o: Any) -> Any:
+        offset = builder.add(builder.mul(builder.add(first, o), count), arguments[-1])
+        return builder.bitcast(builder.gep(array.data, [offset]), emit.vector.as_pointer())
+
+    return place
