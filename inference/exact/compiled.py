@@ -14,8 +14,11 @@ from torch import Tensor
 from inference.exact.program import Op, Program, Slot
 from inference.exact.values import Output
 
-LANES = 16
-"""Rows in a tile."""
+WIDE, NARROW, FEW = 128, 64, 32
+"""Bytes of an entry of a tile: of small programs, of others, and when there are but few rows."""
+
+LARGEST_WIDE = 1 << 17
+"""Bytes of an arena up to which wide tiles pay: what a loop costs beside its arithmetic is shared by more rows."""
 
 MOST_SELECTED = 8
 """Values of the evidence up to which a row's part of a table is selected from all of them, not looked up."""
@@ -44,8 +47,9 @@ class CompiledExecutor:
         self._records, self._table, self._entries = records, table, entries
         self._fixed = [(row, static[slot.index].reshape(-1, 1)) for slot, row in listing.fixed]
         self._states, self._rows = listing.states, listing.rows
-        self._arenas = [self._arena()]
         self.row_bytes = entries * np.dtype(self._number).itemsize
+        self._widest = WIDE if entries * WIDE <= LARGEST_WIDE else NARROW
+        self._arenas = [self._arena()]
 
     def __call__(self, codes: Tensor, likelihoods: Tensor) -> Output:
         """Codes [hard variables, N] and likelihoods [states of the soft variables, N], in the program's order."""
@@ -66,25 +70,27 @@ class CompiledExecutor:
     def _spread(self, count: int, inputs: tuple[Any, Any], answers: Any, evidence: Any) -> None:
         """The rows in one thread, or in as many as torch has, each with its own arena."""
         threads = max(1, min(torch.get_num_threads(), count // ROWS_A_THREAD))
+        item = np.dtype(self._number).itemsize
+        lanes = (FEW if count * item <= FEW else self._widest) // item
 
         def work(arena: Any, start: int, stop: int) -> None:
             outputs = (answers, evidence, self._roots, self._scales)
-            self._run(_TILE, self._records, self._table, self._consts, arena, *inputs, *outputs, start, stop)
+            self._run(_TILES[lanes], self._records, self._table, self._consts, arena, *inputs, *outputs, start, stop)
 
         if threads == 1:
             work(self._arenas[0], 0, count)
             return
         while len(self._arenas) < threads:
             self._arenas.append(self._arena())
-        tiles = -(-count // LANES)
-        cuts = [min(count, tiles * i // threads * LANES) for i in range(threads + 1)]
+        tiles = -(-count // lanes)
+        cuts = [min(count, tiles * i // threads * lanes) for i in range(threads + 1)]
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, self._arenas[:threads], cuts[:-1], cuts[1:]))
 
     def _arena(self) -> Any:
         """Room for a tile's tables, at an address that vectors like."""
-        size = max(1, self._entries * LANES)
         item = np.dtype(self._number).itemsize
+        size = max(1, self._entries) * self._widest // item
         raw = np.empty(size + 64 // item, self._number)
         first = -raw.ctypes.data % 64 // item
         return raw[first : first + size]
@@ -114,8 +120,8 @@ class CompiledExecutor:
         )
 
 
-_TILE = (0,) * LANES
-"""Only its length matters: it is part of its type, so that the kernel is compiled for it."""
+_TILES = {lanes: (0,) * lanes for lanes in (4, 8, 16, 32)}
+"""Only the length matters: it is part of the type, so that the kernel is compiled for it."""
 
 _CODES = {"contract": 0, "inverse": 1, "scale": 2, "load": 3, "store": 4, "gather": 5}
 

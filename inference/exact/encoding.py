@@ -54,9 +54,9 @@ def encode(operations, starts, axes, sizes, consts, hard_starts, hards, cards, h
     table = np.empty(4096, np.int32)
     places = consts.copy()
     gaps = np.zeros((len(sizes) + 2, 2), np.int64)  # the free stretches of the arena: start, length
-    gaps[0] = 0, 2**62
+    gaps[0, 1] = 2**62
     free, top, n, end = 1, 0, 0, 0
-    shape = np.zeros((4, MOST_AXES), np.int64)
+    shape = np.zeros((4, MOST_AXES), np.int64)  # lengths of an operation's axes, then steps in out, a and b
     for i in range(len(operations)):
         kind, out, a, b = operations[i]
         for slot in (out if kind != STORE else -1, b if kind == SCALE else -1):
@@ -118,9 +118,16 @@ def _take(gaps, free, size):
     gaps[g, 0] += size
     gaps[g, 1] -= size
     if gaps[g, 1] == 0:
-        gaps[g : free - 1] = gaps[g + 1 : free].copy()
-        free -= 1
+        free = _close(gaps, free, g)
     return start, free
+
+
+@njit(cache=True)
+def _close(gaps, free, g):
+    """Take stretch g out of the list."""
+    for k in range(g, free - 1):
+        gaps[k, 0], gaps[k, 1] = gaps[k + 1, 0], gaps[k + 1, 1]
+    return free - 1
 
 
 @njit(cache=True)
@@ -134,13 +141,13 @@ def _give(gaps, free, start, size):
     if below:
         gaps[g - 1, 1] += size + (gaps[g, 1] if above else 0)
         if above:
-            gaps[g : free - 1] = gaps[g + 1 : free].copy()
-            free -= 1
+            free = _close(gaps, free, g)
     elif above:
-        gaps[g] = start, size + gaps[g, 1]
+        gaps[g, 0], gaps[g, 1] = start, size + gaps[g, 1]
     else:
-        gaps[g + 1 : free + 1] = gaps[g:free].copy()
-        gaps[g] = start, size
+        for k in range(free, g, -1):
+            gaps[k, 0], gaps[k, 1] = gaps[k - 1, 0], gaps[k - 1, 1]
+        gaps[g, 0], gaps[g, 1] = start, size
         free += 1
     return free
 
@@ -151,44 +158,58 @@ def _shape(shape, out, a, b, starts, axes, cards):
 
     The axes of the result come first. Returns how many there are of the result, and in all.
     """
-    ends = np.array([starts[out + 1], starts[a + 1] if a >= 0 else 0, starts[b + 1]])
-    begins = np.array([starts[out], starts[a] if a >= 0 else 0, starts[b]])
-    steps = np.ones(3, np.int64)
+    slots, ends, steps = np.empty(3, np.int64), np.zeros(3, np.int64), np.ones(3, np.int64)
+    slots[0], slots[1], slots[2] = out, a, b
+    for k in range(3):
+        ends[k] = starts[slots[k] + 1] if slots[k] >= 0 else 0
     found = np.zeros((MOST_AXES, 5), np.int64)  # from the innermost outwards: in the result, length, steps
     count = 0
     while True:
-        rank = 2**62
-        for k in range(3):
-            if ends[k] > begins[k]:
-                rank = min(rank, axes[ends[k] - 1])
-        if rank == 2**62:
+        rank = _innermost(slots, ends, starts, axes)
+        if rank < 0:
             break
-        here = found[count]
-        here[:] = 0
-        here[1] = cards[rank]
+        length = cards[rank]
         for k in range(3):
-            if ends[k] > begins[k] and axes[ends[k] - 1] == rank:
+            here = slots[k] >= 0 and ends[k] > starts[slots[k]] and axes[ends[k] - 1] == rank
+            found[count, 2 + k] = steps[k] if here else 0
+            if here:
                 ends[k] -= 1
-                here[2 + k] = steps[k]
-                steps[k] *= cards[rank]
-                if k == 0:
-                    here[0] = 1
-        count += here[1] > 1
-    total, results = 0, 0
-    for wanted in (1, 0):
-        first = total
-        for i in range(count - 1, -1, -1):
-            if found[i, 0] != wanted:
-                continue
-            if total > first and (shape[1:, total - 1] == found[i, 2:] * found[i, 1]).all():
-                shape[0, total - 1] *= found[i, 1]
-                shape[1:, total - 1] = found[i, 2:]
-            else:
-                shape[0, total] = found[i, 1]
-                shape[1:, total] = found[i, 2:]
-                total += 1
-        results = total if wanted == 1 else results
-    return results, total
+                steps[k] *= length
+            if k == 0:
+                found[count, 0] = 1 if here else 0
+        found[count, 1] = length
+        count += 1 if length > 1 else 0
+    results = _joined(shape, found, count, 1, 0)
+    return results, _joined(shape, found, count, 0, results)
+
+
+@njit(cache=True)
+def _innermost(slots, ends, starts, axes):
+    """The least rank not yet seen in any of the tables, or -1."""
+    rank = -1
+    for k in range(3):
+        if slots[k] >= 0 and ends[k] > starts[slots[k]] and (rank < 0 or axes[ends[k] - 1] < rank):
+            rank = axes[ends[k] - 1]
+    return rank
+
+
+@njit(cache=True)
+def _joined(shape, found, count, wanted, first):
+    """Write the axes that are in the result or are not, neighbours as one where each table holds them as one."""
+    total = first
+    for i in range(count - 1, -1, -1):
+        if found[i, 0] != wanted:
+            continue
+        joined = total > first
+        for k in range(3):
+            joined = joined and shape[1 + k, total - 1] == found[i, 2 + k] * found[i, 1]
+        if not joined:
+            total += 1
+            shape[0, total - 1] = 1
+        shape[0, total - 1] *= found[i, 1]
+        for k in range(3):
+            shape[1 + k, total - 1] = found[i, 2 + k]
+    return total
 
 
 @njit(cache=True)
@@ -223,16 +244,13 @@ def _contraction(records, n, table, end, shape, axis, mode, out, a, b, places):
     """One or two records: whole blocks of results, and what is left of the axis."""
     results, total = axis
     chosen = _block_axis(shape, results, mode)
-    first = places[a] if a >= 0 else 0
-    starts = np.array([places[out], first, places[b]])
-    length, steps = 1, np.zeros(3, np.int64)
-    if chosen >= 0:
-        length, steps = shape[0, chosen], shape[1:, chosen].copy()
-    if mode == BATCHED and steps[2] == 0:  # the table whose entry is shared comes first
+    starts = np.empty(3, np.int64)
+    starts[0], starts[1], starts[2] = places[out], places[a] if a >= 0 else 0, places[b]
+    if mode == BATCHED and chosen >= 0 and shape[3, chosen] == 0:  # the table whose entry is shared comes first
+        starts[1], starts[2] = starts[2], starts[1]
         for i in range(total):
             shape[2, i], shape[3, i] = shape[3, i], shape[2, i]
-        steps = np.array([steps[0], steps[2], steps[1]])
-        starts = np.array([starts[0], starts[2], starts[1]])
+    length = shape[0, chosen] if chosen >= 0 else 1
     terms, outer = 1, 1
     for i in range(total):
         if i >= results:
@@ -240,62 +258,69 @@ def _contraction(records, n, table, end, shape, axis, mode, out, a, b, places):
         elif i != chosen:
             outer *= shape[0, i]
     whole, rest = length // BLOCK, length % BLOCK
-    needed = end + 3 * outer * (whole + 1) + 2 * terms
-    if needed > len(table):
-        larger = np.empty(2 * needed, np.int32)
-        larger[:end] = table[:end]
-        table = larger
+    table = _with_room(table, end, 3 * outer * (whole + 1) + 2 * terms)
     sums = end
     for k in range(2):
         table[end] = 0
-        _spread(table[end : end + terms], shape, results, total, -1, 2 + k)
-        end += terms
-    for block, repeats, skipped in ((BLOCK, whole, 0), (rest, 1, whole * BLOCK)):
+        end = _spread(table, end, shape, results, total, -1, 2 + k)
+    for part in range(2):
+        block, repeats, skipped = (BLOCK, whole, 0) if part == 0 else (rest, 1, whole * BLOCK)
         if block == 0 or repeats == 0:
             continue
         record = records[n]
         n += 1
-        shared = mode
-        if block > 1 and steps[1] == 0 and mode != UNARY:
-            shared = STATIC_SHARED if mode == STATIC else BATCHED_SHARED
-        elif block > 1 and steps[2] == 0 and mode == STATIC:
-            shared = SHARED_STATIC
-        record[KIND] = (shared * (UNROLLED + 1) + (terms if terms <= UNROLLED else 0)) * BLOCK + block - 1
+        record[KIND] = _kind(shape, chosen, mode, terms, block)
         record[OUTER] = outer * repeats
         record[TERMS], record[FIRST_TERM], record[SECOND_TERM] = terms, sums, sums + terms
-        record[OUT_STEP], record[FIRST_STEP], record[SECOND_STEP] = steps
         for k in range(3):
-            record[OUT + k] = end
-            part = table[end : end + outer * repeats]
-            part[0] = starts[k] + skipped * steps[k]
-            _spread(part, shape, 0, results, chosen, 1 + k)
-            for r in range(1, repeats):
-                part[r * outer : (r + 1) * outer] = part[:outer] + r * BLOCK * steps[k]
-            end += outer * repeats
+            step = shape[1 + k, chosen] if chosen >= 0 else 0
+            record[OUT_STEP + k], record[OUT + k] = step, end
+            for r in range(repeats):
+                table[end] = starts[k] + (skipped + r * BLOCK) * step
+                end = _spread(table, end, shape, 0, results, chosen, 1 + k)
     return table, n, end
 
 
 @njit(cache=True)
-def _spread(part, shape, begin, stop, skipped, which):
-    """Offsets over the axes from `begin` to `stop`, the last the fastest, from the offset that part[0] holds."""
+def _kind(shape, chosen, mode, terms, block):
+    """The number of the inner loop, of those that `lanes.variant` numbers."""
+    if block > 1 and shape[2, chosen] == 0 and mode != UNARY:
+        mode = STATIC_SHARED if mode == STATIC else BATCHED_SHARED
+    elif block > 1 and shape[3, chosen] == 0 and mode == STATIC:
+        mode = SHARED_STATIC
+    return (mode * (UNROLLED + 1) + (terms if terms <= UNROLLED else 0)) * BLOCK + block - 1
+
+
+@njit(cache=True)
+def _with_room(table, end, more):
+    """The table, or a longer copy of it, with room for so many entries more."""
+    if end + more <= len(table):
+        return table
+    larger = np.empty(2 * (end + more), np.int32)
+    for i in range(end):
+        larger[i] = table[i]
+    return larger
+
+
+@njit(cache=True)
+def _spread(table, start, shape, begin, stop, skipped, which):
+    """Offsets over the axes from `begin` to `stop`, the last the fastest, from that at `start`; where they end."""
     size = 1
     for i in range(stop - 1, begin - 1, -1):
         if i == skipped:
             continue
         for j in range(1, shape[0, i]):
             for k in range(size):
-                part[j * size + k] = part[k] + j * shape[which, i]
+                table[start + j * size + k] = table[start + k] + j * shape[which, i]
         size *= shape[0, i]
+    return start + size
 
 
 @njit(cache=True)
 def _lookup(record, table, end, slot, hard_starts, hards, hard_cards):
     """The rows of codes that a table depends on, each with its step."""
     begin, stop = hard_starts[slot], hard_starts[slot + 1]
-    if end + 2 * (stop - begin) > len(table):
-        larger = np.empty(2 * len(table) + 2 * (stop - begin), np.int32)
-        larger[:end] = table[:end]
-        table = larger
+    table = _with_room(table, end, 2 * (stop - begin))
     record[FIRST_TERM], record[OUT_STEP] = end, stop - begin
     values = 1
     for k in range(stop - 1, begin - 1, -1):
