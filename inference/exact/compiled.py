@@ -45,7 +45,7 @@ class CompiledExecutor:
         self._scales = np.array([places[slot.index] for slot in program.scales if slot.batched], np.int64)
         self._constant = _log_constant(program, static)
         self._records, self._table, self._entries = records, table, entries
-        self._fixed = [(row, static[slot.index].reshape(-1, 1)) for slot, row in listing.fixed]
+        self._fixed = [(row, static[slot.index].numpy().reshape(-1, 1)) for slot, row in listing.fixed]
         self._states, self._rows = listing.states, listing.rows
         self.row_bytes = entries * np.dtype(self._number).itemsize
         self._widest = WIDE if entries * WIDE <= LARGEST_WIDE else NARROW
@@ -60,12 +60,12 @@ class CompiledExecutor:
             np.ascontiguousarray(codes.detach().numpy(), np.int64),
             np.ascontiguousarray(likelihoods.detach().numpy(), self._number),
         )
-        self._spread(count, inputs, answers, evidence)
-        answers = torch.from_numpy(answers)
         for row, value in self._fixed:
             answers[row : row + len(value)] = value
-        joint = answers[self._states :] if self.program.joint is not None else None
-        return Output(torch.from_numpy(evidence).to(self.dtype), answers[: self._states], joint)
+        self._spread(count, inputs, answers, evidence)
+        found = torch.from_numpy(answers)
+        joint = found[self._states :] if self.program.joint is not None else None
+        return Output(torch.from_numpy(evidence).to(self.dtype), found[: self._states], joint)
 
     def _spread(self, count: int, inputs: tuple[Any, Any], answers: Any, evidence: Any) -> None:
         """The rows in one thread, or in as many as torch has, each with its own arena."""

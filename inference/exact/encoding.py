@@ -10,7 +10,6 @@ from inference.exact.lanes import (
     BATCHED_SHARED,
     BLOCK,
     FIRST,
-    FIRST_STEP,
     FIRST_TERM,
     KIND,
     MODES,
@@ -19,7 +18,6 @@ from inference.exact.lanes import (
     OUTER,
     RECORD,
     SECOND,
-    SECOND_STEP,
     SECOND_TERM,
     SHARED_STATIC,
     STATIC,
@@ -28,9 +26,7 @@ from inference.exact.lanes import (
     UNARY,
     UNROLLED,
 )
-
-CONTRACT, INVERSE, SCALE, LOAD, STORE, GATHER = range(6)
-"""What an operation does; two of them bring likelihoods in and answers out."""
+from inference.exact.liveness import CONTRACT, GATHER, LOAD, SCALE, STORE, give, last_uses, take
 
 CONTRACTS = MODES * (UNROLLED + 1) * BLOCK
 INVERTING, SCALING, LOADING, STORING, GATHERING = range(CONTRACTS + 1, CONTRACTS + 6)
@@ -49,7 +45,7 @@ def encode(operations, starts, axes, sizes, consts, hard_starts, hards, cards, h
     tables, or has -1 there. An operation is (kind, out, a, b): slots, or rows of the likelihoods and of the answers.
     The slots `kept` stay in the arena to the end.
     """
-    last = _last_uses(operations, consts, kept)
+    last = last_uses(operations, consts, kept)
     records = np.zeros((2 * len(operations), RECORD), np.int64)
     table = np.empty(4096, np.int32)
     places = consts.copy()
@@ -61,7 +57,7 @@ def encode(operations, starts, axes, sizes, consts, hard_starts, hards, cards, h
         kind, out, a, b = operations[i]
         for slot in (out if kind != STORE else -1, b if kind == SCALE else -1):
             if slot >= 0:
-                places[slot], free = _take(gaps, free, sizes[slot])
+                places[slot], free = take(gaps, free, sizes[slot])
                 top = max(top, places[slot] + sizes[slot])
         if kind == CONTRACT:
             if b >= 0 and consts[b] >= 0:
@@ -90,66 +86,8 @@ def encode(operations, starts, axes, sizes, consts, hard_starts, hards, cards, h
             if slot >= 0 and consts[slot] < 0 and last[slot] <= i:
                 if slot == operand[3] and slot == operand[2]:
                     continue
-                free = _give(gaps, free, places[slot], sizes[slot])
+                free = give(gaps, free, places[slot], sizes[slot])
     return records[:n].copy(), table[:end].copy(), top, places
-
-
-@njit(cache=True)
-def _last_uses(operations, consts, kept):
-    last = np.full(len(consts), -1)
-    for i in range(len(operations)):
-        kind, out, a, b = operations[i]
-        if kind != LOAD:
-            last[a] = i
-        if b >= 0:
-            last[b] = i
-    for slot in kept:
-        last[slot] = len(operations)
-    return last
-
-
-@njit(cache=True)
-def _take(gaps, free, size):
-    """The first stretch long enough, and how many stretches there are then."""
-    g = 0
-    while gaps[g, 1] < size:
-        g += 1
-    start = gaps[g, 0]
-    gaps[g, 0] += size
-    gaps[g, 1] -= size
-    if gaps[g, 1] == 0:
-        free = _close(gaps, free, g)
-    return start, free
-
-
-@njit(cache=True)
-def _close(gaps, free, g):
-    """Take stretch g out of the list."""
-    for k in range(g, free - 1):
-        gaps[k, 0], gaps[k, 1] = gaps[k + 1, 0], gaps[k + 1, 1]
-    return free - 1
-
-
-@njit(cache=True)
-def _give(gaps, free, start, size):
-    """Add a stretch to the free ones, joined to its neighbours; how many there are then."""
-    g = 0
-    while gaps[g, 0] < start:
-        g += 1
-    below = g > 0 and gaps[g - 1, 0] + gaps[g - 1, 1] == start
-    above = start + size == gaps[g, 0]
-    if below:
-        gaps[g - 1, 1] += size + (gaps[g, 1] if above else 0)
-        if above:
-            free = _close(gaps, free, g)
-    elif above:
-        gaps[g, 0], gaps[g, 1] = start, size + gaps[g, 1]
-    else:
-        for k in range(free, g, -1):
-            gaps[k, 0], gaps[k, 1] = gaps[k - 1, 0], gaps[k - 1, 1]
-        gaps[g, 0], gaps[g, 1] = start, size
-        free += 1
-    return free
 
 
 @njit(cache=True)

@@ -6,19 +6,9 @@ import numpy as np
 from numba import njit
 
 from inference.exact.encoding import CONTRACTS, GATHERING, INVERTING, LOADING, SCALING, STORING
-from inference.exact.lanes import (
-    FIRST,
-    KIND,
-    OUT,
-    OUTER,
-    SECOND,
-    contract,
-    gather,
-    invert,
-    load,
-    scale,
-    store,
-)
+from inference.exact.lanes import FIRST, KIND, OUT, OUTER, SECOND
+from inference.exact.loops import contract, invert, scale
+from inference.exact.moves import gather, load, store
 
 
 @njit(cache=True, nogil=True)
@@ -82,5 +72,5 @@ def _conclude(arena, width, roots, scales, log_evidence, answers, tile, here):
                 product = 1.0
         total += np.log(product)
         log_evidence[tile + lane] += total
-        if total == -np.inf:
+        if log_evidence[tile + lane] == -np.inf:
             answers[:, tile + lane] = np.nan
