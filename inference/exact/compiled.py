@@ -45,7 +45,7 @@ class CompiledExecutor:
         self._scales = np.array([places[slot.index] for slot in program.scales if slot.batched], np.int64)
         self._constant = _log_constant(program, static)
         self._records, self._table, self._entries = records, table, entries
-        self._fixed = [(row, static[slot.index].numpy().reshape(-1, 1)) for slot, row in listing.fixed]
+        self._fixed = [(row, static[slot.index].detach().numpy().reshape(-1, 1)) for slot, row in listing.fixed]
         self._states, self._rows = listing.states, listing.rows
         self.row_bytes = entries * np.dtype(self._number).itemsize
         self._widest = WIDE if entries * WIDE <= LARGEST_WIDE else NARROW
@@ -97,7 +97,7 @@ class CompiledExecutor:
 
     def _encoded(self, listing: _Listing, static: dict[int, Tensor]) -> tuple[Any, Any, int, Any]:
         program, slots = self.program, self.program.slots
-        values = [_laid_out(slot, static[slot.index].numpy()) for slot in listing.read]
+        values = [_laid_out(slot, static[slot.index].detach().numpy()) for slot in listing.read]
         self._consts = np.concatenate([*values, np.zeros(1)]).astype(self._number, copy=False)
         consts = np.full(len(slots), -1, np.int64)
         consts[[slot.index for slot in listing.read]] = np.cumsum([0, *map(len, values)])[:-1]

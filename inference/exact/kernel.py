@@ -1,4 +1,8 @@
-"""The interpreter of an encoded program: a tile of rows at a time, all its tables in one small arena."""
+"""The interpreter of an encoded program: a tile of rows at a time, all its tables in one small arena.
+
+Numba keeps the machine code beside this file and looks at this file alone: whoever changes lanes.py, loops.py or
+moves.py deletes `__pycache__/*.nbi`.
+"""
 
 from __future__ import annotations
 
