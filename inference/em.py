@@ -81,7 +81,7 @@ def em(
     columns = {"step": range(len(climbed)), "loss": [-v for v in climbed], "log_likelihood": likelihoods}
     table = pd.DataFrame(columns | ({"log_posterior": climbed} if climbed != likelihoods else {}))
     seconds = time.perf_counter() - began
-    extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(climbed, x.dtype)}
+    extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(climbed, _precision(model, x))}
     return Fit(model, "expectation-maximisation", table, len(climbed) - 1, seconds, stopped, seed, extra=extra)
 
 
@@ -125,11 +125,11 @@ def _climb(
                 break
             # A tolerance of zero makes every step: rounding alone must not end it.
             if tolerance > 0 and len(history) > 1 and history[-1] - history[-2] < tolerance:
-                return _judged(history, x.dtype, model), likelihoods, "converged"
+                return _judged(history, _precision(model, x), model), likelihoods, "converged"
             model.maximise(statistics)
     finally:
         bar.close()
-    return _judged(history, x.dtype, model), likelihoods, "steps done"
+    return _judged(history, _precision(model, x), model), likelihoods, "steps done"
 
 
 def _expect(
@@ -152,9 +152,14 @@ def _expect(
     return tuple(statistics), likelihood
 
 
+def _precision(model: Any, x: Tensor) -> torch.dtype:
+    """The dtype that likelihoods are computed in: that of the rows, or of the model where rows are codes."""
+    return x.dtype if x.dtype.is_floating_point else getattr(model, "dtype", torch.float32)
+
+
 def _is_monotone(history: list[float], dtype: torch.dtype) -> bool:
     """Whether the likelihood never fell, beyond rounding."""
-    slack = 100 * torch.finfo(dtype if dtype.is_floating_point else torch.float32).eps
+    slack = 100 * torch.finfo(dtype).eps
     return all(b >= a - slack * max(1.0, abs(a)) for a, b in pairwise(history))
 
 

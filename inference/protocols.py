@@ -122,9 +122,13 @@ class Incomplete(Protocol):
     missing_code: int
 
 
+class IncompleteTables(Incomplete, Tabular, Protocol):
+    """Both: a network of tables whose rows may lack cells."""
+
+
 def offers(model: Any, protocol: type) -> bool:
     """Whether a model has all that a protocol names: methods of its class, or modules it holds."""
-    names = {*vars(protocol), *inspect.get_annotations(protocol)}
+    names = {name for part in protocol.__mro__ for name in (*vars(part), *inspect.get_annotations(part))}
     return all(hasattr(model, name) for name in names if not name.startswith("_"))
 
 
