@@ -84,10 +84,10 @@ def even(truth: BayesianNetwork) -> list[Tensor]:
 
 
 def occurrences(truth: BayesianNetwork) -> list[Tensor]:
-    """How often a column is read: P(parents), by a million draws."""
+    """How often a column is read: P(parents), by draws."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        x = truth.sample(1_000_000)
+        x = truth.sample(100_000)
     found = []
     for above, table in zip(truth.parents, truth.probabilities(), strict=True):
         shape = table.shape[:-1]
