@@ -3,6 +3,7 @@
 from inference.diagnostics import Diagnosis, diagnose
 from inference.em import em
 from inference.evaluate import evaluate
+from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.query import Answer, query
@@ -13,10 +14,12 @@ __all__ = [
     "Diagnosis",
     "Fit",
     "LogLikelihood",
+    "Sensitivity",
     "diagnose",
     "em",
     "evaluate",
     "fit",
     "log_likelihood",
     "query",
+    "sensitivity",
 ]
