@@ -365,8 +365,10 @@ class Engine:
         return parts
 
     def _blocks(self, ask: Ask, codes: Tensor, likelihoods: Tensor) -> tuple[Tensor, Tensor]:
-        executor = self.prepared(ask)
         rows = codes.shape[1]
+        if not self.program(ask).slots:  # nothing is known and nothing asked
+            return likelihoods.new_empty(0, rows), likelihoods.new_zeros(rows)
+        executor = self.prepared(ask)
         size = max(1, min(rows, self._block_bytes // max(1, executor.row_bytes)))
         if size >= rows:
             return _answers(executor(codes, likelihoods))

@@ -126,8 +126,9 @@ def best_of_row(engine: Engine, one: Evidence, targets: tuple[int, ...], count: 
         log, _, found, part = heapq.heappop(heap)
         states.append(found)
         logs.append(-log)
-        if len(states) < count:
-            solve(_split(part, found, targets))
+        pieces = _split(part, found, targets)
+        if pieces and len(states) < count:
+            solve(pieces)
     found = torch.stack(states) if states else torch.empty(0, len(targets), dtype=torch.long)
     return found, torch.tensor(logs, dtype=engine.dtype)
 
