@@ -111,6 +111,8 @@ def sensitivity(graph: Any, target: Any = None, *, state: Any = None, given: Any
     cut, evidence = engine._under(given, do)
     if evidence.rows != 1:
         raise ValueError(f"sensitivity is of one answer: give one row of evidence, not {evidence.rows}")
+    if not event and not evidence.known:
+        raise ValueError("sensitivity needs a target, or evidence whose probability is asked for")
     _refuse_known(engine, event, evidence)
     cut.log_evidence(evidence)  # raises where the evidence is impossible
     answer, raw, log_raw = _gradients(cut, evidence, event)
@@ -152,7 +154,9 @@ def _refuse_known(engine: Engine, event: Mapping[int, int], evidence: Evidence) 
     for v in event:
         if v in evidence.codes and int(evidence.codes[v][0]) != MISSING:
             name = engine.variables[v]
-            raise ValueError(f"{name!r} is both a target and given, so its value is known; ask for it without giving it")
+            raise ValueError(
+                f"{name!r} is both a target and given, so its value is known; ask for it without giving it"
+            )
 
 
 def _gradients(
@@ -219,7 +223,9 @@ def _labels(engine: Engine) -> Any:
 
 
 def _in_words(engine: Engine, event: Mapping[int, int], given: Any, do: Any) -> str:
-    asked = ", ".join(f"{engine.variables[v]} = {engine.factors.states[engine.variables[v]][c]}" for v, c in event.items())
+    asked = ", ".join(
+        f"{engine.variables[v]} = {engine.factors.states[engine.variables[v]][c]}" for v, c in event.items()
+    )
     conditions = [", ".join(map(str, given)) if given is not None and len(given) else "", _done(do)]
     told = ", ".join(each for each in conditions if each)
     if not event:
