@@ -21,7 +21,7 @@ PEER = "pgmpy DiscreteMLE, complete rows"
 def rows(rounds: int = 5) -> list[Row]:
     """A round is a data set of its own; medians over them. Every step has to go up."""
     found = [figures(seed) for seed in range(rounds)]
-    seconds, distance, weighted, falls = (statistics.median(each) for each in zip(*found, strict=True))
+    seconds, distance, weighted, _falls = (statistics.median(each) for each in zip(*found, strict=True))
     return [
         Row("em_alarm_seconds", seconds, SECONDS, "lower"),
         Row("em_alarm_greatest_fall", max(each[3] for each in found), 1e-9, "lower"),

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from inference.exact import functional
-from inference.exact.engine import BLOCK, UNDERFLOW, WORKING, Engine, TooLarge
+from inference.exact.engine import UNDERFLOW, WORKING, Engine, TooLarge
 from inference.exact.evidence import MISSING
 from inference.exact.program import Ask
 from inference.exact.values import static_values
 
+BLOCK = 1 << 26
+"""Bytes of tables that a block of rows keeps for its gradient on the CPU; elsewhere a part of the engine's budget."""
 CALLING = 1e-4
 """Seconds a variable that a program's calls take, there and back, however few the rows."""
 BACK = 5
@@ -64,7 +66,8 @@ class Cells:
         ask = Ask(ask.hard, ask.soft, scaled=self.scaled)
         program = self.engine.program(ask)
         static = static_values(program, tables)
-        size = max(64, BLOCK // max(1, program.entries * tables[0].element_size()))
+        room = BLOCK if x.device.type == "cpu" else self.engine.budget // 4
+        size = max(64, room // max(1, program.entries * tables[0].element_size()))
         for low in range(0, len(x), size):
             block = x[low : low + size]
             values = functional.run(program, static, *self._inputs(ask, block, tables[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pandas as pd
@@ -169,9 +169,9 @@ def test_statistics_add_over_blocks_of_any_size(monkeypatch) -> None:
 
 def test_rows_that_underflow_are_done_again_with_scaled_messages(monkeypatch) -> None:
     names = [f"x{i}" for i in range(400)]
-    graph = DiscreteBayesianNetwork(list(zip(names, names[1:], strict=False)))
+    graph = DiscreteBayesianNetwork(list(pairwise(names)))
     graph.add_cpds(TabularCPD(names[0], 2, [[0.5], [0.5]]))
-    for above, v in zip(names, names[1:], strict=False):
+    for above, v in pairwise(names):
         graph.add_cpds(TabularCPD(v, 2, [[0.9, 0.01], [0.1, 0.99]], [above], [2]))
     model = BayesianNetwork(graph=graph)
     x = torch.zeros(3, 400, dtype=torch.long)
