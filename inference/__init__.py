@@ -1,6 +1,6 @@
 """What can be asked of any Pyro pair, any model with a likelihood and any pgmpy graph."""
 
-from inference.diagnostics import Diagnosis, diagnose
+from inference.diagnostics import Diagnosis, diagnose, draw_network
 from inference.em import em
 from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
@@ -16,6 +16,7 @@ __all__ = [
     "LogLikelihood",
     "Sensitivity",
     "diagnose",
+    "draw_network",
     "em",
     "evaluate",
     "fit",

@@ -123,7 +123,14 @@ def coded(model: Any, rows: TensorRows) -> TensorRows:
 
 def lacks_cells(model: Any, x: Tensor) -> bool:
     """Whether some cell of x is not known, in the model's own code for that."""
-    return offers(model, Incomplete) and bool((x == model.missing_code).any())
+    return bool(lacking(model, x).any())
+
+
+def lacking(model: Any, x: Tensor) -> Tensor:
+    """Which rows lack a cell, [N]."""
+    if not offers(model, Incomplete):
+        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    return (x == model.missing_code).flatten(1).any(1)
 
 
 def check_known(model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
