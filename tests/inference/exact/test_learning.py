@@ -15,7 +15,7 @@ from pgmpy.factors.discrete import TabularCPD
 from pgmpy.models import DiscreteBayesianNetwork
 from torch import Tensor
 
-from inference import em, fit, log_likelihood
+from inference import diagnose, em, evaluate, fit, log_likelihood
 from inference.data import check_data
 from inference.exact import learning
 from inference.exact.learning import Cells, ExpectedCounts
@@ -412,6 +412,23 @@ def test_others_refuse_gaps_and_say_who_takes_them() -> None:
         em(model, x.where(x != -1, -2), progress=False)
     with pytest.raises(ValueError, match="has no state 'typo'"):
         em(model, forms(model, x)["None"].replace({"v0": {"s0": "typo"}}), progress=False)
+
+
+def test_draws_are_held_to_the_rows_that_lack_nothing() -> None:
+    model = chain()
+    x = lacking(model, 300, 1, 0.2)
+    complete = x[(x != -1).all(1)]
+    assert 20 < len(complete) < 300
+    board = evaluate({"gaps": model}, x, samples=len(complete))
+    assert board.table.nats["gaps"] == pytest.approx(log_likelihood(model, x).mean, abs=1e-12)
+    assert board.table.frechet["gaps"] == pytest.approx(
+        evaluate({"none": model}, complete, samples=len(complete)).table.frechet["none"], abs=1e-9
+    )
+    assert diagnose(model, x).verdict == diagnose(model, complete).verdict
+    gaps = x[(x == -1).any(1)]
+    for ask in (lambda: evaluate({"gaps": model}, gaps), lambda: diagnose(model, gaps)):
+        with pytest.raises(ValueError, match="every row lacks a cell"):
+            ask()
 
 
 def test_models_that_cant_do_without_cells_still_refuse_nan() -> None:
