@@ -286,6 +286,27 @@ def test_a_start_of_ones_own_is_kept_and_random_starts_differ() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_em_starts_from_the_rows_that_tell_of_a_table() -> None:
+    model = chain()
+    x = lacking(model, 60, 3, 0.3)
+    hidden = model.variables.index("v1")
+    for latent in (False, True):
+        if latent:
+            x[:, hidden] = -1
+        model.em_start(x, torch.Generator().manual_seed(0))
+        for v, (above, table) in enumerate(zip(model.parents, model.probabilities(), strict=True)):
+            told = x[(x[:, [*above, v]] != -1).all(1)]
+            counts = np.ones(table.shape)
+            for row in told.tolist():
+                counts[tuple(row[u] for u in (*above, v))] += 1
+            even = counts / counts.sum(-1, keepdims=True)
+            if latent and hidden in (*above, v):
+                assert not len(told) and np.abs(table.detach().numpy() - even).max() > 0.01
+                assert (table > 0).all() and torch.allclose(table.sum(-1), torch.ones((), dtype=table.dtype))
+            else:
+                np.testing.assert_allclose(table.detach().numpy(), even, atol=1e-12)
+
+
 def test_alarm_with_gaps_is_nearer_to_the_truth_than_pgmpys_fit_of_the_complete_rows() -> None:
     from benchmarks.elimination_tasks.em import complete_rows, data, distance, even, occurrences
 
