@@ -3,6 +3,7 @@
 from inference.diagnostics import Diagnosis, diagnose, draw_network
 from inference.em import em
 from inference.evaluate import evaluate
+from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.query import Answer, query
@@ -13,6 +14,7 @@ __all__ = [
     "Diagnosis",
     "Fit",
     "LogLikelihood",
+    "Sensitivity",
     "diagnose",
     "draw_network",
     "em",
@@ -20,4 +22,5 @@ __all__ = [
     "fit",
     "log_likelihood",
     "query",
+    "sensitivity",
 ]
