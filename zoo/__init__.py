@@ -30,6 +30,7 @@ _HOMES = {
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",
+    "HybridNetwork": "zoo.hybrid_network",
     "StandardGaussian": "zoo.conditionals",
     "Gaussian": "zoo.conditionals",
     "HomoscedasticGaussian": "zoo.conditionals",

@@ -106,6 +106,9 @@ def check(
 
 def _value(value: Any, hint: Any, path: str) -> Any:
     if takes_model(hint):
+        by_name = _models_by_name(hint)
+        if by_name is not None and isinstance(value, Mapping):
+            return {key: _value(item, by_name, f"{path}.{key}") for key, item in value.items()}
         if isinstance(value, (Mapping, str)):
             return _plan(value, path)
         if isinstance(value, list) and all(isinstance(item, (Mapping, str)) for item in value):
@@ -125,6 +128,14 @@ def takes_model(hint: Any) -> bool:
     if inspect.isclass(hint) and issubclass(hint, Model):
         return True
     return any(takes_model(part) for part in typing.get_args(hint) if not isinstance(part, list))
+
+
+def _models_by_name(hint: Any) -> Any:
+    """What the values of a parameter that maps names to models are, or None of another parameter."""
+    for each in (hint, *typing.get_args(hint)):
+        if typing.get_origin(each) is Mapping:
+            return typing.get_args(each)[1]
+    return None
 
 
 def in_words(hint: Any) -> str:
