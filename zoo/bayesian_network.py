@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from zoo.base import Explicit, Shape, as_shape
+from zoo.programs import tables_program
 from zoo.tables import Layout, Tables
 
 
@@ -112,6 +113,13 @@ class BayesianNetwork(Explicit):
             row, v = bad.nonzero()[0].tolist()
             name, value = self.variables[v], x[row, v].item()
             raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}")
+
+    def program(self, given: Mapping[Hashable, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
+        """The network as a Pyro program with a site for each variable, which Pyro can enumerate (`zoo.programs`).
+
+        `given` holds the codes [N] of what is observed; without it n rows are drawn.
+        """
+        return tables_program(self, given, n)
 
     # ---- names and codes
 

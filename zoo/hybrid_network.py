@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from zoo.conditionals import Gaussian
 from zoo.distributions import RowDistribution
 from zoo.marginal import log_marginal
 from zoo.nodes import Node
+from zoo.programs import hybrid_program
 from zoo.wiring import discrete_of, near, nodes_of, order_of
 
 MISSING = -1
@@ -234,6 +235,13 @@ class HybridNetwork(Explicit):
                 total = total + found
         codes = x[:, : len(names)].long()
         return total + log_marginal(log_tables, self.discrete.parents, codes, missing, seen)
+
+    def program(self, given: Mapping[str, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
+        """The network as a Pyro program with a site for each variable, discrete ones enumerable (`zoo.programs`).
+
+        `given` holds the rows of what is observed, codes [N] or values [N, *shape]; without it n rows are drawn.
+        """
+        return hybrid_program(self, given, n)
 
     # ---- counting
 
