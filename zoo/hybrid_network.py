@@ -172,7 +172,7 @@ class HybridNetwork(Explicit):
             for column in columns:
                 if column not in frame:
                     raise ValueError(f"the data has no column {column!r}{near(column, frame.columns)}")
-            array = torch.from_numpy(frame[columns].to_numpy(dtype=np.float64))
+            array = torch.tensor(frame[columns].to_numpy(dtype=np.float64))
             values[name] = array.reshape(-1, *node.event_shape)
         return self.rows(values)
 

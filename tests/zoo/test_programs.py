@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pyro
 import pytest
 import torch
@@ -13,6 +15,15 @@ from zoo.bayesian_network import BayesianNetwork
 from zoo.hybrid_network import HybridNetwork
 
 torch.set_num_threads(1)
+
+
+@cache
+def shipped(name: str):
+    return BayesianNetwork.from_name(name).graph
+
+
+def named(name: str) -> BayesianNetwork:
+    return BayesianNetwork(graph=shipped(name))
 
 
 def nothing(*_args, **_kwargs) -> None:
@@ -27,7 +38,7 @@ def enumerated(program, given) -> float:
 @pytest.mark.parametrize("name", ["asia", "sachs"])
 @pytest.mark.parametrize("seed", range(3))
 def test_pyros_log_evidence_is_the_engines(name: str, seed: int) -> None:
-    network = BayesianNetwork.from_name(name)
+    network = named(name)
     torch.manual_seed(seed)
     x = network.sample(5)
     known = torch.randperm(len(network.variables))[:3].tolist()
@@ -37,7 +48,7 @@ def test_pyros_log_evidence_is_the_engines(name: str, seed: int) -> None:
 
 
 def test_pyros_discrete_posterior_has_the_engines_marginals() -> None:
-    network = BayesianNetwork.from_name("asia")
+    network = named("asia")
     n = 20_000
     given = {"dysp": torch.zeros(n, dtype=torch.long), "asia": torch.ones(n, dtype=torch.long)}
     torch.manual_seed(0)
@@ -49,7 +60,7 @@ def test_pyros_discrete_posterior_has_the_engines_marginals() -> None:
 
 
 def test_a_program_scores_complete_rows_as_log_prob_does() -> None:
-    network = BayesianNetwork.from_name("asia")
+    network = named("asia")
     torch.manual_seed(0)
     x = network.sample(6)
     given = {v: x[:, i] for i, v in enumerate(network.variables)}
@@ -59,7 +70,7 @@ def test_a_program_scores_complete_rows_as_log_prob_does() -> None:
 
 
 def test_drawn_rows_have_the_networks_frequencies() -> None:
-    network = BayesianNetwork.from_name("asia")
+    network = named("asia")
     torch.manual_seed(0)
     drawn = network.program(n=20_000)
     for v, exact in Engine(network).marginals().values.items():
@@ -70,7 +81,7 @@ def test_drawn_rows_have_the_networks_frequencies() -> None:
 def hybrid() -> HybridNetwork:
     torch.manual_seed(2)
     network = HybridNetwork(
-        network="asia",
+        graph=shipped("asia"),
         shapes={"picture": [2], "level": 1},
         parents={"picture": ["xray", "bronc"], "level": ["smoke", "picture"]},
     ).double()
@@ -118,7 +129,7 @@ def test_a_program_is_fitted_by_pyros_own_elbo() -> None:
 
 
 def test_what_can_not_be_observed_is_refused() -> None:
-    network = BayesianNetwork.from_name("asia")
+    network = named("asia")
     with pytest.raises(ValueError, match="no variable 'cough'"):
         network.program({"cough": torch.zeros(2, dtype=torch.long)})
     with pytest.raises(ValueError, match="'lung' is not known in every row"):
