@@ -120,7 +120,9 @@ def test_linear_normal_nodes_are_one_multivariate_normal_given_the_states() -> N
     ).double()  # fmt: skip
     y, z = (made.densities[name].model.parameters_of.network[0] for name in "yz")
     with torch.no_grad():
-        y.weight.copy_(torch.tensor([[1.0, -2.0], [0.3, -0.2]], dtype=torch.float64))  # means and log-scales of the two states
+        y.weight.copy_(
+            torch.tensor([[1.0, -2.0], [0.3, -0.2]], dtype=torch.float64)
+        )  # means and log-scales of the two states
         y.bias.zero_()
         z.weight.copy_(torch.tensor([[0.8], [0.0]], dtype=torch.float64))
         z.bias.copy_(torch.tensor([0.5, math.log(0.4)], dtype=torch.float64))
