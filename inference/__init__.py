@@ -1,6 +1,6 @@
 """What can be asked of any Pyro pair, any model with a likelihood and any pgmpy graph."""
 
-from inference.diagnostics import Diagnosis, diagnose
+from inference.diagnostics import Diagnosis, diagnose, draw_network
 from inference.em import em
 from inference.evaluate import evaluate
 from inference.fit import fit
@@ -14,6 +14,7 @@ __all__ = [
     "Fit",
     "LogLikelihood",
     "diagnose",
+    "draw_network",
     "em",
     "evaluate",
     "fit",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.checkpoint import Checkpoint
+from inference.descent import FusedAdam
 from inference.progress import Callback
 from inference.schedules import Schedule
 
@@ -19,7 +20,9 @@ OptimizerOf = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
 
 def adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     """Adam, all parameters in one fused call."""
-    return torch.optim.Adam(parameters, lr=lr, fused=True)
+    if len({(parameter.device, parameter.dtype) for parameter in parameters}) > 1:
+        return torch.optim.Adam(parameters, lr=lr, fused=True)
+    return FusedAdam(parameters, lr)
 
 
 @dataclass(frozen=True)

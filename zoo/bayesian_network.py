@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from zoo.base import Explicit, Shape, as_shape
+from zoo.graph_files import load_network, read_network
 from zoo.programs import tables_program
 from zoo.tables import Layout, Tables
 
@@ -30,7 +28,7 @@ class BayesianNetwork(Explicit):
     the tables as they are now. An entry of probability zero stays zero under gradients.
 
     Parameters:
-        network: a network that pgmpy ships, by name ("asia"), or the path of a .bif file.
+        network: a network that pgmpy ships, by name ("asia"), or the path of a file (.bif, .xmlbif, .net, .uai).
         graph: a pgmpy `DiscreteBayesianNetwork` with all its tables, copied; instead of `network`.
         pseudo_count: added to each count in closed-form fitting: 0 is maximum likelihood, 1 Laplace's rule.
 
@@ -53,10 +51,10 @@ class BayesianNetwork(Explicit):
         if context_shape is not None:
             raise ValueError("BayesianNetwork takes no context: make what it depends on a variable of the network")
         if (network is None) == (graph is None):
-            raise ValueError('BayesianNetwork needs one of network="asia" (or a .bif path) and graph=<pgmpy network>')
+            raise ValueError('BayesianNetwork needs one of network="asia" (or a file) and graph=<pgmpy network>')
         if not pseudo_count >= 0:
             raise ValueError(f"pseudo_count must be at least 0, not {pseudo_count}")
-        graph = _checked(_named(network) if network is not None else graph)
+        graph = _checked(load_network(network) if network is not None else graph)
         variables = _topological(graph)
         if event_shape is not None and as_shape(event_shape) != torch.Size([len(variables)]):
             raise ValueError(f"the network has {len(variables)} variables, but event_shape is {event_shape}")
@@ -74,12 +72,17 @@ class BayesianNetwork(Explicit):
     @classmethod
     def from_name(cls, name: str, **options: Any) -> Self:
         """A network that pgmpy ships, "asia" or "alarm" say; read from its package, never downloaded."""
-        return cls(graph=_shipped(name), **options)
+        return cls(graph=load_network(name), **options)
+
+    @classmethod
+    def from_file(cls, path: str | Path, **options: Any) -> Self:
+        """The network of a file: .bif, .xmlbif, .net or .uai, any of them with .gz behind it."""
+        return cls(graph=read_network(path), **options)
 
     @classmethod
     def from_bif(cls, path: str | Path, **options: Any) -> Self:
         """The network of a BIF file (.bif or .bif.gz)."""
-        return cls(graph=_read_bif(Path(path)), **options)
+        return cls.from_file(path, **options)
 
     def __repr__(self) -> str:
         names = ", ".join(map(str, self.variables[:6])) + (", ..." if len(self.variables) > 6 else "")
@@ -200,32 +203,6 @@ def _topological(graph: Any) -> list[Hashable]:
     import networkx
 
     return list(networkx.topological_sort(graph))
-
-
-def _named(network: str) -> Any:
-    return _read_bif(Path(network)) if str(network).endswith((".bif", ".bif.gz")) else _shipped(network)
-
-
-def _shipped(name: str) -> Any:
-    spec = find_spec("pgmpy")
-    assert spec is not None and spec.origin is not None
-    folder = Path(spec.origin).parent / "utils" / "example_models"
-    names = sorted(path.name.removesuffix(".bif.gz") for path in folder.glob("*.bif.gz"))
-    if name not in names:
-        raise ValueError(f"pgmpy ships no network {name!r}{_near(name, names)}")
-    return _read_bif(folder / f"{name}.bif.gz")
-
-
-def _read_bif(path: Path) -> Any:
-    if not path.is_file():
-        raise ValueError(f"there is no BIF file {path}")
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pgmpy.readwrite import BIFReader
-
-        return BIFReader(string=text).get_model()
 
 
 def _near(given: Any, names: Iterable[Any]) -> str:

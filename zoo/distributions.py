@@ -68,7 +68,7 @@ class DiagonalNormal(RowDistribution):
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-        return self.loc + self.log_scale.exp() * noise
+        return torch.addcmul(self.loc, self.log_scale.exp(), noise)
 
     def log_prob(self, value: Tensor) -> Tensor:
         standard = (value - self.loc) * (-self.log_scale).exp()

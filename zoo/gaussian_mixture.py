@@ -19,6 +19,8 @@ from zoo.distributions import LOG_2PI, RowDistribution
 
 ROWS = 4096
 """Rows that go through the arithmetic at a time, so that what is between two products stays in the cache."""
+LARGEST_SAMPLE = 2**14
+"""Rows that a start looks at, drawn at random from more."""
 
 
 class MixtureOfNormals(RowDistribution):
@@ -136,11 +138,24 @@ class GaussianMixture(Explicit):
 
     @torch.no_grad()
     def em_start(self, x: Tensor, generator: torch.Generator) -> None:
-        """k-means++ and Lloyd's iterations, then the moments of each cluster."""
+        """The moments of a k-means's clusters: of four k-means, those under which the rows are likeliest."""
         if len(x) < self.components:
             raise ValueError(f"{self.components} components need at least as many rows, but x has {len(x)}")
         rows = x.flatten(1)
-        labels = _clusters(rows, self.components, generator)
+        sample = rows
+        if len(rows) > LARGEST_SAMPLE:
+            order = torch.randperm(len(rows), generator=generator, device=generator.device)
+            sample = rows[order[:LARGEST_SAMPLE].to(rows.device)]
+        starts = _clusterings(sample, self.components, generator)
+        values = []
+        for start in starts:
+            self._from_clusters(sample, start)
+            values.append(self.distribution().joint(sample).logsumexp(-1).mean().nan_to_num(-torch.inf))
+        self._from_clusters(rows, starts[int(torch.stack(values).argmax())])
+
+    def _from_clusters(self, rows: Tensor, clusters: KMeans) -> None:
+        """The weight, mean and covariance of each cluster's rows."""
+        labels = torch.as_tensor(clusters.predict(rows.cpu().numpy()), dtype=torch.long, device=rows.device)
         self.means.copy_(rows.mean(0))
         sums: list = [0.0, 0.0, 0.0]
         for part, label in zip(rows.split(ROWS), labels.split(ROWS), strict=True):
@@ -279,15 +294,10 @@ def _responsibilities(joint: Tensor) -> tuple[Tensor, Tensor]:
     return joint.div_(total), likelihood
 
 
-def _clusters(rows: Tensor, components: int, generator: torch.Generator) -> Tensor:
-    """Each row's cluster: the best of four k-means on at most 2^14 rows, all rows to their nearest centre."""
-    seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
-    sample = rows
-    if len(rows) > 2**14:
-        sample = rows[torch.randperm(len(rows), generator=generator, device=generator.device)[: 2**14].to(rows.device)]
-    means = KMeans(components, n_init=4, random_state=seed)
+def _clusterings(rows: Tensor, components: int, generator: torch.Generator) -> list[KMeans]:
+    """Four k-means of these rows, each from a k-means++ start of its own."""
+    seeds = torch.randint(2**31 - 1, (4,), generator=generator, device=generator.device).tolist()
     with warnings.catch_warnings():
         # Fewer distinct rows than components: the ridge keeps the empty ones proper.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        means.fit(sample.cpu().numpy())
-    return torch.as_tensor(means.predict(rows.cpu().numpy()), dtype=torch.long, device=rows.device)
+        return [KMeans(components, n_init=1, random_state=seed).fit(rows.cpu().numpy()) for seed in seeds]

@@ -36,7 +36,7 @@ class HybridNetwork(Explicit):
 
     Parameters:
         states: the discrete variables: the names of each one's states, or how many there are.
-        network, graph: instead of `states`, a network that pgmpy ships by name (or a .bif file), or a pgmpy graph.
+        network, graph: instead of `states`, a network that pgmpy ships by name (or a file), or a pgmpy graph.
         parents: the parents of each variable that has some (with a network: of densities only).
         tables: P(v | parents), nested lists [*parents' states, states], where they are known; else uniform.
         shapes: the shape of one value of each density that does not bring its own.

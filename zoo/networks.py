@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+_relu = partial(nn.ReLU, inplace=True)
+
 
 def mlp(
-    inputs: int, outputs: int, hidden: Sequence[int] = (128, 128), activation: type[nn.Module] = nn.ReLU
+    inputs: int,
+    outputs: int,
+    hidden: Sequence[int] = (128, 128),
+    activation: Callable[[], nn.Module] = _relu,
 ) -> nn.Sequential:
     """A multi-layer perceptron on the last axis, its last layer linear."""
     widths = [inputs, *hidden]

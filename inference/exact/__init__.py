@@ -1,6 +1,22 @@
 """Exact elimination: a graph compiled once, batches of evidence answered on tensors."""
 
-from inference.exact.engine import Engine, Joint, Marginals, TooLarge
+from inference.exact.counterfactual import Independent, Monotone, counterfactual
+from inference.exact.engine import Draws, Engine, Explanation, Joint, Marginals, TooLarge
+from inference.exact.information import entropy, mutual_information, value_of_observation
 from inference.exact.plan import Plan
 
-__all__ = ["Engine", "Joint", "Marginals", "Plan", "TooLarge"]
+__all__ = [
+    "Draws",
+    "Engine",
+    "Explanation",
+    "Independent",
+    "Joint",
+    "Marginals",
+    "Monotone",
+    "Plan",
+    "TooLarge",
+    "counterfactual",
+    "entropy",
+    "mutual_information",
+    "value_of_observation",
+]

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from inference.exact.arena import TorchExecutor
 from inference.exact.evidence import MISSING, Evidence, near, read_evidence
-from inference.exact.factors import Factors, factors_of
+from inference.exact.factors import factors_of
 from inference.exact.plan import Plan, in_bytes, plan_of
-from inference.exact.program import Ask, Program, Structure, compile_program
+from inference.exact.program import Ask, Program, compile_program
+from inference.exact.tracing import best_of_rows, draws, most_probable
 from inference.exact.values import Output, static_values
 
 PROGRAMS = 64
@@ -47,6 +48,28 @@ class Joint:
 
     variables: tuple[Hashable, ...]
     values: Tensor
+    log_evidence: Tensor
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The most probable joint states of some variables, for N rows, the best first.
+
+    `states` are codes [N, K, variables], their log-probability given the evidence `log_probability` [N, K] nats.
+    """
+
+    variables: tuple[Hashable, ...]
+    states: Tensor
+    log_probability: Tensor
+    log_evidence: Tensor
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of some variables for N rows of evidence: codes [N, draws, variables]."""
+
+    variables: tuple[Hashable, ...]
+    states: Tensor
     log_evidence: Tensor
 
 
@@ -104,13 +127,8 @@ class Engine:
         `given` and `do`: see `read_evidence`. Raises ValueError where evidence has probability zero.
         """
         engine, evidence = self._under(given, do)
-        known = {v for v, codes in evidence.codes.items() if bool((codes != MISSING).all())}
-        if targets is None:
-            asked = [v for v in range(len(self.variables)) if v not in known]
-        else:
-            asked = [self._position(v) for v in targets]
-            self._refuse_known(asked, known)
-        found, log_evidence = engine._run(evidence, tuple(asked), ())
+        asked = self._asked(None if targets is None else list(targets), known_in_all(evidence))
+        found, log_evidence = engine.run(evidence, asked, ())
         values = {}
         start = 0
         for v in asked:
@@ -122,24 +140,63 @@ class Engine:
     def joint(self, given: Any, targets: Sequence[Hashable], do: Any = None) -> Joint:
         """P(targets | given, do), their axes in the order given."""
         engine, evidence = self._under(given, do)
-        asked = tuple(self._position(v) for v in targets)
+        asked = tuple(self.position(v) for v in targets)
         if not asked or len(set(asked)) < len(asked):
             raise ValueError(f"a joint target names different variables, not {tuple(targets)!r}")
-        known = {v for v, codes in evidence.codes.items() if bool((codes != MISSING).all())}
-        self._refuse_known(asked, known)
-        found, log_evidence = engine._run(evidence, (), asked)
+        self._refuse_known(asked, known_in_all(evidence))
+        found, log_evidence = engine.run(evidence, (), asked)
         cards = [self.factors.structure.cards[v] for v in asked]
         return Joint(tuple(targets), found.T.reshape(evidence.rows, *cards), log_evidence)
 
     def log_evidence(self, given: Any = None, do: Any = None, *, impossible: str = "raise") -> Tensor:
         """log P(given | do) of each row, [N] nats; with `impossible="allow"`, -inf for what can't happen."""
         engine, evidence = self._under(given, do)
-        return engine._run(evidence, (), (), impossible)[1]
+        return engine.run(evidence, (), (), impossible)[1]
+
+    def most_probable(
+        self, given: Any = None, targets: Sequence[Hashable] | None = None, do: Any = None, *, best: int = 1
+    ) -> Explanation:
+        """The jointly most probable states of the targets; of all variables not known, where none are named.
+
+        With some variables as targets the others are summed out first (MAP). `best` of them, the best first.
+        """
+        engine, evidence = self._under(given, do)
+        known = known_in_all(evidence)
+        asked = self._asked(targets, known)
+        if best == 1:
+            states, logs = most_probable(engine, evidence, asked)
+            states, logs = states[:, None], logs[:, None]
+        else:
+            states, logs = best_of_rows(engine, evidence, asked, best)
+        total = engine.run(evidence, (), ())[1] - engine.factors.log_constant
+        names = tuple(self.variables[v] for v in asked)
+        return Explanation(names, states, logs - total[:, None], total + engine.factors.log_constant)
+
+    def sample(
+        self, given: Any = None, n: int = 1, targets: Sequence[Hashable] | None = None, do: Any = None, *, seed: int = 0
+    ) -> Draws:
+        """n independent draws a row from P(targets | given, do), exact: no burn-in, no rejection."""
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f"n must be a positive number of draws, not {n!r}")
+        engine, evidence = self._under(given, do)
+        asked = self._asked(targets, known_in_all(evidence))
+        generator = torch.Generator(self.device).manual_seed(seed)
+        states, log_evidence = draws(engine, evidence, asked, n, generator)
+        engine._refuse_impossible(evidence, log_evidence)
+        return Draws(tuple(self.variables[v] for v in asked), states, log_evidence + engine.factors.log_constant)
+
+    def _asked(self, targets: Sequence[Hashable] | None, known: set[int]) -> tuple[int, ...]:
+        """Positions of targets; of all that is not known in every row, where none are named."""
+        if targets is None:
+            return tuple(v for v in range(len(self.variables)) if v not in known)
+        asked = tuple(self.position(v) for v in targets)
+        self._refuse_known(asked, known)
+        return asked
 
     def plan(self, known: Iterable[Hashable] = (), targets: Iterable[Hashable] | None = None) -> Plan:
         """What answering will cost where these variables are known."""
-        hard = tuple(sorted(self._position(v) for v in known))
-        asked = range(len(self.variables)) if targets is None else map(self._position, targets)
+        hard = tuple(sorted(self.position(v) for v in known))
+        asked = range(len(self.variables)) if targets is None else map(self.position, targets)
         program = self.program(Ask(hard, (), tuple(v for v in asked if v not in hard)))
         return plan_of(program, self.dtype.itemsize)
 
@@ -190,7 +247,7 @@ class Engine:
             self._cut[done.known] = engine
         return engine, _joined(evidence, done)
 
-    def _run(
+    def run(
         self, evidence: Evidence, marginals: tuple[int, ...], joint: tuple[int, ...], impossible: str = "raise"
     ) -> tuple[Tensor, Tensor]:
         """The answers [states, N], those of `joint` or of all `marginals`, and the log evidence [N]."""
@@ -272,7 +329,7 @@ class Engine:
 
     def _answer(self, ask: Ask, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """The program's own answers; rows that come near to underflow done again with scaled messages."""
-        codes, likelihoods = self._inputs(ask, evidence)
+        codes, likelihoods = self.inputs(ask, evidence)
         values, log_evidence = self._blocks(ask, codes, likelihoods)
         low = (log_evidence < UNDERFLOW[self.dtype]).nonzero()[:, 0]
         if len(low) and not ask.scaled:
@@ -280,7 +337,7 @@ class Engine:
             values[:, low], log_evidence[low] = again, logs
         return values, log_evidence
 
-    def _inputs(self, ask: Ask, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    def inputs(self, ask: Ask, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Codes [hard, N] and likelihoods [states of the soft, N]."""
         cards, rows = self.factors.structure.cards, evidence.rows
         codes = torch.empty(len(ask.hard), rows, dtype=torch.long, device=self.device)
@@ -308,8 +365,10 @@ class Engine:
         return parts
 
     def _blocks(self, ask: Ask, codes: Tensor, likelihoods: Tensor) -> tuple[Tensor, Tensor]:
-        executor = self.prepared(ask)
         rows = codes.shape[1]
+        if not self.program(ask).slots:  # nothing is known and nothing asked
+            return likelihoods.new_empty(0, rows), likelihoods.new_zeros(rows)
+        executor = self.prepared(ask)
         size = max(1, min(rows, self._block_bytes // max(1, executor.row_bytes)))
         if size >= rows:
             return _answers(executor(codes, likelihoods))
@@ -326,7 +385,7 @@ class Engine:
 
     # ---- refusals
 
-    def _position(self, variable: Hashable) -> int:
+    def position(self, variable: Hashable) -> int:
         place = self.factors.place
         if variable not in place:
             raise ValueError(f"the network has no variable {variable!r} to ask for{near(variable, place)}")
@@ -365,9 +424,14 @@ class Engine:
                 {u: one.likelihoods[u] for u in fewer if u in one.likelihoods},
                 joint={scope: each for scope, each in one.joint.items() if set(scope) <= set(fewer)},
             )
-            if float(self._run(part, (), (), "allow")[1]) == -np.inf:
+            if float(self.run(part, (), (), "allow")[1]) == -np.inf:
                 kept = fewer
         return kept
+
+
+def known_in_all(evidence: Evidence) -> set[int]:
+    """The variables whose state is known in every row."""
+    return {v for v, codes in evidence.codes.items() if bool((codes != MISSING).all())}
 
 
 def executor_class(name: str, device: torch.device) -> Any:
@@ -392,6 +456,3 @@ def _joined(evidence: Evidence, done: Evidence) -> Evidence:
 
 def _answers(output: Output) -> tuple[Tensor, Tensor]:
     return (output.marginals if output.joint is None else output.joint), output.log_evidence
-
-
-__all__ = ["Engine", "Factors", "Joint", "Marginals", "Structure", "TooLarge"]

@@ -62,10 +62,9 @@ def read_evidence(
     codes, likelihoods = {}, {}
     for v in given:
         if v not in place:
-            column = "column" if isinstance(given, pd.DataFrame) else "variable"
-            raise ValueError(
-                f"{where}: the network has no variable {v!r}, yet there is such a {column}{near(v, place)}"
-            )
+            if isinstance(given, pd.DataFrame):
+                raise ValueError(f"{where} has a column {v!r}, but the network no such variable{near(v, place)}")
+            raise ValueError(f"{where}: the network has no variable {v!r}{near(v, place)}")
         value = given[v]
         if _is_likelihood(value):
             likelihoods[place[v]] = _likelihood(v, value, len(states[v]), where)
@@ -137,22 +136,22 @@ def state_code(v: Hashable, value: Any, states: Sequence, where: str = "given") 
         return MISSING
     for code, name in enumerate(states):
         # True == 1 in Python, yet neither stands for the other here
-        if (
-            isinstance(value, Hashable)
-            and name == value
-            and isinstance(name, bool) == isinstance(value, bool | np.bool_)
-        ):
+        if isinstance(value, Hashable) and name == value and _is_bool(name) == _is_bool(value):
             return code
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)  # a column of whole numbers with gaps is read as floats
     text = [str(name) for name in states]
-    if not isinstance(value, bool | np.bool_) and str(value) in text:  # a state read from a file as "1"
+    if not _is_bool(value) and str(value) in text:  # a state read from a file as "1"
         return text.index(str(value))
     # where states are named by whole numbers, a code would be ambiguous
-    if isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_):
-        if MISSING <= value < len(states) and not any(name.isdigit() for name in text):
-            return operator.index(value)
+    is_code = isinstance(value, int | np.integer) and not _is_bool(value) and MISSING <= value < len(states)
+    if is_code and not any(name.isdigit() for name in text):
+        return operator.index(value)
     raise ValueError(f"{where}: {v!r} has no state {value!r}{near(value, states)}")
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
 
 
 def near(given: Any, names: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,8 +21,8 @@ def run(program: Program, static: dict[int, Tensor], codes: Tensor, likelihoods:
         start += slot.size
     for op in program.batched:
         if op.kind == "gather":
-            where = tuple(codes[place[v]] for v in op.a.hard)
-            values[op.out.index] = values[op.a.index][(..., *where)]
+            where: tuple[Any, ...] = (..., *(codes[place[v]] for v in op.a.hard))
+            values[op.out.index] = values[op.a.index][where]
         elif op.kind == "inverse":
             values[op.out.index] = 1 / values[op.a.index]
         elif op.kind == "scale":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 
-from inference.exact.program import Program
+from inference.exact.program import Op, Program, Slot
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ def laid_out(program: Program) -> Memory:
     """A layout by first fit; gathered tables and likelihoods come first, each kind in one piece."""
     places: dict[int, int] = {}
     top = 0
-    for slot in [op.out for op in program.batched if op.kind == "gather"] + [s for s, _ in program.likelihoods]:
+    gathered = [op.out for op in program.batched if op.kind == "gather"]
+    for slot in gathered + [given for given, _ in program.likelihoods]:
         places[slot.index] = top
         top += slot.size
     kept = {slot.index for slot in (*program.roots, *program.scales, *program.marginals.values())}
@@ -33,8 +34,8 @@ def laid_out(program: Program) -> Memory:
     for step, op in enumerate(program.batched):
         if op.kind == "gather":
             continue
-        for slot in (op.out, op.b) if op.kind == "scale" else (op.out,):
-            assert slot is not None
+        made = [op.out, op.b] if op.kind == "scale" else [op.out]
+        for slot in filter(None, made):
             place = _take(free, slot.size)
             if place is None:
                 place, top = top, top + slot.size
@@ -46,7 +47,7 @@ def laid_out(program: Program) -> Memory:
     return Memory(places, top, scratch)
 
 
-def _union_size(program: Program, op) -> int:
+def _union_size(program: Program, op: Op) -> int:
     axes = {*op.a.axes, *(op.b.axes if op.b is not None else ())}
     size = 1
     for card in program.cards(axes):
@@ -54,18 +55,18 @@ def _union_size(program: Program, op) -> int:
     return size
 
 
-def _last_uses(program: Program) -> dict[int, list]:
+def _last_uses(program: Program) -> dict[int, list[Slot]]:
     """By step, the tables that are used there for the last time; not those that are laid out first."""
     fixed = {op.out.index for op in program.batched if op.kind == "gather"}
     fixed |= {slot.index for slot, _ in program.likelihoods}
-    last: dict[int, tuple[int, object]] = {}
+    last: dict[int, tuple[int, Slot]] = {}
     for step, op in enumerate(program.batched):
         if op.kind == "gather":
             continue
-        for slot in (op.a, op.b, op.out):
-            if slot is not None and slot.batched and slot.index not in fixed:
+        for slot in filter(None, (op.a, op.b, op.out)):
+            if slot.batched and slot.index not in fixed:
                 last[slot.index] = step, slot
-    uses: dict[int, list] = {}
+    uses: dict[int, list[Slot]] = {}
     for step, slot in last.values():
         uses.setdefault(step, []).append(slot)
     return uses

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from inference.exact.ordering import Order, cheapest_order
 
 LARGEST_TABULATED = 4096
-"""Entries up to which tables that depend on evidence are combined for all its values at once, before any row is seen."""
+"""Entries up to which tables that depend on evidence are combined, for all its values, before any row is seen."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Op:
     """out = what `kind` says of a and b.
 
     "contract": the product of a and b (or a alone) summed over all axes that `out` lacks; "maximise": its
-    greatest entry over them. "gather": each row's part of the static table a. "scale": a divided by its row's greatest entry, whose inverse is b. "inverse":
-    1 / a.
+    greatest entry over them. "gather": each row's part of the static table a. "scale": a divided by its row's
+    greatest entry, whose inverse is b. "inverse": 1 / a.
     """
 
     kind: str
@@ -86,9 +86,9 @@ class Op:
 class Program:
     """What to compute once (`static`) and what for each row (`batched`), in this order.
 
-    `tables` and `likelihoods` are the inputs: (slot, table) and (slot, its variables in the order of `axes`). The log probability of the
-    evidence is the sum of log `roots` less that of log `scales`. `marginals` holds P(v | evidence) by variable;
-    `joint` is P(joint variables | evidence), its axes in the order `joint_order`.
+    `tables` and `likelihoods` are the inputs: (slot, table) and (slot, its variables in the order of `axes`). The
+    log probability of the evidence is the sum of log `roots` less that of log `scales`. `marginals` holds
+    P(v | evidence) by variable; `joint` is P(joint variables | evidence), its axes in the order `joint_order`.
     """
 
     structure: Structure

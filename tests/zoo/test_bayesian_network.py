@@ -283,7 +283,7 @@ def without_a_table() -> DiscreteBayesianNetwork:
         ({}, ValueError, "needs one of network"),
         ({"network": "asia", "graph": small_graph()}, ValueError, "needs one of network"),
         ({"network": "asiaa"}, ValueError, "pgmpy ships no network 'asiaa'; near: asia"),
-        ({"network": "nowhere.bif"}, ValueError, r"no BIF file nowhere\.bif"),
+        ({"network": "nowhere.bif"}, ValueError, r"no file 'nowhere\.bif'"),
         ({"graph": "asia"}, TypeError, "pgmpy DiscreteBayesianNetwork, not str"),
         ({"graph": without_a_table()}, ValueError, "variable 'd' of the graph has no table"),
         ({"graph": DiscreteBayesianNetwork()}, ValueError, "no variables"),

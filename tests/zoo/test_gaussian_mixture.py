@@ -4,6 +4,7 @@ import pyro
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from sklearn.cluster import KMeans
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from inference.fit import fit
@@ -181,3 +182,22 @@ def test_bayesian_means_find_the_conjugate_posterior():
     torch.testing.assert_close(spread, torch.full_like(spread, precision**-0.5), rtol=0.1, atol=0)
     assert len(pyro.get_param_store()) == 0
     assert model.sample(7).shape == (7, 2) and model.model(n=7).shape == (7, 2)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_start_is_the_likelier_clustering_whatever_its_inertia(
+    order: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two long thin bands: cut across, squared distances are least; told apart, the likelihood is greatest."""
+    torch.manual_seed(0)
+    rows = torch.randn(400, 2).double() * torch.tensor([20.0, 0.1]).double()
+    rows[200:, 1] += 4
+    centres = torch.tensor([[[0.0, 0.0], [0.0, 4.0]], [[-16.0, 2.0], [16.0, 2.0]]]).double()
+    along, across = (KMeans(2, n_init=1, random_state=0).fit(rows.numpy()) for _ in centres)
+    along.cluster_centers_, across.cluster_centers_ = centres.numpy()
+    assert across.score(rows.numpy()) > along.score(rows.numpy())  # minus the sums of squares
+    starts = [(along, across)[i] for i in order]
+    monkeypatch.setattr("zoo.gaussian_mixture._clusterings", lambda *_: starts)
+    model = GaussianMixture(2, components=2).double()
+    model.em_start(rows, torch.Generator())
+    torch.testing.assert_close(model.means[:, 1].sort().values, torch.tensor([0.0, 4.0]).double(), atol=0.05, rtol=0)

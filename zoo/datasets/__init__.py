@@ -14,12 +14,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 
 from zoo.datasets import images, shapes, tables, text
 from zoo.datasets.data import Data, Split
 from zoo.datasets.files import Missing
+from zoo.graph_files import shipped_networks
 
 __all__ = ["Data", "Missing", "Split", "load", "names", "networks"]
 
@@ -72,8 +71,4 @@ def names() -> dict[str, str]:
 
 def networks() -> tuple[str, ...]:
     """The names of the Bayesian networks with probability tables that pgmpy ships."""
-    # pgmpy takes seconds to import, and only its folder is wanted.
-    spec = find_spec("pgmpy")
-    places = (spec.submodule_search_locations if spec else None) or ()
-    files = [file for place in places for file in Path(place, "utils", "example_models").glob("*.bif.gz")]
-    return tuple(sorted(file.name.removesuffix(".bif.gz") for file in files))
+    return shipped_networks()
