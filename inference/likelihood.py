@@ -112,7 +112,8 @@ class Exact:
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
         if offers(model, Density):
             values = _in_blocks(lambda rows, given: _log_prob(model, rows, given), x, context)
-            return LogLikelihood(values, None, "exact", measure_of(model, x, context), "its own log_prob")
+            kind = getattr(model, "likelihood", "exact")  # a network is as exact as its densities
+            return LogLikelihood(values, None, kind, measure_of(model, x, context), "its own log_prob")
         if offers(model, Energy) and hasattr(model, "log_partition"):
             values = _unnormalised(model, x, context) - model.log_partition()
             return LogLikelihood(values, None, "exact", measure_of(model, x, context), "free energy, log Z summed")

@@ -31,6 +31,9 @@ class HybridNetwork(Explicit):
     missing labels or not; `em` sets the tables alone, with the densities as they are, by expected counts (from
     complete rows, by counting, in one step). Rows are sampled parents first.
 
+    A density may be any explicit model, or one with latent variables, such as a VAE. Of a network with one of
+    those `likelihood` is "lower bound", and so is `log_prob`, by importance weights (the ELBO while it trains).
+
     A density reads its parents as one vector: discrete ones one-hot, the others flattened. It can't be the
     parent of a table: such a variable is a density too, a `Categorical` given its parents.
 
@@ -81,6 +84,8 @@ class HybridNetwork(Explicit):
         self.discrete = discrete
         self.names = [str(v) for v in discrete.variables]
         self.nodes = nn.ModuleList(nodes)
+        exact = all(node.likelihood == "exact" for node in nodes)
+        self.likelihood = "exact" if exact else "lower bound"  # type: ignore[misc]
         self.columns: dict[str, slice] = {v: slice(i, i + 1) for i, v in enumerate(self.names)}
         for node in nodes:
             start = max(part.stop for part in self.columns.values())

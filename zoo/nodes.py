@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -9,10 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from zoo.base import Explicit
+from zoo.base import Explicit, LatentVariable
 
 Values = Mapping[str, Tensor]
 """What is known, by name: codes [N] of a discrete variable, values [N, *shape] of another."""
+
+
+Density = Explicit | LatentVariable
+DRAWS = 100
+"""Draws of a latent variable that a bound takes the mean weight of."""
 
 
 class Node(nn.Module):
@@ -22,6 +28,9 @@ class Node(nn.Module):
     Of several models, the parents' joint state (the last parent's changing fastest) chooses one, which reads the
     other parents.
 
+    A model with latent variables has a bound in place of its log-likelihood, importance weighted with DRAWS of
+    the latent (one while it trains, which is its ELBO): `likelihood` says so.
+
     Parameters:
         name: the node's.
         states: each discrete parent and how many states it has.
@@ -30,13 +39,13 @@ class Node(nn.Module):
     """
 
     def __init__(
-        self, name: str, parents: Sequence[str], states: Mapping[str, int], models: Sequence[Explicit], separate: bool
+        self, name: str, parents: Sequence[str], states: Mapping[str, int], models: Sequence[Density], separate: bool
     ) -> None:
         super().__init__()
         self.name, self.parents, self.states, self.separate = name, tuple(parents), dict(states), separate
         self.models = nn.ModuleList(models)
         self.event_shape = models[0].event_shape
-        self.likelihood = "exact"
+        self.likelihood = "lower bound" if isinstance(models[0], LatentVariable) else "exact"
         support = getattr(models[0].support, "base_constraint", models[0].support)
         self._codes = support.is_discrete and support is not constraints.boolean
 
@@ -45,9 +54,9 @@ class Node(nn.Module):
         return self.event_shape.numel()
 
     @property
-    def model(self) -> Explicit:
+    def model(self) -> Density:
         """The model, or the first of several."""
-        return cast(Explicit, self.models[0])
+        return cast(Density, self.models[0])
 
     @property
     def measure(self) -> str:
@@ -88,7 +97,7 @@ class Node(nn.Module):
         order, parts = [], []
         for k in state.unique().tolist():
             rows = (state == k).nonzero()[:, 0]
-            chosen = cast(Explicit, self.models[k])
+            chosen = cast(Density, self.models[k])
             parts.append(_asked(chosen, _some(x, rows), _some(context, rows), len(rows)))
             order.append(rows)
         return torch.cat(parts)[torch.cat(order).argsort()]
@@ -105,8 +114,24 @@ class Node(nn.Module):
         return torch.cat(parts, 1).expand(n, -1) if parts else None
 
 
-def _asked(model: Explicit, x: Tensor | None, context: Tensor | None, n: int) -> Tensor:
-    return model.sample(n, context=context) if x is None else model.log_prob(x, context=context)
+def _asked(model: Density, x: Tensor | None, context: Tensor | None, n: int) -> Tensor:
+    if x is None:
+        return model.sample(n, context=context)
+    if isinstance(model, Explicit):
+        return model.log_prob(x, context=context)
+    return _bound(model, x, context, 1 if model.training else DRAWS)
+
+
+def _bound(model: LatentVariable, x: Tensor, context: Tensor | None, draws: int) -> Tensor:
+    """log mean_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x): a lower bound of log p(x) in expectation, [N].
+
+    Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519
+    """
+    proposal = model.encoder(x, context)
+    z = proposal.rsample((draws,)) if proposal.has_rsample else proposal.sample((draws,))
+    rows, contexts = z.flatten(0, 1), None if context is None else _repeat(context, draws)
+    log_joint = model.prior(contexts).log_prob(rows) + model.decoder(rows, contexts).log_prob(_repeat(x, draws))
+    return (log_joint.view(draws, len(x)) - proposal.log_prob(z)).logsumexp(0) - math.log(draws)
 
 
 def _some(rows: Tensor | None, which: Tensor) -> Tensor | None:

@@ -107,7 +107,9 @@ def check(
 def _value(value: Any, hint: Any, path: str) -> Any:
     if takes_model(hint):
         by_name = _models_by_name(hint)
-        if by_name is not None and isinstance(value, Mapping):
+        if by_name is not None:
+            if not isinstance(value, Mapping):
+                raise SpecError(f"{path} is {in_short(value)}, but a table of models by name was expected")
             return {key: _value(item, by_name, f"{path}.{key}") for key, item in value.items()}
         if isinstance(value, (Mapping, str)):
             return _plan(value, path)
@@ -141,7 +143,7 @@ def _models_by_name(hint: Any) -> Any:
 def in_words(hint: Any) -> str:
     """An annotation as a person would say it."""
     if takes_model(hint):
-        return "a model"
+        return "a model" if _models_by_name(hint) is None else "models by name"
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(dict.fromkeys(in_words(part) for part in parts if part is not type(None)))
@@ -149,6 +151,8 @@ def in_words(hint: Any) -> str:
         return " or ".join(repr(part) for part in parts)
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list of {in_words(parts[0]).split(' ', 1)[-1]}s"
+    if origin is Mapping:
+        return "a table by name"
     if hint is torch.Size:
         return "a shape"
     if inspect.isclass(origin or hint) and issubclass(origin or hint, (Callable, nn.Module)):  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ import networkx as nx
 import numpy as np
 from torch import nn
 
-from zoo.base import Explicit, Slot, fill
+from zoo.base import LatentVariable, Slot, as_shape, fill
 from zoo.bayesian_network import BayesianNetwork
-from zoo.nodes import Node, context_size
+from zoo.nodes import Density, Node, context_size
 
 
 def discrete_of(
@@ -138,7 +138,7 @@ def nodes_of(
     return nodes
 
 
-def _build(name: str, slot: Slot, shape: int | Sequence[int] | None, context: int | None) -> Explicit:
+def _build(name: str, slot: Slot, shape: int | Sequence[int] | None, context: int | None) -> Density:
     """The model in a density's slot, of the shape declared or of its own."""
     if shape is None and isinstance(slot, nn.Module):
         shape = getattr(slot, "event_shape", None)
@@ -151,7 +151,16 @@ def _build(name: str, slot: Slot, shape: int | Sequence[int] | None, context: in
             ) from error
         shape = slot.event_shape
     assert shape is not None
-    return fill(slot, name, shape, context)
+    built = slot if isinstance(slot, nn.Module) else slot(shape, context_shape=context)
+    if not isinstance(built, LatentVariable):
+        return fill(built, name, shape, context)
+    for what, has, fits in (
+        ("event_shape", built.event_shape, as_shape(shape)),
+        ("context_shape", built.context_shape, as_shape(context)),
+    ):
+        if has != fits:
+            raise ValueError(f"{name}: {type(built).__name__} has {what} {has}, but {fits} fits here")
+    return built
 
 
 def near(name: Any, names: Any) -> str:

@@ -17,7 +17,11 @@ from inference.query.question import Question, near
 
 
 def answers(question: Question) -> bool:
-    return offers(question.model, Hybrid)
+    model = question.model
+    if not offers(model, Hybrid):
+        return False
+    whole = question.targets == ("x",) and not question.given and not question.do  # draws of rows, as of any model
+    return not whole or "x" in [*model.discrete.variables, *model.densities]
 
 
 def answer(question: Question) -> Answer:

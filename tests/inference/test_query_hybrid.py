@@ -347,4 +347,5 @@ def test_asking_leaves_the_callers_randomness_and_the_models_mode_alone() -> Non
     torch.manual_seed(4)
     before = torch.random.get_rng_state()
     query(made, "y", draws=10)
+    assert query(made, "x", draws=3)["x"].shape == (3, 3)  # whole rows, as of any model
     assert torch.equal(before, torch.random.get_rng_state()) and made.training

@@ -9,15 +9,17 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 import zoo
-from inference import em, fit, log_likelihood
-from zoo.base import Refusal
+from inference import em, fit, log_likelihood, query
+from zoo.base import LatentVariable, Refusal
 from zoo.conditionals import Bernoulli, Categorical, Gaussian
+from zoo.gan import GAN
 from zoo.gaussian_mixture import GaussianMixture
 from zoo.hybrid_network import HybridNetwork
 from zoo.realnvp import RealNVP
@@ -210,6 +212,57 @@ def test_a_flow_and_discrete_nodes_of_other_kinds_fit_too() -> None:
         made.log_prob(x)
 
 
+class Factor(LatentVariable):
+    """z ~ N(0, 1), x | z ~ N(z + mean[state], 1), and its exact posterior q(z | x) = N((x - mean) / 2, 1 / 2)."""
+
+    def __init__(self, event_shape, *, context_shape=None) -> None:
+        super().__init__(event_shape, context_shape=context_shape)
+        self.mean = nn.Parameter(torch.tensor([[-1.0], [2.0]], dtype=torch.float64))
+
+    def prior(self, context=None):
+        return dist.Normal(torch.zeros_like(self.mean[:1]).expand(len(context), 1), 1.0).to_event(1)
+
+    def decoder(self, z, context=None):
+        return dist.Normal(z + context @ self.mean, 1.0).to_event(1)
+
+    def encoder(self, x, context=None):
+        return dist.Normal((x - context @ self.mean) / 2, math.sqrt(0.5)).to_event(1)
+
+
+def test_a_latent_variable_model_as_a_node_is_a_bound_and_says_so() -> None:
+    """With the exact posterior as its encoder every weight is p(x): the bound is N(mean[state], 2) for any draws."""
+    made = HybridNetwork(
+        states={"k": 2, "c": 2}, parents={"y": ["k"], "c": ["k"]}, shapes={"y": 1}, densities={"y": Factor},
+        tables={"k": [0.3, 0.7], "c": [[0.9, 0.1], [0.2, 0.8]]},
+    )  # fmt: skip
+    x = made.sample(9)
+    marginal = Normal(torch.tensor([-1.0, 2.0], dtype=torch.float64), math.sqrt(2)).log_prob(x[:, 2:])
+    joint = marginal + torch.tensor([0.3, 0.7], dtype=torch.float64).log()
+    x[:, :2] = -1
+    for model in (made.train(), made.eval()):
+        torch.testing.assert_close(model.log_prob(x), joint.logsumexp(1), atol=1e-11, rtol=0)
+    scored = log_likelihood(made, x)
+    assert made.likelihood == scored.kind == "lower bound" and HybridNetwork.likelihood == "exact"
+    answer = query(made, "k", given={"y": x[:, 2:]})
+    np.testing.assert_allclose(answer["k"], joint.softmax(1), atol=1e-11)
+    assert answer.kind == "estimate" and "y (lower bound)" in answer.warnings[0]
+
+
+def test_a_vae_as_a_node_learns_by_its_elbo() -> None:
+    torch.manual_seed(0)
+    made = zoo.build(
+        {"family": "hybrid_network", "states": {"k": 2}, "parents": {"y": ["k"]},
+         "densities": {"y": {"family": "vae", "event_shape": [6], "latent": 2, "hidden": [16]}}}
+    )  # fmt: skip
+    k = torch.arange(200) % 2
+    bits = (torch.rand(200, 6) < torch.where(k == 0, 0.1, 0.9)[:, None]).double()
+    x = made.rows({"k": k, "y": bits})
+    before = log_likelihood(made, x).mean
+    fit(made, x, steps=200, lr=1e-2, progress=False)
+    assert log_likelihood(made, x).mean > before + 1
+    assert (query(made, "k", given={"y": bits})["k"].values.argmax(1) == k.numpy()).mean() > 0.95
+
+
 # ---- fitting
 
 
@@ -305,7 +358,7 @@ def test_frames_carry_state_names_and_gaps() -> None:
     x[0, made.names.index("b")] = -1
     torch.testing.assert_close(made.encode_frame(gaps), x)
     assert torch.isfinite(log_likelihood(made, gaps).values).all()
-    with pytest.raises(ValueError, match="no column 'y_1'; did you mean .*y_0"):
+    with pytest.raises(ValueError, match=r"no column 'y_1'; did you mean .*y_0"):
         made.encode_frame(frame.drop(columns="y_1"))
     with pytest.raises(ValueError, match="'b' has no state 'hihg'; did you mean high"):
         made.encode_frame(pd.concat([frame[:1].astype({"b": object}).assign(b="hihg")]))
@@ -344,6 +397,8 @@ def test_a_wrong_table_is_named_by_its_path() -> None:
         zoo.build(wrong)
     with pytest.raises(SpecError, match=r"model.densities.image.family: there is no family 'realnpv'"):
         zoo.build({**SPEC, "densities": {"image": {"family": "realnpv"}}})
+    with pytest.raises(SpecError, match="model.densities is 'realnvp', but a table of models by name"):
+        zoo.build({**SPEC, "densities": "realnvp"})
     with pytest.raises(SpecError, match="density 'image' needs the shape of one value"):
         zoo.build({**SPEC, "densities": {"image": {"family": "realnvp"}}})
 
@@ -368,7 +423,8 @@ def test_a_wrong_table_is_named_by_its_path() -> None:
         ({"tables": {"a": [0.5, 0.6]}}, "tables: 'a' needs probabilities of shape"),
         ({"tables": {"y": [0.5, 0.5]}}, "tables: there is no discrete variable 'y'"),
         ({"densities": {"y": Gaussian(3)}}, "y: Gaussian has event_shape"),
-        ({"densities": {"y": partial(VAE, latent=1)}}, "y must be an explicit model"),
+        ({"densities": {"y": VAE(3, latent=1)}}, "y: VAE has event_shape"),
+        ({"densities": {"y": partial(GAN, latent=1)}}, "y must be an explicit model"),
         ({"densities": {"v": RealNVP}}, "density 'v' needs the shape of one value"),
     ],
 )
