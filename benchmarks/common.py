@@ -7,7 +7,7 @@ import importlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,12 +61,23 @@ def main(package: str, tasks: tuple[str, ...]) -> None:
     rows: list[Row] = []
     for task in arguments.only:
         rows += importlib.import_module(f"{package}.{task}").rows(arguments.rounds)
+    report(rows)
+    if arguments.json:
+        write(rows, arguments.json)
+
+
+def report(rows: Sequence[Row]) -> None:
+    """A line a figure."""
     for row in rows:
         sign = "<=" if row.better == "lower" else ">="
         verdict = "reached" if row.reached else "MISSED"
-        print(f"{row.figure:42} {row.value:10.4f}  goal {sign} {row.goal:<9.4g} {verdict:8} {row.peer}")
-    if arguments.json:
-        path = Path(arguments.json)
-        beside = path.with_suffix(".part")
-        beside.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-        beside.replace(path)
+        value = f"{row.value:10.4f}" if abs(row.value) >= 1e-3 or not row.value else f"{row.value:10.1e}"
+        print(f"{row.figure:42} {value}  goal {sign} {row.goal:<9.4g} {verdict:8} {row.peer}", flush=True)
+
+
+def write(rows: Sequence[Row], file: str) -> None:
+    """The rows as JSON, whole or not at all."""
+    path = Path(file)
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    beside.replace(path)

@@ -30,7 +30,7 @@ def interpret(program: Program, network: Network, evidence: Evidence) -> Read:
         scope = program.structure.scopes[t]
         wanted = [*(program.ranked[rank] for rank in slot.axes), *slot.hard]
         values[slot.index] = np.transpose(network.tables[t], [scope.index(v) for v in wanted])
-    for slot, v in program.likelihoods:
+    for slot, (v,) in program.likelihoods:
         values[slot.index] = evidence.soft[v].T
     for op in (*program.static, *program.batched):
         _run(op, values, evidence)
