@@ -397,7 +397,7 @@ def test_a_wrong_table_is_named_by_its_path() -> None:
         zoo.build(wrong)
     with pytest.raises(SpecError, match=r"model.densities.image.family: there is no family 'realnpv'"):
         zoo.build({**SPEC, "densities": {"image": {"family": "realnpv"}}})
-    with pytest.raises(SpecError, match="model.densities is 'realnvp', but a table of models by name"):
+    with pytest.raises(SpecError, match=r"model.densities is 'realnvp', but a table of models by name"):
         zoo.build({**SPEC, "densities": "realnvp"})
     with pytest.raises(SpecError, match="density 'image' needs the shape of one value"):
         zoo.build({**SPEC, "densities": {"image": {"family": "realnvp"}}})
