@@ -130,7 +130,6 @@ class _Listing:
     """The operations of a program as four numbers each, with what brings likelihoods in and answers out."""
 
     def __init__(self, program: Program) -> None:
-        cards = program.structure.cards
         emitted: dict[int, list[int]] = {}
         self.fixed: list[tuple[Slot, int]] = []
         row = 0
