@@ -7,17 +7,23 @@ from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.query import Answer, query
 from inference.results import Fit
+from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 
 __all__ = [
+    "PC",
+    "TAN",
     "Answer",
+    "ChowLiu",
     "Diagnosis",
     "Fit",
+    "HillClimb",
     "LogLikelihood",
     "diagnose",
     "draw_network",
     "em",
     "evaluate",
     "fit",
+    "learn_structure",
     "log_likelihood",
     "query",
 ]
