@@ -120,7 +120,8 @@ class Exact:
         if offers(model, Density):
             how = getattr(model, "likelihood_by", "its own log_prob")
             values = _in_blocks(lambda rows, given: _log_prob(model, rows, given), x, context)
-            return LogLikelihood(values, None, "exact", measure_of(model, x, context), how)
+            kind = getattr(model, "likelihood", "exact")  # a network is as exact as its densities
+            return LogLikelihood(values, None, kind, measure_of(model, x, context), how)
         if offers(model, Energy) and hasattr(model, "log_partition"):
             values = _unnormalised(model, x, context) - model.log_partition()
             return LogLikelihood(values, None, "exact", measure_of(model, x, context), "free energy, log Z summed")

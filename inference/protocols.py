@@ -126,6 +126,30 @@ class IncompleteTables(Incomplete, Tabular, Protocol):
     """Both: a network of tables whose rows may lack cells."""
 
 
+class Conditional(Protocol):
+    """A density given its parents, which are known by name: codes [N] of a discrete one, values [N, *shape] of another.
+
+    `states` says how many states each discrete parent has. `log_prob(x, given)` is [N, *states of each discrete
+    parent that is not given], in nats, and `likelihood` what it is: "exact", "lower bound" or "estimate".
+    `sample(given, n)` draws n rows.
+    """
+
+    parents: Any
+    states: Any
+    event_shape: Any
+    likelihood: Any
+
+    def log_prob(self, x: Tensor, given: Any) -> Tensor: ...
+    def sample(self, given: Any, n: int) -> Tensor: ...
+
+
+class Hybrid(Protocol):
+    """A network of tables (`discrete`, a `Tabular`) and of densities, each `Conditional`, by name, parents first."""
+
+    discrete: Any
+    densities: Any
+
+
 def offers(model: Any, protocol: type) -> bool:
     """Whether a model has all that a protocol names: methods of its class, or modules it holds."""
     names = {name for part in protocol.__mro__ for name in (*vars(part), *inspect.get_annotations(part))}

@@ -30,6 +30,7 @@ _HOMES = {
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",
+    "HybridNetwork": "zoo.hybrid_network",
     "load_network": "zoo.graph_files",
     "read_network": "zoo.graph_files",
     "shipped_networks": "zoo.graph_files",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from torch.distributions import constraints
 
 from zoo.base import Explicit, Shape, as_shape
 from zoo.graph_files import load_network, read_network
+from zoo.programs import tables_program
 from zoo.tables import Layout, Tables
 
 
@@ -130,6 +131,13 @@ class BayesianNetwork(Explicit):
                 )
             states = len(self.states[name])
             raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {states - 1}{hint}")
+
+    def program(self, given: Mapping[Hashable, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
+        """The network as a Pyro program with a site for each variable, which Pyro can enumerate (`zoo.programs`).
+
+        `given` holds the codes [N] of what is observed; without it n rows are drawn.
+        """
+        return tables_program(self, given, n)
 
     # ---- names and codes
 

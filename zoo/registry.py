@@ -86,6 +86,11 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), kwargs={"latent": 2, **_SMALL})),
     Family("bayesian_network", "zoo.bayesian_network:BayesianNetwork", "a graph of named variables with tables",
            Example((5,), "own", kwargs={"network": "cancer"})),
+    Family("hybrid_network", "zoo.hybrid_network:HybridNetwork", "tables and densities in one graph",
+           Example((6,), "own", kwargs={
+               "states": {"kind": 3, "sign": ["plus", "minus"]}, "shapes": {"panel": [3], "sum": 1},
+               "parents": {"sign": ["kind"], "panel": ["kind"], "sum": ["sign", "panel"]},
+           })),
     Family("standard_gaussian", "zoo.conditionals:StandardGaussian", "N(0, 1), without parameters",
            Example((3,), context_shape=(2,))),
     Family("gaussian", "zoo.conditionals:Gaussian", "independent normals, means and scales from the context",

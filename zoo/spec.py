@@ -106,6 +106,11 @@ def check(
 
 def _value(value: Any, hint: Any, path: str) -> Any:
     if takes_model(hint):
+        by_name = _models_by_name(hint)
+        if by_name is not None:
+            if not isinstance(value, Mapping):
+                raise SpecError(f"{path} is {in_short(value)}, but a table of models by name was expected")
+            return {key: _value(item, by_name, f"{path}.{key}") for key, item in value.items()}
         if isinstance(value, (Mapping, str)):
             return _plan(value, path)
         if isinstance(value, list) and all(isinstance(item, (Mapping, str)) for item in value):
@@ -127,10 +132,18 @@ def takes_model(hint: Any) -> bool:
     return any(takes_model(part) for part in typing.get_args(hint) if not isinstance(part, list))
 
 
+def _models_by_name(hint: Any) -> Any:
+    """What the values of a parameter that maps names to models are, or None of another parameter."""
+    for each in (hint, *typing.get_args(hint)):
+        if typing.get_origin(each) is Mapping:
+            return typing.get_args(each)[1]
+    return None
+
+
 def in_words(hint: Any) -> str:
     """An annotation as a person would say it."""
     if takes_model(hint):
-        return "a model"
+        return "a model" if _models_by_name(hint) is None else "models by name"
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(dict.fromkeys(in_words(part) for part in parts if part is not type(None)))
@@ -138,6 +151,8 @@ def in_words(hint: Any) -> str:
         return " or ".join(repr(part) for part in parts)
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list of {in_words(parts[0]).split(' ', 1)[-1]}s"
+    if origin is Mapping:
+        return "a table by name"
     if hint is torch.Size:
         return "a shape"
     if inspect.isclass(origin or hint) and issubclass(origin or hint, (Callable, nn.Module)):  # type: ignore[arg-type]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,7 +127,7 @@ class Engine:
         `given` and `do`: see `read_evidence`. Raises ValueError where evidence has probability zero.
         """
         engine, evidence = self._under(given, do)
-        asked = self._asked(None if targets is None else list(targets), known_in_all(evidence))
+        asked = self._asked(None if targets is None else list(targets), evidence.wholly)
         found, log_evidence = engine.run(evidence, asked, ())
         values = {}
         start = 0
@@ -143,7 +143,7 @@ class Engine:
         asked = tuple(self.position(v) for v in targets)
         if not asked or len(set(asked)) < len(asked):
             raise ValueError(f"a joint target names different variables, not {tuple(targets)!r}")
-        self._refuse_known(asked, known_in_all(evidence))
+        self._refuse_known(asked, evidence.wholly)
         found, log_evidence = engine.run(evidence, (), asked)
         cards = [self.factors.structure.cards[v] for v in asked]
         return Joint(tuple(targets), found.T.reshape(evidence.rows, *cards), log_evidence)
@@ -161,7 +161,7 @@ class Engine:
         With some variables as targets the others are summed out first (MAP). `best` of them, the best first.
         """
         engine, evidence = self._under(given, do)
-        known = known_in_all(evidence)
+        known = evidence.wholly
         asked = self._asked(targets, known)
         if best == 1:
             states, logs = most_probable(engine, evidence, asked)
@@ -179,13 +179,13 @@ class Engine:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ValueError(f"n must be a positive number of draws, not {n!r}")
         engine, evidence = self._under(given, do)
-        asked = self._asked(targets, known_in_all(evidence))
+        asked = self._asked(targets, evidence.wholly)
         generator = torch.Generator(self.device).manual_seed(seed)
         states, log_evidence = draws(engine, evidence, asked, n, generator)
         engine._refuse_impossible(evidence, log_evidence)
         return Draws(tuple(self.variables[v] for v in asked), states, log_evidence + engine.factors.log_constant)
 
-    def _asked(self, targets: Sequence[Hashable] | None, known: set[int]) -> tuple[int, ...]:
+    def _asked(self, targets: Sequence[Hashable] | None, known: Collection[int]) -> tuple[int, ...]:
         """Positions of targets; of all that is not known in every row, where none are named."""
         if targets is None:
             return tuple(v for v in range(len(self.variables)) if v not in known)
@@ -251,36 +251,36 @@ class Engine:
         self, evidence: Evidence, marginals: tuple[int, ...], joint: tuple[int, ...], impossible: str = "raise"
     ) -> tuple[Tensor, Tensor]:
         """The answers [states, N], those of `joint` or of all `marginals`, and the log evidence [N]."""
-        cards = self.factors.structure.cards
-        size = int(np.prod([cards[v] for v in joint])) if joint else sum(cards[v] for v in marginals)
-        found = torch.empty(size, evidence.rows, dtype=self.dtype, device=self.device)
-        log_evidence = torch.empty(evidence.rows, dtype=self.dtype, device=self.device)
+        found: Tensor | None = None
+        log_evidence = torch.empty(0)
         for rows, ask, part in self._groups(evidence, marginals, joint):
             values, log_part = self._answer(ask, part)
             values = self._ordered(values, ask, part, marginals, joint)
             if rows is None:
                 found, log_evidence = values, log_part
-            else:
-                found[:, rows], log_evidence[rows] = values, log_part
+                break
+            if found is None:
+                found = values.new_empty(len(values), evidence.rows)
+                log_evidence = log_part.new_empty(evidence.rows)
+            found[:, rows], log_evidence[rows] = values, log_part
+        assert found is not None
         if impossible == "raise":
             self._refuse_impossible(evidence, log_evidence)
-        return found, log_evidence + self.factors.log_constant
+        return found, log_evidence + self.factors.log_constant if self.factors.log_constant else log_evidence
 
     def _groups(
         self, evidence: Evidence, marginals: tuple[int, ...], joint: tuple[int, ...]
     ) -> Iterable[tuple[Tensor | None, Ask, Evidence]]:
         """Rows that share a program: by pattern of what is missing, or all in one where that costs less."""
-        partly = [v for v, codes in evidence.codes.items() if bool((codes == MISSING).any())]
-        soft = sorted({*evidence.likelihoods, *partly})
+        partly = sorted(evidence.partly)
         seen = tuple(sorted(evidence.joint))
-        soft = sorted({*soft, *(v for scope in seen for v in scope if v in evidence.codes)})
+        soft = sorted({*evidence.likelihoods, *partly, *(v for scope in seen for v in scope if v in evidence.codes)})
         always = tuple(sorted(v for v in evidence.codes if v not in soft))
         together = Ask(always, tuple(soft), marginals, joint, seen=seen)
-        if not partly or seen:
+        if not partly or seen or not self._worth_grouping(1, evidence.rows, together):
             yield None, together, evidence
             return
-        missing = torch.stack([evidence.codes[v] == MISSING for v in partly], 1)
-        patterns, group = missing.unique(dim=0, return_inverse=True)
+        patterns, group = _patterns(torch.stack([evidence.codes[v] == MISSING for v in partly]))
         if not self._worth_grouping(len(patterns), evidence.rows, together):
             yield None, together, evidence
             return
@@ -331,30 +331,37 @@ class Engine:
         """The program's own answers; rows that come near to underflow done again with scaled messages."""
         codes, likelihoods = self.inputs(ask, evidence)
         values, log_evidence = self._blocks(ask, codes, likelihoods)
-        low = (log_evidence < UNDERFLOW[self.dtype]).nonzero()[:, 0]
-        if len(low) and not ask.scaled:
+        if not ask.scaled and not float(log_evidence.min()) >= UNDERFLOW[self.dtype]:
+            low = (~(log_evidence >= UNDERFLOW[self.dtype])).nonzero()[:, 0]
             again, logs = self._blocks(replace(ask, scaled=True), codes[:, low], likelihoods[:, low])
             values[:, low], log_evidence[low] = again, logs
         return values, log_evidence
 
     def inputs(self, ask: Ask, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Codes [hard, N] and likelihoods [states of the soft, N]."""
-        cards, rows = self.factors.structure.cards, evidence.rows
-        codes = torch.empty(len(ask.hard), rows, dtype=torch.long, device=self.device)
-        for i, v in enumerate(ask.hard):
-            codes[i] = evidence.codes[v]
-        likelihoods = torch.ones(sum(cards[v] for v in ask.soft), rows, dtype=self.dtype, device=self.device)
+        order = tuple(sorted(evidence.codes))
+        codes = evidence.matrix.to(self.device)
+        hard = codes if order == ask.hard else codes[[order.index(v) for v in ask.hard]]
+        if not ask.soft and not ask.seen:
+            return hard, torch.empty(0, evidence.rows, dtype=self.dtype, device=self.device)
+        return hard, torch.cat([*self._soft(ask, evidence, order, codes), *self._seen(ask, evidence)])
+
+    def _soft(self, ask: Ask, evidence: Evidence, order: tuple[int, ...], codes: Tensor) -> list[Tensor]:
+        """The likelihoods of single variables, [states, N] in all: one at a known code, ones at a missing one."""
+        cards = self.factors.structure.cards
+        states = torch.tensor([state for v in ask.soft for state in range(cards[v])], device=self.device)[:, None]
+        unknown = len(codes)
+        rows = [order.index(v) if v in evidence.codes else unknown for v in ask.soft for _ in range(cards[v])]
+        if unknown in rows:
+            codes = torch.cat([codes, torch.full((1, evidence.rows), MISSING, device=self.device)])
+        spread = codes[torch.tensor(rows, dtype=torch.long, device=self.device)]
+        likelihoods = ((spread == states) | (spread == MISSING)).to(self.dtype)
         start = 0
         for v in ask.soft:
-            part = likelihoods[start : start + cards[v]]
             if v in evidence.likelihoods:
-                part *= evidence.likelihoods[v].T.to(self.device, self.dtype)
-            if v in evidence.codes:
-                column = evidence.codes[v].to(self.device)
-                states = torch.arange(cards[v], device=self.device)[:, None]
-                part *= (column == states) | (column == MISSING)
+                likelihoods[start : start + cards[v]] *= evidence.likelihoods[v].T.to(self.device, self.dtype)
             start += cards[v]
-        return codes, torch.cat([likelihoods, *self._seen(ask, evidence)])
+        return [likelihoods]
 
     def _seen(self, ask: Ask, evidence: Evidence) -> list[Tensor]:
         """The joint likelihoods, [states, N] each, their axes as the program has them."""
@@ -391,7 +398,7 @@ class Engine:
             raise ValueError(f"the network has no variable {variable!r} to ask for{near(variable, place)}")
         return place[variable]
 
-    def _refuse_known(self, asked: Iterable[int], known: set[int]) -> None:
+    def _refuse_known(self, asked: Iterable[int], known: Collection[int]) -> None:
         for v in asked:
             if v in known:
                 name = self.variables[v]
@@ -400,9 +407,9 @@ class Engine:
                 )
 
     def _refuse_impossible(self, evidence: Evidence, log_evidence: Tensor) -> None:
-        bad = (log_evidence == -torch.inf) | log_evidence.isnan()
-        if not bad.any():
+        if float(log_evidence.min()) > -torch.inf:
             return
+        bad = ~(log_evidence > -torch.inf)
         row = int(bad.nonzero()[0])
         one = evidence.take(torch.tensor([row]))
         told = []
@@ -424,23 +431,37 @@ class Engine:
                 {u: one.likelihoods[u] for u in fewer if u in one.likelihoods},
                 joint={scope: each for scope, each in one.joint.items() if set(scope) <= set(fewer)},
             )
-            if float(self.run(part, (), (), "allow")[1]) == -np.inf:
+            if float(self.run(part, (), (), "allow")[1]) == -torch.inf:
                 kept = fewer
         return kept
 
 
-def known_in_all(evidence: Evidence) -> set[int]:
-    """The variables whose state is known in every row."""
-    return {v for v, codes in evidence.codes.items() if bool((codes != MISSING).all())}
-
-
 def executor_class(name: str, device: torch.device) -> Any:
     """The executor of this name."""
-    if name == "torch":
-        return TorchExecutor
-    if name not in ("auto", "compiled"):
+    if name not in ("auto", "torch", "compiled"):
         raise ValueError(f'executor must be "auto", "torch" or "compiled", not {name!r}')
-    return TorchExecutor
+    if name == "compiled" and device.type != "cpu":
+        raise ValueError(f'executor "compiled" runs on the CPU only, not on {device}')
+    if name == "torch" or device.type != "cpu" or (name == "auto" and find_spec("numba") is None):
+        return TorchExecutor
+    from inference.exact.compiled import CompiledExecutor
+
+    return CompiledExecutor
+
+
+def _patterns(missing: Tensor) -> tuple[Tensor, Tensor]:
+    """The different columns of bits [variables, N], as rows, and which of them each column is."""
+    # a random weight a variable tells two patterns apart but once in 2^53 times, and then the check says so
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randint(1 << 40, (len(missing),), generator=generator).to(missing.device)
+    keys = (missing * weights[:, None]).sum(0)
+    _, group = keys.unique(return_inverse=True)
+    first = torch.zeros(int(group.max()) + 1, dtype=torch.long, device=missing.device)
+    first.scatter_(0, group.flip(0), torch.arange(len(group) - 1, -1, -1, device=missing.device))
+    patterns = missing[:, first].T
+    if not torch.equal(patterns[group].T, missing):
+        return missing.T.unique(dim=0, return_inverse=True)
+    return patterns, group
 
 
 def _joined(evidence: Evidence, done: Evidence) -> Evidence:

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,23 @@ class Evidence:
         codes = {v: column[rows] for v, column in self.codes.items()}
         likelihoods = {v: each[rows] for v, each in self.likelihoods.items()}
         return Evidence(len(rows), codes, likelihoods, None, {scope: each[rows] for scope, each in self.joint.items()})
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """All codes, [variables with codes, N], by increasing position."""
+        columns = [self.codes[v] for v in sorted(self.codes)]
+        return torch.stack(columns) if columns else torch.empty(0, self.rows, dtype=torch.long)
+
+    @cached_property
+    def partly(self) -> frozenset[int]:
+        """The variables with codes whose state is not known in some rows."""
+        least = self.matrix.amin(1).tolist() if len(self.codes) else []
+        return frozenset(v for v, code in zip(sorted(self.codes), least, strict=True) if code == MISSING)
+
+    @property
+    def wholly(self) -> frozenset[int]:
+        """The variables whose state is known in every row."""
+        return frozenset(self.codes) - self.partly
 
     @property
     def known(self) -> tuple[int, ...]:
@@ -123,8 +141,9 @@ def _codes(v: Hashable, value: Any, states: Sequence, where: str) -> Tensor:
 def _checked(v: Hashable, codes: Tensor, states: Sequence, where: str) -> Tensor:
     if codes.is_floating_point() or codes.dtype == torch.bool:
         raise TypeError(f"{where}: the tensor for {v!r} must hold whole numbers, codes of states, not {codes.dtype}")
-    bad = (codes >= len(states)) | (codes < MISSING)
-    if bad.any():
+    least, greatest = torch.aminmax(codes) if len(codes) else (codes.new_tensor(0), codes.new_tensor(0))
+    if least < MISSING or greatest >= len(states):
+        bad = (codes >= len(states)) | (codes < MISSING)
         row = int(bad.nonzero()[0])
         raise ValueError(f"{where}: row {row} has the code {int(codes[row])} for {v!r}, which has {len(states)} states")
     return codes.long()

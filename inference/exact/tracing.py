@@ -185,8 +185,7 @@ def draws(
 
 def _ask(evidence: Evidence) -> Ask:
     """Which variables are known: in every row, or in some and as likelihoods."""
-    partly = {v for v, codes in evidence.codes.items() if bool((codes == MISSING).any())}
     seen = tuple(sorted(evidence.joint))
-    soft = {*partly, *evidence.likelihoods, *(v for scope in seen for v in scope if v in evidence.codes)}
+    soft = {*evidence.partly, *evidence.likelihoods, *(v for scope in seen for v in scope if v in evidence.codes)}
     hard = tuple(sorted(v for v in evidence.codes if v not in soft))
     return Ask(hard, tuple(sorted(soft)), scaled=True, seen=seen)

@@ -1,6 +1,7 @@
 """One question, asked of any model.
 
 query(network, "lung", given={"smoke": "yes"})      elimination, exact
+query(hybrid, "disease", given={"xray": images})    elimination with the density's likelihoods, exact
 query(mixture, "component", given={"x": rows})      Bayes' rule, exact
 query(vae, "z", given={"x": rows})                  importance sampling, an estimate with its reliability
 query(model, "x")                                   draws
@@ -14,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from inference.query import draws as _draws
+from inference.query import hybrid as _hybrid
 from inference.query import latent as _latent
 from inference.query import network as _network
 from inference.query.answer import Answer
@@ -23,6 +25,7 @@ from inference.query.refuse import refusal
 __all__ = ["METHODS", "Answer", "query"]
 
 METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
+    (_hybrid.answers, _hybrid.answer),
     (_network.answers, _network.answer),
     (_latent.answers_component, _latent.component),
     (_latent.answers_latent, _latent.latent),
@@ -44,7 +47,7 @@ def query(
     """p(targets | given, do), by the best method that the model allows.
 
     Parameters:
-        model: a pgmpy graph of tables, a model that holds one as `.graph`, or a Pyro pair.
+        model: a pgmpy graph of tables, a model that holds one as `.graph`, a hybrid network, or a Pyro pair.
         targets: a name, or a list of names, each with an answer of its own; a tuple of names is one target,
             their joint distribution.
         given: what was observed: states by name or code for a network, {"x": rows} for a pair.

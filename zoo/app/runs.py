@@ -42,9 +42,9 @@ def load(folder: str | Path) -> Model:
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced below
         model = build(read_spec(folder)["model"])
     state = read_weights(folder / WEIGHTS)
-    floats = [tensor.dtype for tensor in state.values() if tensor.is_floating_point()]
-    if floats:
-        model = model.to(floats[0])
+    floats = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
+    if len(floats) == 1:  # of a model whose parts differ, each is built as it was
+        model = model.to(floats.pop())
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
