@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +31,13 @@ class Sensitivity:
 
     Parameters:
         question: what was asked, in words.
-        answer: a probability; for `target=None` log P(given), in nats.
+        answer: a probability, or what `of` makes of several; for `target=None` log P(given), in nats.
         derivative, raw: of the answer, by variable.
         tables: P(variable | parents), the entries that the derivatives are by.
         evidence: the derivative of log P(given), the others in the column giving way, by variable.
+        chances: the probabilities that the answer is made of, flat; none for log P(given).
+        slopes: the derivative of each of them, the others in the column giving way, on a last axis, by variable.
+        of: the answer, from those probabilities.
     """
 
     question: str
@@ -43,7 +46,9 @@ class Sensitivity:
     raw: Mapping[Hashable, xr.DataArray]
     tables: Mapping[Hashable, xr.DataArray]
     evidence: Mapping[Hashable, xr.DataArray]
-    logarithmic: bool = False
+    chances: np.ndarray
+    slopes: Mapping[Hashable, np.ndarray]
+    of: Callable[[Tensor], Tensor]
 
     def __repr__(self) -> str:
         return f"Sensitivity({self.question} = {self.answer:.6g}, {sum(t.size for t in self.tables.values())} entries)"
@@ -55,13 +60,17 @@ class Sensitivity:
         """
         if variable not in self.tables:
             raise ValueError(f"the network has no variable {variable!r}{near(variable, self.tables)}")
-        change = np.asarray(change, dtype=np.float64)
+        change = np.broadcast_to(np.asarray(change, dtype=np.float64), self.tables[variable].shape)
         likelihood = 1 + self.evidence[variable].values * change
         with np.errstate(divide="ignore", invalid="ignore"):
-            if self.logarithmic:
+            if not len(self.chances):
                 return self.answer + np.log(likelihood)
-            slope = self.derivative[variable].values + self.answer * self.evidence[variable].values
-            return (self.answer + slope * change) / likelihood
+            together = self.slopes[variable] + self.chances * self.evidence[variable].values[..., None]
+            chances = (self.chances + together * change[..., None]) / likelihood[..., None]
+        if len(self.chances) == 1:
+            return chances[..., 0]
+        found = [float(self.of(torch.from_numpy(each))) for each in chances.reshape(-1, chances.shape[-1])]
+        return np.reshape(found, chances.shape[:-1])
 
     def tornado(self, count: int | None = 10, *, odds: float = 2.0) -> pd.DataFrame:
         """The entries that matter most: what the answer becomes where the odds of one are divided or multiplied.
@@ -89,15 +98,26 @@ class Sensitivity:
         return frame.head(len(frame) if count is None else count).reset_index(drop=True)
 
 
-def sensitivity(graph: Any, target: Any = None, *, state: Any = None, given: Any = None, do: Any = None) -> Sensitivity:
-    """How P(target = state | given, do) changes with every table entry.
+def sensitivity(
+    graph: Any,
+    target: Any = None,
+    *,
+    state: Any = None,
+    of: Callable[[Tensor], Tensor] | None = None,
+    given: Any = None,
+    do: Any = None,
+) -> Sensitivity:
+    """How P(target = state | given, do), or a number made of P(target | given, do), changes with every table entry.
 
         sensitivity(asia, "lung", state="yes", given={"xray": "yes"}).tornado()
+        sensitivity(asia, "lung", of=lambda p: torch.special.entr(p).sum())
 
     Parameters:
         graph: a directed network: pgmpy's `DiscreteBayesianNetwork`, or a `Tabular` model.
         target: a variable, or a mapping of several to states (their joint event); None asks for log P(given).
         state: the target's state.
+        of: instead of a state, a number made of the target's distribution [states] by torch: its entropy, an expected
+            cost. A tuple of targets has a joint distribution, [*states].
         given, do: one row of evidence and of interventions, as `Engine.marginals` takes them.
 
     References:
@@ -107,51 +127,86 @@ def sensitivity(graph: Any, target: Any = None, *, state: Any = None, given: Any
     engine = graph if isinstance(graph, Engine) else Engine(graph, executor="torch")
     if engine.factors.structure.parents is None:
         raise ValueError("sensitivity needs a directed network: its entries are those of P(variable | parents)")
-    event = _event(engine, target, state)
+    asked, shape, event, of = _asked(engine, target, state, of)
     cut, evidence = engine._under(given, do)
     if evidence.rows != 1:
         raise ValueError(f"sensitivity is of one answer: give one row of evidence, not {evidence.rows}")
-    if not event and not evidence.known:
+    if not asked and not evidence.known:
         raise ValueError("sensitivity needs a target, or evidence whose probability is asked for")
-    _refuse_known(engine, event, evidence)
+    _refuse_known(engine, asked, evidence)
     cut.log_evidence(evidence)  # raises where the evidence is impossible
-    answer, raw, log_raw = _gradients(cut, evidence, event)
-    fixed = set() if not do else set(read_evidence(engine.variables, engine.factors.states, do, "do").known)
+    chances, by_chance, by_log = _gradients(cut, evidence, asked, event)
     tables = [t.double().cpu().numpy() for t in engine.tables]
     # an intervention cuts a variable's table out of the graph: nothing hangs on it
-    raw, log_raw = (
-        [np.zeros_like(t) if v in fixed else g for v, (t, g) in enumerate(zip(tables, gradients, strict=True))]
-        for gradients in (raw, log_raw)
-    )
+    for v in read_evidence(engine.variables, engine.factors.states, do or None, "do").known:
+        for gradients in (*by_chance, by_log):
+            gradients[v] = np.zeros_like(tables[v])
+    ways = [[_giving_way(t, g) for t, g in zip(tables, each, strict=True)] for each in by_chance]
+    log_way = [_giving_way(t, g) for t, g in zip(tables, by_log, strict=True)]
+    flat = of if len(chances) < 2 else (lambda p: of(p.reshape(shape)))
+    answer, weights = _value(flat, chances)
+    if not asked:
+        answer, raw, way = float(cut.log_evidence(evidence)), by_log, log_way
+    else:
+        raw, way = _mixed(weights, by_chance), _mixed(weights, ways)
     label = _labels(engine)
-    return Sensitivity(
-        _in_words(engine, event, given, do),
-        answer,
-        label([_giving_way(t, g) for t, g in zip(tables, raw, strict=True)]),
-        label(raw),
-        label(tables),
-        label([_giving_way(t, g) for t, g in zip(tables, log_raw, strict=True)]),
-        not event,
-    )
+    slopes = {name: np.stack([each[v] for each in ways], -1) for v, name in enumerate(engine.variables) if ways}
+    words = _in_words(engine, asked, event, given, do)
+    return Sensitivity(words, answer, label(way), label(raw), label(tables), label(log_way), chances, slopes, flat)
 
 
-def _event(engine: Engine, target: Any, state: Any) -> dict[int, int]:
-    """The codes of the states that the target takes, by position."""
+def _asked(
+    engine: Engine, target: Any, state: Any, of: Callable[[Tensor], Tensor] | None
+) -> tuple[tuple[int, ...], list[int], tuple[int, ...], Callable[[Tensor], Tensor]]:
+    """The targets' positions, how many states they have, the codes of the event or none, and what is made of them."""
     if target is None:
-        return {}
-    named = target if isinstance(target, Mapping) else {target: state}
+        if of is not None or state is not None:
+            raise ValueError("of and state are about a target: name one")
+        return (), [], (), torch.sum
+    if of is not None:
+        if state is not None or isinstance(target, Mapping):
+            raise ValueError("give a state or of, not both: of is made of the whole distribution")
+        several = target if isinstance(target, tuple) and target not in engine.variables else (target,)
+        asked = tuple(engine.position(v) for v in several)
+        return asked, [engine.factors.structure.cards[v] for v in asked], (), of
+    event = _event(engine, target if isinstance(target, Mapping) else {target: state})
+    return tuple(event), [], tuple(event.values()), torch.sum
+
+
+def _event(engine: Engine, named: Mapping[Hashable, Any]) -> dict[int, int]:
+    """The codes of the states that the targets take, by position."""
     event = {}
     for v, each in named.items():
         place = engine.position(v)
-        names = engine.factors.states[v]
+        names = engine.factors.states[engine.variables[place]]
         if each is None:
             raise ValueError(f"sensitivity is of one number: give the state of {v!r}, {' or '.join(map(str, names))}")
         event[place] = state_code(v, each, names, "target")
     return event
 
 
-def _refuse_known(engine: Engine, event: Mapping[int, int], evidence: Evidence) -> None:
-    for v in event:
+def _value(of: Callable[[Tensor], Tensor], chances: np.ndarray) -> tuple[float, np.ndarray]:
+    """The answer, and its derivative by each probability that it is made of."""
+    if not len(chances):
+        return 0.0, chances
+    leaves = torch.from_numpy(chances).clone().requires_grad_()
+    with torch.enable_grad():
+        value = of(leaves)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise TypeError("of must give one number, a tensor made of the distribution it is given")
+        if not value.requires_grad:
+            return float(value), np.zeros_like(chances)
+        (weights,) = torch.autograd.grad(value.sum(), leaves)
+    return float(value.detach()), weights.numpy()
+
+
+def _mixed(weights: np.ndarray, parts: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Derivatives by the tables, table by table, of what is made of several probabilities."""
+    return [sum(w * each for w, each in zip(weights, table, strict=True)) for table in zip(*parts, strict=True)]
+
+
+def _refuse_known(engine: Engine, asked: tuple[int, ...], evidence: Evidence) -> None:
+    for v in asked:
         if v in evidence.codes and int(evidence.codes[v][0]) != MISSING:
             name = engine.variables[v]
             raise ValueError(
@@ -160,24 +215,27 @@ def _refuse_known(engine: Engine, event: Mapping[int, int], evidence: Evidence) 
 
 
 def _gradients(
-    engine: Engine, evidence: Evidence, event: Mapping[int, int]
-) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
-    """The answer, and the derivatives by the tables of it and of log P(evidence)."""
+    engine: Engine, evidence: Evidence, asked: tuple[int, ...], event: tuple[int, ...]
+) -> tuple[np.ndarray, list[list[np.ndarray]], list[np.ndarray]]:
+    """The event's probability or those of all joint states; the derivatives by the tables, and of log P(evidence)."""
     codes = {v: c for v, c in evidence.codes.items() if int(c[0]) != MISSING and v not in evidence.likelihoods}
     seen = tuple(sorted(evidence.joint))
     soft = {*evidence.likelihoods, *(v for scope in seen for v in scope if v in codes)}
     hard = tuple(sorted(v for v in codes if v not in soft))
-    ask = Ask(hard, tuple(sorted(soft)), joint=tuple(event), scaled=True, seen=seen)
+    ask = Ask(hard, tuple(sorted(soft)), joint=asked, scaled=True, seen=seen)
     program = engine.program(ask)
     tables = [table.clone().requires_grad_() for table in engine.tables]
     with torch.enable_grad():
         values = functional.run(program, static_values(program, tables), *engine.inputs(ask, evidence))
         found = functional.output(program, values, 1)
-        answer = log_evidence = found.log_evidence[0]
+        chances = found.log_evidence.new_empty(0)
         if found.joint is not None:
-            cards = [engine.factors.structure.cards[v] for v in program.joint_order]
-            answer = found.joint.reshape(cards)[tuple(event[v] for v in program.joint_order)]
-        return float(answer.detach()), _by_tables(answer, tables), _by_tables(log_evidence, tables)
+            order = program.joint_order
+            joint = found.joint.reshape([engine.factors.structure.cards[v] for v in order])
+            joint = joint.permute([order.index(v) for v in asked])
+            chances = joint[event].reshape(1) if event else joint.reshape(-1)
+        by_chance = [_by_tables(chance, tables) for chance in chances]
+        return chances.detach().double().cpu().numpy(), by_chance, _by_tables(found.log_evidence[0], tables)
 
 
 def _by_tables(value: Tensor, tables: list[Tensor]) -> list[np.ndarray]:
@@ -222,16 +280,15 @@ def _labels(engine: Engine) -> Any:
     return label
 
 
-def _in_words(engine: Engine, event: Mapping[int, int], given: Any, do: Any) -> str:
-    asked = ", ".join(
-        f"{engine.variables[v]} = {engine.factors.states[engine.variables[v]][c]}" for v, c in event.items()
-    )
-    conditions = [", ".join(map(str, given)) if given is not None and len(given) else "", _done(do)]
-    told = ", ".join(each for each in conditions if each)
-    if not event:
+def _in_words(engine: Engine, asked: tuple[int, ...], event: tuple[int, ...], given: Any, do: Any) -> str:
+    names = [engine.variables[v] for v in asked]
+    if event:
+        states = engine.factors.states
+        names = [f"{name} = {states[name][code]}" for name, code in zip(names, event, strict=True)]
+    known = [str(name) for name in given] if given is not None else []
+    done = [f"do({', '.join(map(str, do))})"] if do is not None and len(do) else []
+    told = ", ".join([*known, *done])
+    if not asked:
         return f"log P({told})"
-    return f"P({asked} | {told})" if told else f"P({asked})"
-
-
-def _done(do: Any) -> str:
-    return f"do({', '.join(map(str, do))})" if do is not None and len(do) else ""
+    said = f"P({', '.join(map(str, names))}{' | ' if told else ''}{told})"
+    return said if event else f"of {said}"

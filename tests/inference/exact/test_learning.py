@@ -308,7 +308,7 @@ def test_em_starts_from_the_rows_that_tell_of_a_table() -> None:
 
 
 def test_alarm_with_gaps_is_nearer_to_the_truth_than_pgmpys_fit_of_the_complete_rows() -> None:
-    from benchmarks.elimination_tasks.em import complete_rows, data, distance, even, occurrences
+    from benchmarks.elimination_tasks.learning import complete_rows, data, distance, even, occurrences
 
     truth, x = data(0)
     x = x[:3000]

@@ -189,3 +189,55 @@ def test_what_has_no_columns_is_refused_and_so_are_odd_changes() -> None:
         found.tornado(odds=1.0)
     with pytest.raises(ValueError, match="no variable 'lnug'; near: lung"):
         found.moved("lnug", 0.1)
+
+
+def entropy(p: torch.Tensor) -> torch.Tensor:
+    return torch.special.entr(p).sum()
+
+
+@pytest.mark.parametrize("target", ["either", ("lung", "bronc")])
+def test_of_numbers_made_of_a_distribution(target) -> None:
+    asia = BayesianNetwork.from_name("asia")
+    known = {"xray": "yes", "smoke": "yes"}
+    found = sensitivity(asia, target, of=entropy, given=known)
+    graph = Engine(asia.graph).factors
+    several = target if isinstance(target, tuple) else (target,)
+
+    def answer(v: int, table: np.ndarray) -> float:
+        return float(entropy(with_table(graph, v, table).joint(known, several).values[0]))
+
+    assert found.answer == pytest.approx(answer(0, graph.tables[0].numpy()), abs=1e-12) and found.answer > 0
+    for v, name in enumerate(graph.variables):
+        table = graph.tables[v].numpy()
+        if ((table == 0) | (table == 1)).any():
+            continue
+        far = found.moved(name, 0.3 - table)
+        for place in np.ndindex(table.shape):
+            above, below = (answer(v, given_way(table, place, change)) for change in (STEP, -STEP))
+            slope = (above - below) / 2 / STEP
+            assert found.derivative[name].values[place] == pytest.approx(slope, abs=1e-5 * max(1, abs(slope)))
+            assert far[place] == pytest.approx(answer(v, given_way(table, place, 0.3 - table[place])), abs=1e-9)
+    assert found.tornado().swing.iloc[0] > 0.05
+
+
+def test_the_axes_of_a_joint_target_are_in_the_order_given() -> None:
+    asia = BayesianNetwork.from_name("asia")
+    joint = Engine(asia).joint(None, ("bronc", "lung")).values[0]
+    assert float(joint[1, 0]) != pytest.approx(float(joint[0, 1]), abs=1e-3)
+    for several, expected in ((("bronc", "lung"), joint[1, 0]), (("lung", "bronc"), joint[0, 1])):
+        found = sensitivity(asia, several, of=lambda p: p[1, 0])
+        assert found.answer == pytest.approx(float(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": "lung", "state": "yes", "of": entropy}, ValueError, "a state or of, not both"),
+        ({"of": entropy, "given": {"smoke": "yes"}}, ValueError, "about a target"),
+        ({"target": "lung", "of": lambda p: p}, TypeError, "of must give one number"),
+        ({"target": "lung", "of": lambda p: 3.0}, TypeError, "of must give one number"),
+    ],
+)
+def test_what_is_no_number_is_refused(options, error, message) -> None:
+    with pytest.raises(error, match=message):
+        sensitivity(BayesianNetwork.from_name("asia"), **options)
