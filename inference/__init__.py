@@ -8,11 +8,16 @@ from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.query import Answer, query
 from inference.results import Fit
+from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 
 __all__ = [
+    "PC",
+    "TAN",
     "Answer",
+    "ChowLiu",
     "Diagnosis",
     "Fit",
+    "HillClimb",
     "LogLikelihood",
     "Sensitivity",
     "diagnose",
@@ -20,6 +25,7 @@ __all__ = [
     "em",
     "evaluate",
     "fit",
+    "learn_structure",
     "log_likelihood",
     "query",
     "sensitivity",

@@ -53,8 +53,6 @@ class HybridNetwork(Explicit):
         (Lauritzen and Wermuth, 1989)
     """
 
-    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise"}
-
     def __init__(
         self,
         event_shape: Shape | None = None,
@@ -248,7 +246,7 @@ class HybridNetwork(Explicit):
         """
         return hybrid_program(self, given, n)
 
-    # ---- counting
+    # ---- counting: of the tables alone, hence not among the capabilities, by which a whole fit is chosen
 
     @torch.no_grad()
     def em_start(self, x: Tensor, generator: torch.Generator) -> None:

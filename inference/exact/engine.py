@@ -106,6 +106,7 @@ class Engine:
         self.tables = [t.detach().to(self.device, dtype) for t in self.factors.tables]
         self._programs: OrderedDict[Ask, Program] = OrderedDict()
         self._executors: OrderedDict[Ask, Any] = OrderedDict()
+        self.done: frozenset[int] = frozenset()  # the variables that an intervention sets
         self._cut: dict[tuple[int, ...], Engine] = {}
 
     @property
@@ -211,7 +212,8 @@ class Engine:
         largest = max(found.order.largest, max((slot.size for slot in found.slots), default=0)) * self.dtype.itemsize
         if largest > self.budget:
             raise TooLarge(
-                f"an exact answer needs a table of {in_bytes(largest)}, more than the budget of {in_bytes(self.budget)}"
+                f"an exact answer needs a table of {in_bytes(largest)}, over the budget of {in_bytes(self.budget)}; "
+                "query(..., method=LikelihoodWeighting()) estimates it from draws"
             )
         return found
 
@@ -243,7 +245,7 @@ class Engine:
         if engine is None:
             cut = self.factors.without_causes(done.known)
             engine = Engine(cut, dtype=self.dtype, device=self.device, budget=self.budget)
-            engine.executor = self.executor
+            engine.executor, engine.done = self.executor, frozenset(done.known)
             self._cut[done.known] = engine
         return engine, _joined(evidence, done)
 
@@ -412,13 +414,15 @@ class Engine:
         bad = ~(log_evidence > -torch.inf)
         row = int(bad.nonzero()[0])
         one = evidence.take(torch.tensor([row]))
-        told = []
+        told: dict[bool, list[str]] = {True: [], False: []}
         for v in self._conflict(one):
             name = self.variables[v]
             code = int(one.codes[v][0]) if v in one.codes else None
-            told.append(f"{name} = {self.factors.states[name][code]}" if code is not None else f"likelihoods of {name}")
+            said = f"{name} = {self.factors.states[name][code]}" if code is not None else f"the likelihoods of {name}"
+            told[v in self.done].append(said)
         where = f"row {row}: " if evidence.rows > 1 else ""
-        raise ValueError(f"{where}what is given has probability zero: {', '.join(told)}")
+        under = f" under do({', '.join(told[True])})" if told[True] else ""
+        raise ValueError(f"{where}what is given has probability zero{under}: {', '.join(told[False])}")
 
     def _conflict(self, one: Evidence) -> list[int]:
         """The fewest variables of one impossible row that can't be together: none of them can be left out."""

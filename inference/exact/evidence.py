@@ -134,7 +134,7 @@ def _codes(v: Hashable, value: Any, states: Sequence, where: str) -> Tensor:
         return torch.from_numpy(known[column.cat.codes.to_numpy()])
     # factorize meets each different value once: a million rows have as few as a network has states
     places, values = pd.factorize(column, use_na_sentinel=True)
-    known = np.array([*(state_code(v, each, states, where) for each in values), MISSING])
+    known = np.array([*(_code_in_column(v, each, states, where) for each in values), MISSING])
     return torch.from_numpy(known[places])
 
 
@@ -147,6 +147,12 @@ def _checked(v: Hashable, codes: Tensor, states: Sequence, where: str) -> Tensor
         row = int(bad.nonzero()[0])
         raise ValueError(f"{where}: row {row} has the code {int(codes[row])} for {v!r}, which has {len(states)} states")
     return codes.long()
+
+
+def _code_in_column(v: Hashable, value: Any, states: Sequence, where: str) -> int:
+    """As `state_code`; -1 says that a value is missing where it is no state's name."""
+    is_missing = isinstance(value, int | np.integer) and value == MISSING and str(MISSING) not in map(str, states)
+    return MISSING if is_missing else state_code(v, value, states, where)
 
 
 def state_code(v: Hashable, value: Any, states: Sequence, where: str = "given") -> int:
@@ -163,7 +169,7 @@ def state_code(v: Hashable, value: Any, states: Sequence, where: str = "given") 
     if not _is_bool(value) and str(value) in text:  # a state read from a file as "1"
         return text.index(str(value))
     # where states are named by whole numbers, a code would be ambiguous
-    is_code = isinstance(value, int | np.integer) and not _is_bool(value) and MISSING <= value < len(states)
+    is_code = isinstance(value, int | np.integer) and not _is_bool(value) and 0 <= value < len(states)
     if is_code and not any(name.isdigit() for name in text):
         return operator.index(value)
     raise ValueError(f"{where}: {v!r} has no state {value!r}{near(value, states)}")

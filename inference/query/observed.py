@@ -120,6 +120,9 @@ class Case:
             scope = tuple(place[p] for p in node.states if p not in self.known)
             found = self._log_prob(name).to(scale)
             if not scope:
+                if (found == -torch.inf).any():
+                    row = int((found == -torch.inf).nonzero()[0][0])
+                    raise ValueError(f"row {row}: what is given has probability zero: {name} given its parents")
                 scale = scale + found
             else:
                 order = sorted(range(len(scope)), key=lambda i: scope[i])
@@ -170,10 +173,12 @@ class Case:
         names = [self.engine.variables[v] for v in scope]
         possible = self.engine.joint(self.evidence, names, self.discrete_do).values > 0
         axes = tuple(range(1, log_likelihood.dim()))
-        log_likelihood = log_likelihood.masked_fill(~possible, -torch.inf)
-        greatest = log_likelihood.amax(axes, keepdim=True)
+        left = log_likelihood.masked_fill(~possible, -torch.inf)
+        # where nothing is left, all is kept, for the engine to say what contradicts what
+        left = torch.where(left.amax(axes, keepdim=True) > -torch.inf, left, log_likelihood)
+        greatest = left.amax(axes, keepdim=True)
         greatest = torch.where(greatest.isfinite(), greatest, 0.0)
-        return (log_likelihood - greatest).exp(), greatest.flatten()
+        return (left - greatest).exp(), greatest.flatten()
 
     # ---- answers
 

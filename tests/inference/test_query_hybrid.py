@@ -224,10 +224,21 @@ def test_two_densities_that_contradict_each_other_are_weighed() -> None:
     assert answer.log_evidence == pytest.approx(log_joint, rel=1e-12)
 
 
+class Impossible:
+    def log_prob(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, -math.inf)
+
+
 def test_evidence_that_can_not_be_is_named() -> None:
     case = chain([0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="probability zero: v0 = s1, v1 = s0"):
         query(case, "y0", given={"v0": "s1", "v1": "s0"})
+    case.densities["y0"].mean = torch.tensor([0.0, math.inf, 2.0], dtype=torch.float64)
+    case.densities["y0"].normal = lambda code, others: Impossible() if code["v0"] == 1 else Normal(0.0, 1.0)
+    with pytest.raises(ValueError, match="row 1: what is given has probability zero: y0 given its parents"):
+        query(case, "v1", given={"v0": ["s0", "s1"], "y0": torch.zeros(2, 1)})
+    with pytest.raises(ValueError, match="probability zero: likelihoods of v0, v1 = s1"):
+        query(case, "v0", given={"v1": "s1", "y0": torch.zeros(1)})
 
 
 # ---- targets that are densities

@@ -17,6 +17,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 import zoo
 from inference import em, fit, log_likelihood, query
+from zoo.app import cli
 from zoo.base import LatentVariable, Refusal
 from zoo.conditionals import Bernoulli, Categorical, Gaussian
 from zoo.gan import GAN
@@ -387,6 +388,26 @@ def test_it_is_declared_as_a_table_and_comes_back_from_a_folder(tmp_path) -> Non
     assert torch.equal(made.log_prob(x), again.log_prob(x))
     codes = again.sample(50)[:, :2]
     assert torch.equal(codes[:, 0] % 2, codes[:, 1])
+
+
+def test_a_csv_with_gaps_is_fitted_and_asked_from_the_command_line(tmp_path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 200)
+    frame = pd.DataFrame({"kind": np.array(["low", "high"])[kind], "y": 4.0 * kind + rng.normal(size=200)})
+    frame.loc[::3, "kind"] = None
+    frame.to_csv(tmp_path / "my.csv", index=False)
+    (tmp_path / "my.toml").write_text(
+        f'data = "{tmp_path / "my.csv"}"\n[model]\nfamily = "hybrid_network"\nstates = {{kind = ["low", "high"]}}\n'
+        'parents = {y = ["kind"]}\nseparate = ["y"]\ndensities = {y = {family = "gaussian", event_shape = [1]}}\n'
+        "[fit]\nsteps = 300\nlr = 0.03\n[ask]\ndiagnose = false\n"
+    )
+    assert cli.main(["run", str(tmp_path / "my.toml"), "--out", str(tmp_path / "run")]) == 0
+    made = zoo.load(tmp_path / "run")
+    means = [float(model.parameters_of.free[0].detach()) for model in made.densities["y"].models]
+    assert means == pytest.approx([0, 4], abs=0.5)
+    assert cli.main(["query", str(tmp_path / "run"), "--find", "kind"]) == 0
+    assert cli.main(["score", str(tmp_path / "run"), str(tmp_path / "my.csv")]) == 0
+    assert "exact, by variable elimination" in capsys.readouterr().out
 
 
 def test_a_wrong_table_is_named_by_its_path() -> None:

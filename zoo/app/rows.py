@@ -30,11 +30,14 @@ def frame_data(asked: DataAsked, model: Mapping[str, Any]) -> Data:
     """Rows of a CSV file, permuted by the seed and split; a family whose states have names reads them itself."""
     path = str(asked.csv)
     frame, levels = read_csv(path), None
+    names: tuple[str, ...] | None
     if hasattr(family(str(model.get("family"))).load(), "encode_frame"):
         network: Any = build(model)
         x = network.encode_frame(frame)
-        names = tuple(map(str, network.variables))
-        levels = max(len(states) for states in network.states.values())
+        names = None  # rows of codes and numbers are taken as they are, never standardised
+        if hasattr(network, "states"):
+            names = tuple(map(str, network.variables))
+            levels = max(len(states) for states in network.states.values())
     else:
         x, names = numbers(frame, path), tuple(map(str, frame.columns))
     if not 0 < asked.held_out < 1:
