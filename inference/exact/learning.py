@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from inference.exact import functional
-from inference.exact.engine import UNDERFLOW, WORKING, Engine, TooLarge
+from inference.exact.engine import UNDERFLOW, Engine
 from inference.exact.evidence import MISSING
+from inference.exact.grouping import WORKING
 from inference.exact.program import Ask
+from inference.exact.results import TooLarge
 from inference.exact.values import static_values
 
 BLOCK = 1 << 26

@@ -15,6 +15,7 @@ from torch import Tensor
 from inference.exact import functional
 from inference.exact.engine import Engine
 from inference.exact.evidence import MISSING, Evidence, near, read_evidence, state_code
+from inference.exact.inputs import inputs
 from inference.exact.program import Ask
 from inference.exact.values import static_values
 
@@ -128,7 +129,7 @@ def sensitivity(
     if engine.factors.structure.parents is None:
         raise ValueError("sensitivity needs a directed network: its entries are those of P(variable | parents)")
     asked, shape, event, of = _asked(engine, target, state, of)
-    cut, evidence = engine._under(given, do)
+    cut, evidence = engine.under(given, do)
     if evidence.rows != 1:
         raise ValueError(f"sensitivity is of one answer: give one row of evidence, not {evidence.rows}")
     if not asked and not evidence.known:
@@ -226,7 +227,7 @@ def _gradients(
     program = engine.program(ask)
     tables = [table.clone().requires_grad_() for table in engine.tables]
     with torch.enable_grad():
-        values = functional.run(program, static_values(program, tables), *engine.inputs(ask, evidence))
+        values = functional.run(program, static_values(program, tables), *inputs(engine, ask, evidence))
         found = functional.output(program, values, 1)
         chances = found.log_evidence.new_empty(0)
         if found.joint is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inference.exact.evidence import MISSING, Evidence
 from inference.exact.functional import run
+from inference.exact.inputs import inputs
 from inference.exact.program import Ask, Program, Slot
 from inference.exact.values import static_values
 
@@ -63,7 +64,7 @@ def blocks(engine: Engine, ask: Ask, evidence: Evidence) -> Iterator[Block]:
     """The rows in blocks that fit the budget."""
     program = engine.program(ask)
     static = static_values(program, engine.tables)
-    codes, likelihoods = engine.inputs(ask, evidence)
+    codes, likelihoods = inputs(engine, ask, evidence)
     size = max(1, engine.budget // max(1, program.entries * engine.dtype.itemsize))
     for low in range(0, evidence.rows, size):
         part, seen = codes[:, low : low + size], likelihoods[:, low : low + size]
