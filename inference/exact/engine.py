@@ -131,7 +131,8 @@ class Engine:
             states, logs = best_of_rows(engine, evidence, asked, best)
         total = engine.run(evidence, (), ())[1] - engine.factors.log_constant
         names = tuple(self.variables[v] for v in asked)
-        return Explanation(names, states, logs - total[:, None], total + engine.factors.log_constant)
+        log_evidence = total + engine.factors.log_constant
+        return Explanation(names, states, logs - total[:, None], log_evidence, self.factors.states)
 
     def sample(
         self, given: Any = None, n: int = 1, targets: Sequence[Hashable] | None = None, do: Any = None, *, seed: int = 0
@@ -144,7 +145,8 @@ class Engine:
         generator = torch.Generator(self.device).manual_seed(seed)
         states, log_evidence = draws(engine, evidence, asked, n, generator)
         refuse_impossible(engine, evidence, log_evidence)
-        return Draws(tuple(self.variables[v] for v in asked), states, log_evidence + engine.factors.log_constant)
+        names = tuple(self.variables[v] for v in asked)
+        return Draws(names, states, log_evidence + engine.factors.log_constant, self.factors.states)
 
     def _asked(self, targets: Sequence[Hashable] | None, known: Collection[int]) -> tuple[int, ...]:
         """Positions of targets; of all that is not known in every row, where none are named."""

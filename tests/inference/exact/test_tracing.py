@@ -108,3 +108,16 @@ def _coin():
 
     tables = (np.array([0.4, 0.6]), np.array([[0.9, 0.1], [0.2, 0.8]]))
     return Structure((2, 2), ((0,), (0, 1)), ((), (0,))), tables
+
+
+def test_explanations_and_draws_are_told_by_name():
+    from zoo import load_network
+
+    engine = Engine(load_network("asia"))
+    best = engine.most_probable({"smoke": ["yes", "no"]}, ["lung", "bronc"], best=2).to_frame()
+    assert best.index.names == ["row", "rank"] and list(best.columns) == ["lung", "bronc", "log_probability"]
+    assert best.loc[(0, 0), ["lung", "bronc"]].tolist() == ["no", "yes"]
+    joint = engine.joint({"smoke": "yes"}, ("lung", "bronc")).values[0]
+    assert np.exp(best.loc[(0, 0), "log_probability"]) == pytest.approx(joint.max().item())
+    rows = engine.sample({"smoke": "yes"}, 5, ["lung"], seed=0).to_frame()
+    assert len(rows) == 5 and set(rows["lung"]) <= {"yes", "no"}
