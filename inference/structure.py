@@ -174,7 +174,15 @@ class PC:
             max_cond_vars=self.max_given,
             show_progress=False,
         )
-        return _edges(search.fit(frame).causal_graph_)
+        try:
+            return _edges(search.fit(frame).causal_graph_)
+        except ValueError as error:
+            if "loop" not in str(error) and "cycle" not in str(error):
+                raise
+            raise ValueError(
+                f"the tests at significance {self.significance} contradict each other, so that their edges form a "
+                "cycle: take another significance or more rows, or HillClimb()"
+            ) from error
 
 
 def _tester(frame: pd.DataFrame, tick: Tick) -> Any:
