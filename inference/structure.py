@@ -82,7 +82,6 @@ class HillClimb:
         score: "bic"; "aic", which keeps more edges; "bdeu" (an equivalent sample of 10 rows) or "k2", both the
             marginal likelihood under Dirichlet tables.
         max_parents: of any variable; None for as many as the score pays for.
-        tabu: how many of the last changes must not be undone.
 
     References:
         Probabilistic Graphical Models (Koller and Friedman, 2009), section 18.4.3
@@ -90,14 +89,12 @@ class HillClimb:
 
     score: str = "bic"
     max_parents: int | None = None
-    tabu: int = 100
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, not {self.score!r}{near(self.score, SCORES)}")
         if self.max_parents is not None:
             _check_whole("max_parents", self.max_parents, 1)
-        _check_whole("tabu", self.tabu, 0)
 
     def edges(self, columns: Columns, tick: Tick) -> Edges:
         from pgmpy.causal_discovery import HillClimbSearch
@@ -105,7 +102,7 @@ class HillClimb:
         frame = _numbered(columns, least=2)
         search = HillClimbSearch(
             scoring_method=_scorer(columns, frame, SCORES[self.score], tick),
-            tabu_length=self.tabu,
+            tabu_length=0,  # this search ends where nothing gains, so a ban on undoing only ever costs it
             max_indegree=self.max_parents,
             return_type="dag",
             show_progress=False,
