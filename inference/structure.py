@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -21,6 +22,8 @@ from inference.scores import SCORES, Score, mutual_information
 Edges = list[tuple[int, int]]
 Tick = Callable[[], Any]
 """Called after each score or test, for the progress bar."""
+SHAKEN = 0.2
+"""The share of edges that a restart turns."""
 LARGEST_SCORED = 1 << 22
 """Entries of a table beyond which a set of parents is not considered."""
 
@@ -82,6 +85,8 @@ class HillClimb:
         score: "bic"; "aic", which keeps more edges; "bdeu" (an equivalent sample of 10 rows) or "k2", both the
             marginal likelihood under Dirichlet tables.
         max_parents: of any variable; None for as many as the score pays for.
+        restarts: climbs from the best network with a fifth of its edges turned; the best by score is kept.
+        seed: of the edges turned.
 
     References:
         Probabilistic Graphical Models (Koller and Friedman, 2009), section 18.4.3
@@ -89,25 +94,49 @@ class HillClimb:
 
     score: str = "bic"
     max_parents: int | None = None
+    restarts: int = 0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, not {self.score!r}{near(self.score, SCORES)}")
         if self.max_parents is not None:
             _check_whole("max_parents", self.max_parents, 1)
+        _check_whole("restarts", self.restarts, 0)
+        _check_whole("seed", self.seed, 0)
 
     def edges(self, columns: Columns, tick: Tick) -> Edges:
+        frame = _numbered(columns, least=2)
+        score = _scorer(columns, frame, SCORES[self.score], tick)
+        rng = np.random.default_rng(self.seed)
+        best = self._climb(frame, score, None)
+        for _ in range(self.restarts):
+            best = max(best, self._climb(frame, score, self._shaken(best, rng)), key=score.score)
+        return _edges(best)
+
+    def _climb(self, frame: pd.DataFrame, score: Any, start: Any) -> Any:
         from pgmpy.causal_discovery import HillClimbSearch
 
-        frame = _numbered(columns, least=2)
         search = HillClimbSearch(
-            scoring_method=_scorer(columns, frame, SCORES[self.score], tick),
+            scoring_method=score,
+            start_dag=start,
             tabu_length=0,  # this search ends where nothing gains, so a ban on undoing only ever costs it
             max_indegree=self.max_parents,
             return_type="dag",
             show_progress=False,
         )
-        return _edges(search.fit(frame).causal_graph_)
+        return search.fit(frame).causal_graph_
+
+    def _shaken(self, graph: Any, rng: np.random.Generator) -> Any:
+        """The graph with some of its edges turned, or removed where turning would close a circle."""
+        graph = graph.copy()
+        for u, v in sorted(graph.edges()):
+            if rng.random() < SHAKEN:
+                graph.remove_edge(u, v)
+                full = self.max_parents is not None and graph.in_degree(u) >= self.max_parents
+                if not full and not nx.has_path(graph, u, v):
+                    graph.add_edge(v, u)
+        return graph
 
 
 def _scorer(columns: Columns, frame: pd.DataFrame, score: Score, tick: Tick) -> Any:
