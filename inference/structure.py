@@ -22,8 +22,8 @@ from inference.scores import SCORES, Score, mutual_information
 Edges = list[tuple[int, int]]
 Tick = Callable[[], Any]
 """Called after each score or test, for the progress bar."""
-SHAKEN = 0.2
-"""The share of edges that a restart turns."""
+SHAKEN = (0.1, 0.5)
+"""The least and the greatest share of edges that a restart turns."""
 LARGEST_SCORED = 1 << 22
 """Entries of a table beyond which a set of parents is not considered."""
 
@@ -46,7 +46,7 @@ def learn_structure(
     """A pgmpy `DiscreteBayesianNetwork` learned from complete rows: p(x) = prod_v p(x_v | x_parents(v)).
 
     It has its tables, by counting, so it can be asked at once: `query(learn_structure(frame), "lung")`, or be
-    fitted further: `BayesianNetwork(graph=...)`. Nothing is drawn at random: the same rows give the same network.
+    fitted further: `BayesianNetwork(graph=...)`. The same rows and method give the same network.
     Rows can tell an edge from its reverse only where the two imply different independences; of equals the
     searches return one, so an arrow alone is no evidence of a cause.
 
@@ -85,7 +85,7 @@ class HillClimb:
         score: "bic"; "aic", which keeps more edges; "bdeu" (an equivalent sample of 10 rows) or "k2", both the
             marginal likelihood under Dirichlet tables.
         max_parents: of any variable; None for as many as the score pays for.
-        restarts: climbs from the best network with a fifth of its edges turned; the best by score is kept.
+        restarts: climbs from the best network with some of its edges turned; the best by score is kept.
         seed: of the edges turned.
 
     References:
@@ -94,7 +94,7 @@ class HillClimb:
 
     score: str = "bic"
     max_parents: int | None = None
-    restarts: int = 0
+    restarts: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -130,8 +130,9 @@ class HillClimb:
     def _shaken(self, graph: Any, rng: np.random.Generator) -> Any:
         """The graph with some of its edges turned, or removed where turning would close a circle."""
         graph = graph.copy()
+        share = rng.uniform(*SHAKEN)
         for u, v in sorted(graph.edges()):
-            if rng.random() < SHAKEN:
+            if rng.random() < share:
                 graph.remove_edge(u, v)
                 full = self.max_parents is not None and graph.in_degree(u) >= self.max_parents
                 if not full and not nx.has_path(graph, u, v):
