@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -21,6 +22,8 @@ from inference.scores import SCORES, Score, mutual_information
 Edges = list[tuple[int, int]]
 Tick = Callable[[], Any]
 """Called after each score or test, for the progress bar."""
+SHAKEN = (0.1, 0.5)
+"""The least and the greatest share of edges that a restart turns."""
 LARGEST_SCORED = 1 << 22
 """Entries of a table beyond which a set of parents is not considered."""
 
@@ -43,7 +46,7 @@ def learn_structure(
     """A pgmpy `DiscreteBayesianNetwork` learned from complete rows: p(x) = prod_v p(x_v | x_parents(v)).
 
     It has its tables, by counting, so it can be asked at once: `query(learn_structure(frame), "lung")`, or be
-    fitted further: `BayesianNetwork(graph=...)`. Nothing is drawn at random: the same rows give the same network.
+    fitted further: `BayesianNetwork(graph=...)`. The same rows and method give the same network.
     Rows can tell an edge from its reverse only where the two imply different independences; of equals the
     searches return one, so an arrow alone is no evidence of a cause.
 
@@ -82,7 +85,8 @@ class HillClimb:
         score: "bic"; "aic", which keeps more edges; "bdeu" (an equivalent sample of 10 rows) or "k2", both the
             marginal likelihood under Dirichlet tables.
         max_parents: of any variable; None for as many as the score pays for.
-        tabu: how many of the last changes must not be undone.
+        restarts: climbs from the best network with some of its edges turned; the best by score is kept.
+        seed: of the edges turned.
 
     References:
         Probabilistic Graphical Models (Koller and Friedman, 2009), section 18.4.3
@@ -90,27 +94,50 @@ class HillClimb:
 
     score: str = "bic"
     max_parents: int | None = None
-    tabu: int = 100
+    restarts: int = 10
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, not {self.score!r}{near(self.score, SCORES)}")
         if self.max_parents is not None:
             _check_whole("max_parents", self.max_parents, 1)
-        _check_whole("tabu", self.tabu, 0)
+        _check_whole("restarts", self.restarts, 0)
+        _check_whole("seed", self.seed, 0)
 
     def edges(self, columns: Columns, tick: Tick) -> Edges:
+        frame = _numbered(columns, least=2)
+        score = _scorer(columns, frame, SCORES[self.score], tick)
+        rng = np.random.default_rng(self.seed)
+        best = self._climb(frame, score, None)
+        for _ in range(self.restarts):
+            best = max(best, self._climb(frame, score, self._shaken(best, rng)), key=score.score)
+        return _edges(best)
+
+    def _climb(self, frame: pd.DataFrame, score: Any, start: Any) -> Any:
         from pgmpy.causal_discovery import HillClimbSearch
 
-        frame = _numbered(columns, least=2)
         search = HillClimbSearch(
-            scoring_method=_scorer(columns, frame, SCORES[self.score], tick),
-            tabu_length=self.tabu,
+            scoring_method=score,
+            start_dag=start,
+            tabu_length=0,  # this search ends where nothing gains, so a ban on undoing only ever costs it
             max_indegree=self.max_parents,
             return_type="dag",
             show_progress=False,
         )
-        return _edges(search.fit(frame).causal_graph_)
+        return search.fit(frame).causal_graph_
+
+    def _shaken(self, graph: Any, rng: np.random.Generator) -> Any:
+        """The graph with some of its edges turned, or removed where turning would close a circle."""
+        graph = graph.copy()
+        share = rng.uniform(*SHAKEN)
+        for u, v in sorted(graph.edges()):
+            if rng.random() < share:
+                graph.remove_edge(u, v)
+                full = self.max_parents is not None and graph.in_degree(u) >= self.max_parents
+                if not full and not nx.has_path(graph, u, v):
+                    graph.add_edge(v, u)
+        return graph
 
 
 def _scorer(columns: Columns, frame: pd.DataFrame, score: Score, tick: Tick) -> Any:
@@ -174,7 +201,15 @@ class PC:
             max_cond_vars=self.max_given,
             show_progress=False,
         )
-        return _edges(search.fit(frame).causal_graph_)
+        try:
+            return _edges(search.fit(frame).causal_graph_)
+        except ValueError as error:
+            if "loop" not in str(error) and "cycle" not in str(error):
+                raise
+            raise ValueError(
+                f"the tests at significance {self.significance} contradict each other, so that their edges form a "
+                "cycle: take another significance or more rows, or HillClimb()"
+            ) from error
 
 
 def _tester(frame: pd.DataFrame, tick: Tick) -> Any:

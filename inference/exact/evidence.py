@@ -98,6 +98,23 @@ def read_evidence(
     )
 
 
+def patterns(missing: Tensor) -> tuple[Tensor, Tensor]:
+    """The different rows [P, V] of a table of yes and no [N, V], and which of them each row is, [N].
+
+    As `missing.unique(dim=0, return_inverse=True)` in another order: rows read as numbers sort many times faster.
+    """
+    group = torch.zeros(len(missing), dtype=torch.long, device=missing.device)
+    for part in missing.split(30, 1):
+        bits = 2 ** torch.arange(part.shape[1], device=part.device)
+        number = torch.zeros_like(group)
+        for column, bit in zip(part.unbind(1), bits.tolist(), strict=True):
+            number += column * bit
+        group = ((group << 30) | number).unique(return_inverse=True)[1]
+    first = group.new_empty(int(group.max()) + 1)
+    first[group] = torch.arange(len(group), device=group.device)
+    return missing[first], group
+
+
 def _rows(variables: Sequence[Hashable], parts: Mapping[int, Tensor], where: str) -> int:
     lengths = {variables[v]: len(part) for v, part in parts.items() if len(part) != 1}
     if len(set(lengths.values())) > 1:
