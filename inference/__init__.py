@@ -3,21 +3,30 @@
 from inference.diagnostics import Diagnosis, diagnose, draw_network
 from inference.em import em
 from inference.evaluate import evaluate
+from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.query import Answer, query
 from inference.results import Fit
+from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 
 __all__ = [
+    "PC",
+    "TAN",
     "Answer",
+    "ChowLiu",
     "Diagnosis",
     "Fit",
+    "HillClimb",
     "LogLikelihood",
+    "Sensitivity",
     "diagnose",
     "draw_network",
     "em",
     "evaluate",
     "fit",
+    "learn_structure",
     "log_likelihood",
     "query",
+    "sensitivity",
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
-from inference.protocols import name_of
+from inference.protocols import Incomplete, name_of, offers
 
 Batch = tuple[Tensor, Tensor | None]
 
@@ -99,19 +99,45 @@ def as_rows(data: Any, model: Any = None) -> TensorRows | DatasetRows:
 
     A DataFrame's numeric columns become float64, and arrays keep their dtype: what asks the model casts to
     the model's. A model with `encode_frame` (a network, whose states have
-    names) reads the frame itself.
+    names) reads the frame itself. NaN becomes the code of a missing cell where a model has one (`Incomplete`).
     """
     if isinstance(data, (TensorRows, DatasetRows)):
         return data
     if isinstance(data, pd.DataFrame):
         return _frame(data, model)
     if isinstance(data, Mapping):
-        return _mapping(data)
+        return coded(model, _mapping(data))
     if isinstance(data, TensorDataset):
-        return TensorRows(data.tensors[0], data.tensors[1] if len(data.tensors) > 1 else None)
+        return coded(model, TensorRows(data.tensors[0], data.tensors[1] if len(data.tensors) > 1 else None))
     if isinstance(data, Dataset):
         return DatasetRows(data)
-    return TensorRows(_tensor("data", data))
+    return coded(model, TensorRows(_tensor("data", data)))
+
+
+def coded(model: Any, rows: TensorRows) -> TensorRows:
+    """The rows with NaN as the model's code for a cell that is not known, where it has one."""
+    if not offers(model, Incomplete) or not rows.x.is_floating_point():
+        return rows
+    return TensorRows(torch.where(rows.x.isnan(), float(model.missing_code), rows.x), rows.context, rows.columns)
+
+
+def lacks_cells(model: Any, x: Tensor) -> bool:
+    """Whether some cell of x is not known, in the model's own code for that."""
+    return bool(lacking(model, x).any())
+
+
+def lacking(model: Any, x: Tensor) -> Tensor:
+    """Which rows lack a cell, [N]."""
+    if not offers(model, Incomplete):
+        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    return (x == model.missing_code).flatten(1).any(1)
+
+
+def check_known(model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
+    """As `check_data`, for those who can do with what is known: missing cells pass."""
+    if lacks_cells(model, x):
+        x = torch.where(x == model.missing_code, torch.zeros_like(x), x)
+    check_data(model, x, context, columns)
 
 
 def _mapping(data: Mapping[str, Any]) -> TensorRows:

@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from inference.data import as_rows, check_data
+from inference.data import as_rows, check_known, lacks_cells
+from inference.exact.learning import ExpectedCounts
 from inference.progress import Bar, Progress
 from inference.protocols import ClosedForm, name_of, offers
 from inference.results import Fit
@@ -35,7 +36,10 @@ def em(
     """Fit a model by expectation-maximisation, in nats a row.
 
     The history's row s is the mean log-likelihood after s maximisations (row 0 is the start), so its last row
-    is that of the model given back. Under `torchrun` every process is given the same data and takes a share
+    is that of the model given back. Where the model has a prior (`log_prior`), the step goes up the log posterior,
+    and that is a column too. Rows of a network of tables may lack cells (NaN, None or the code -1, up to whole
+    columns: latent variables); they are summed over exactly, by elimination, and the likelihood is that of the
+    known cells. Under `torchrun` every process is given the same data and takes a share
     of the rows; the sums are those of one process.
 
     Parameters:
@@ -68,23 +72,24 @@ def em(
     for run in range(restarts):
         if start:
             _start(model, x, seed + run)
-        history, stopped = _climb(model, x, steps, tolerance, block, progress)
+        climbed, likelihoods, stopped = _climb(model, x, steps, tolerance, block, progress)
         state = copy.deepcopy(model.state_dict()) if restarts > 1 else None
-        runs.append((history[-1], history, stopped, state))
-    _, history, stopped, state = max(runs, key=lambda run: run[0])
+        runs.append((climbed[-1], climbed, likelihoods, stopped, state))
+    _, climbed, likelihoods, stopped, state = max(runs, key=lambda run: run[0])
     if state is not None:
         model.load_state_dict(state)
-    table = pd.DataFrame({"step": range(len(history)), "loss": [-v for v in history], "log_likelihood": history})
+    columns = {"step": range(len(climbed)), "loss": [-v for v in climbed], "log_likelihood": likelihoods}
+    table = pd.DataFrame(columns | ({"log_posterior": climbed} if climbed != likelihoods else {}))
     seconds = time.perf_counter() - began
-    extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(history, x.dtype)}
-    return Fit(model, "expectation-maximisation", table, len(history) - 1, seconds, stopped, seed, extra=extra)
+    extra = {"restarts": [run[0] for run in runs], "monotone": _is_monotone(climbed, _precision(model, x))}
+    return Fit(model, "expectation-maximisation", table, len(climbed) - 1, seconds, stopped, seed, extra=extra)
 
 
 def _rows(model: Any, data: Any) -> Tensor:
     """The rows of x, checked, where the model is."""
     rows = as_rows(data, model)
     x, context = rows.x, rows.context
-    check_data(model, x, context, rows.columns)
+    check_known(model, x, context, rows.columns)
     return x.to(getattr(model, "device", x.device), getattr(model, "dtype", None) if x.is_floating_point() else None)
 
 
@@ -99,27 +104,32 @@ def _start(model: Any, x: Tensor, seed: int) -> None:
         world.broadcast(model)
 
 
-def _climb(model: Any, x: Tensor, steps: int, tolerance: float, block: int, progress: bool) -> tuple[list[float], str]:
-    """EM from the model's parameters: the mean log-likelihood after each step, and why it ended."""
+def _climb(
+    model: Any, x: Tensor, steps: int, tolerance: float, block: int, progress: bool
+) -> tuple[list[float], list[float], str]:
+    """EM from the model's parameters: what it climbs and the likelihood, a row, after each step, and why it ended."""
     world = World.current()
     share = x.tensor_split(world.size)[world.rank]
-    prepared = model.prepare(share)
+    closed = ExpectedCounts(model) if lacks_cells(model, x) else model
+    prepared = closed.prepare(share)
     bar = Bar(steps, 0, progress and world.first, f"em {name_of(model)}")
     history: list[float] = []
+    likelihoods: list[float] = []
     try:
         while True:
-            statistics, likelihood = _expect(model, prepared, block, world, len(x), len(history))
-            history.append(likelihood)
+            statistics, likelihood = _expect(closed, prepared, block, world, len(x), len(history))
+            likelihoods.append(likelihood)
+            history.append(likelihood + (float(model.log_prior()) / len(x) if hasattr(model, "log_prior") else 0.0))
             bar(Progress(len(history) - 1, steps, {"log_likelihood": likelihood}, model))
             if len(history) > steps:
                 break
             # A tolerance of zero makes every step: rounding alone must not end it.
             if tolerance > 0 and len(history) > 1 and history[-1] - history[-2] < tolerance:
-                return _judged(history, x.dtype, model), "converged"
+                return _judged(history, _precision(model, x), model), likelihoods, "converged"
             model.maximise(statistics)
     finally:
         bar.close()
-    return _judged(history, x.dtype, model), "steps done"
+    return _judged(history, _precision(model, x), model), likelihoods, "steps done"
 
 
 def _expect(
@@ -142,9 +152,14 @@ def _expect(
     return tuple(statistics), likelihood
 
 
+def _precision(model: Any, x: Tensor) -> torch.dtype:
+    """The dtype that likelihoods are computed in: that of the rows, or of the model where rows are codes."""
+    return x.dtype if x.dtype.is_floating_point else getattr(model, "dtype", torch.float32)
+
+
 def _is_monotone(history: list[float], dtype: torch.dtype) -> bool:
     """Whether the likelihood never fell, beyond rounding."""
-    slack = 100 * torch.finfo(dtype if dtype.is_floating_point else torch.float32).eps
+    slack = 100 * torch.finfo(dtype).eps
     return all(b >= a - slack * max(1.0, abs(a)) for a, b in pairwise(history))
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from inference.asking import asking, placed
-from inference.data import as_rows, check_data
+from inference.data import as_rows, check_known, lacking
 from inference.diagnostics.predictive import draw
 from inference.likelihood import LogLikelihood, Method, log_likelihood
 from inference.protocols import has_likelihood, name_of
@@ -93,7 +93,8 @@ class _Asked:
         self.x = placed(self.model, rows.x)
         self.context = None if given is None else placed(self.model, given)
         try:
-            check_data(self.model, self.x, self.context, rows.columns)
+            check_known(self.model, self.x, self.context, rows.columns)
+            self.complete = self.whole(self.x)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name}: {error}") from error
 
@@ -140,11 +141,19 @@ class _Asked:
     def draw(self, samples: int) -> tuple[Tensor, Tensor]:
         """Which held-out rows to compare with, and the model's rows: one for each of them, if conditional."""
         generator = torch.Generator().manual_seed(self.seed)
-        index = torch.randperm(len(self.x), generator=generator)[:samples].to(self.x.device)
+        order = torch.randperm(len(self.complete), generator=generator)[:samples]
+        index = self.complete[order].to(self.x.device)
         with asking(self.model, self.seed):
             if self.context is None:
                 return index, draw(self.model, samples, None)
             return index, draw(self.model, len(index), self.context[index])
+
+    def whole(self, x: Tensor) -> Tensor:
+        """The positions of rows that lack no cell: draws have all theirs, and are compared with these."""
+        index = (~lacking(self.model, x)).nonzero()[:, 0].cpu()
+        if not len(index):
+            raise ValueError("every row lacks a cell, so there is none to compare the model's draws with")
+        return index
 
     def restored(self, x: Tensor) -> Tensor:
         return x if self.view is None else self.view.restore(x.cpu())  # a view holds tensors of the data's own
@@ -155,7 +164,8 @@ class _Asked:
         if train is None:
             return math.nan
         generator = torch.Generator().manual_seed(self.seed)
-        index = torch.randperm(len(train.x), generator=generator)[:samples]
+        complete = self.whole(train.x)
+        index = complete[torch.randperm(len(complete), generator=generator)[:samples]]
         rows = features(self.restored(train.x[index]))
         return frechet_distance(rows, reference).value
 

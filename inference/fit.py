@@ -48,6 +48,7 @@ def fit(
     Parameters:
         model: any model, or any object with the methods of one of `inference.protocols`.
         data: a tensor or array [N, ...], a mapping {"x": ..., "context": ...}, a DataFrame, a torch Dataset.
+            Rows of a network of tables may lack cells (NaN, None, -1): their exact marginal likelihood is fitted.
         objective: what to minimise; None takes the kind's own (`inference.objectives.default_objective`).
         steps, epochs: how long, in batches or in passes over the data; 1,000 steps unless told.
         batch_size: rows a step over all processes; None takes all rows each step.

@@ -8,6 +8,7 @@ What is chosen, by what a model offers:
 | it offers                       | method                     | kind          |
 |---------------------------------|----------------------------|---------------|
 | log_prob                        | `Exact()`                  | "exact"       |
+| a network of tables             | `Exact()`                  | "exact"       |
 | free_energy and log_partition   | `Exact()`                  | "exact"       |
 | free_energy                     | `Ais()`                    | "estimate"    |
 | prior, decoder, encoder; a pair | `ImportanceWeighted(100)`  | "lower bound" |
@@ -28,9 +29,10 @@ import torch
 from torch import Tensor
 
 from inference.asking import asking, placed
-from inference.data import as_rows, check_data
+from inference.data import as_rows, check_known, lacks_cells
+from inference.exact.density import Eliminated, as_density
 from inference.importance import blocks, in_blocks
-from inference.protocols import Density, Energy, Latent, by_row, has_likelihood, measure_of, name_of, offers
+from inference.protocols import Density, Energy, Latent, Tabular, by_row, has_likelihood, measure_of, name_of, offers
 from inference.running import LogMean, Mean
 
 
@@ -107,13 +109,19 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Exact:
-    """log_prob, or -free_energy - log Z where log Z can be summed."""
+    """log_prob, or -free_energy - log Z where log Z can be summed.
+
+    Rows of a network of tables may lack cells: then log P(known cells), by elimination.
+    """
 
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
+        if lacks_cells(model, x) and offers(model, Tabular):
+            model = Eliminated(model)
         if offers(model, Density):
+            how = getattr(model, "likelihood_by", "its own log_prob")
             values = _in_blocks(lambda rows, given: _log_prob(model, rows, given), x, context)
             kind = getattr(model, "likelihood", "exact")  # a network is as exact as its densities
-            return LogLikelihood(values, None, kind, measure_of(model, x, context), "its own log_prob")
+            return LogLikelihood(values, None, kind, measure_of(model, x, context), how)
         if offers(model, Energy) and hasattr(model, "log_partition"):
             values = _unnormalised(model, x, context) - model.log_partition()
             return LogLikelihood(values, None, "exact", measure_of(model, x, context), "free energy, log Z summed")
@@ -172,13 +180,17 @@ def log_likelihood(
     """log p(x) of each row in nats, with its kind and error; the caller's random state stays as it was.
 
     x is whatever `fit` takes as data: a tensor, an array, a mapping of x and context, a DataFrame, a Dataset.
+    The model may be a pgmpy network or factor graph as it stands, x then a DataFrame of states, or codes [N, V]
+    in the order of its `nodes()`.
+    Where its tables can be summed, rows may lack cells (NaN, None or -1): the likelihood is that of the others.
     """
+    model = as_density(model)
     chosen = default_method(model) if method is None else method
     rows = as_rows(x, model)
     x = placed(model, rows.x)
     given = rows.context if context is None else context
     context = None if given is None else placed(model, given)
-    check_data(model, x, context, rows.columns)
+    check_known(model, x, context, rows.columns)
     with asking(model, seed):
         return chosen(model, x, context, seed)
 

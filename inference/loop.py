@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from inference import checkpoint as checkpoints
 from inference.batches import Batches, split
-from inference.data import Batch, DatasetRows, TensorRows, as_rows, check_data
+from inference.data import Batch, DatasetRows, TensorRows, as_rows, coded
 from inference.objectives import Objective, Player, default_objective
 from inference.progress import Bar, Callback, Progress, deferred_interrupt
 from inference.progress import tensorboard as tensorboard_callback
@@ -52,8 +52,8 @@ class Loop:
         self.model, self.settings, self.world = model, settings, World.current()
         self.module = model if isinstance(model, nn.Module) else _parts(model)
         self._place()
-        rows, self.held_out = split(self._checked(data), settings.validation, settings.seed, self._checked)
         self.objective = objective or default_objective(model)
+        rows, self.held_out = split(self._checked(data), settings.validation, settings.seed, self._checked)
         self.objective.to(self.device)
         self.batches = Batches(rows, settings.batch_size, settings.seed, self.world, self._checked_batch)
         self.steps = settings.steps or (settings.epochs * self.batches.per_epoch if settings.epochs else 1000)
@@ -79,7 +79,7 @@ class Loop:
     def _checked(self, data: Any) -> TensorRows | DatasetRows:
         rows = as_rows(data, self.model)
         if isinstance(rows, TensorRows):
-            check_data(self.model, rows.x, rows.context, rows.columns)
+            self.objective.check(self.model, rows.x, rows.context, rows.columns)
             return rows.to(self.device, self.dtype)
         if len(rows) == 0:
             raise ValueError("data has no rows")
@@ -87,8 +87,9 @@ class Loop:
 
     def _checked_batch(self, batch: Batch) -> Batch:
         """A batch of a `Dataset`, which only now is seen, checked and moved."""
-        check_data(self.model, *batch)
-        rows = TensorRows(*batch).to(self.device, self.dtype)
+        rows = coded(self.model, TensorRows(*batch))
+        self.objective.check(self.model, rows.x, rows.context)
+        rows = rows.to(self.device, self.dtype)
         return rows.x, rows.context
 
     def _turns(self) -> list[_Turn]:

@@ -79,7 +79,8 @@ class ClosedForm(Protocol):
 
     `em_start(x, generator)` sets starting parameters from the data. `prepare(x)` turns rows, once, into what
     `expect` reads. `expect(prepared)` gives (statistics, log-likelihood summed over the rows): a tuple of
-    tensors that add over blocks and processes. `maximise(statistics)` sets the parameters.
+    tensors that add over blocks and processes. `maximise(statistics)` sets the parameters. Optional:
+    `log_prior()`, where `maximise` maximises a posterior: the parameters' log density, nats up to a constant.
     """
 
     def em_start(self, x: Tensor, generator: torch.Generator) -> None: ...
@@ -110,6 +111,21 @@ class Tabular(Protocol):
     def probabilities(self) -> list[Tensor]: ...
 
 
+class Incomplete(Protocol):
+    """A model of codes whose rows may lack cells: `missing_code` stands for a value that is not known.
+
+    `em`, `fit` and `log_likelihood` take such rows where the model is `Tabular` too: they sum over what is
+    missing by elimination. Then `maximise((counts,))` takes expected counts of all tables' entries, the tables
+    in the order of `variables`, end to end. Whoever else is given such rows refuses them.
+    """
+
+    missing_code: int
+
+
+class IncompleteTables(Incomplete, Tabular, Protocol):
+    """Both: a network of tables whose rows may lack cells."""
+
+
 class Conditional(Protocol):
     """A density given its parents, which are known by name: codes [N] of a discrete one, values [N, *shape] of another.
 
@@ -136,7 +152,7 @@ class Hybrid(Protocol):
 
 def offers(model: Any, protocol: type) -> bool:
     """Whether a model has all that a protocol names: methods of its class, or modules it holds."""
-    names = {*vars(protocol), *inspect.get_annotations(protocol)}
+    names = {name for part in protocol.__mro__ for name in (*vars(part), *inspect.get_annotations(part))}
     return all(hasattr(model, name) for name in names if not name.startswith("_"))
 
 

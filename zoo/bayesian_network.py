@@ -31,12 +31,15 @@ class BayesianNetwork(Explicit):
         network: a network that pgmpy ships, by name ("asia"), or the path of a file (.bif, .xmlbif, .net, .uai).
         graph: a pgmpy `DiscreteBayesianNetwork` with all its tables, copied; instead of `network`.
         pseudo_count: added to each count in closed-form fitting: 0 is maximum likelihood, 1 Laplace's rule.
+        equivalent_sample_size: rows that the prior is worth, spread evenly over each table (BDeu); instead of
+            `pseudo_count`.
 
     References:
         Probabilistic Reasoning in Intelligent Systems (Pearl, 1988)
     """
 
     support = constraints.nonnegative_integer
+    missing_code = -1
     capabilities = Explicit.capabilities | {"em_start", "expect", "maximise"}
 
     def __init__(
@@ -47,6 +50,7 @@ class BayesianNetwork(Explicit):
         network: str | None = None,
         graph: Any = None,
         pseudo_count: float = 0.0,
+        equivalent_sample_size: float = 0.0,
     ) -> None:
         if context_shape is not None:
             raise ValueError("BayesianNetwork takes no context: make what it depends on a variable of the network")
@@ -54,12 +58,16 @@ class BayesianNetwork(Explicit):
             raise ValueError('BayesianNetwork needs one of network="asia" (or a file) and graph=<pgmpy network>')
         if not pseudo_count >= 0:
             raise ValueError(f"pseudo_count must be at least 0, not {pseudo_count}")
+        if not equivalent_sample_size >= 0:
+            raise ValueError(f"equivalent_sample_size must be at least 0, not {equivalent_sample_size}")
+        if pseudo_count and equivalent_sample_size:
+            raise ValueError("give pseudo_count or equivalent_sample_size, not both: each is a whole prior")
         graph = _checked(load_network(network) if network is not None else graph)
         variables = _topological(graph)
         if event_shape is not None and as_shape(event_shape) != torch.Size([len(variables)]):
             raise ValueError(f"the network has {len(variables)} variables, but event_shape is {event_shape}")
         super().__init__(len(variables))
-        self.pseudo_count = pseudo_count
+        self.pseudo_count, self.equivalent_sample_size = pseudo_count, equivalent_sample_size
         self.variables: list[Hashable] = variables
         self._cpds = {v: graph.get_cpds(v) for v in variables}
         self._graph = graph
@@ -115,7 +123,14 @@ class BayesianNetwork(Explicit):
         if bad.any():
             row, v = bad.nonzero()[0].tolist()
             name, value = self.variables[v], x[row, v].item()
-            raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}")
+            hint = ""
+            if value == self.missing_code:
+                hint = (
+                    ". That is a missing cell: em, fit and log_likelihood take rows with some, this does not; "
+                    "fill the value in, or drop the row"
+                )
+            states = len(self.states[name])
+            raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {states - 1}{hint}")
 
     def program(self, given: Mapping[Hashable, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
         """The network as a Pyro program with a site for each variable, which Pyro can enumerate (`zoo.programs`).
@@ -127,7 +142,10 @@ class BayesianNetwork(Explicit):
     # ---- names and codes
 
     def encode_frame(self, frame: pd.DataFrame) -> Tensor:
-        """The codes [N, V] of rows given by state names, a column a variable (others are left out)."""
+        """The codes [N, V] of rows given by state names, a column a variable (others are left out).
+
+        NaN or None, a value that is not known, is -1.
+        """
         missing = [v for v in self.variables if v not in frame.columns]
         if missing:
             raise ValueError(f"the data has no column {missing[0]!r}{_near(missing[0], frame.columns)}")
@@ -145,8 +163,9 @@ class BayesianNetwork(Explicit):
     def _codes(self, variable: Hashable, column: pd.Series) -> np.ndarray:
         states = self.states[variable]
         codes = pd.Index(states, dtype=object).get_indexer(pd.Index(column, dtype=object))
-        if (codes < 0).any():
-            row = int(np.argmax(codes < 0))
+        unknown = (codes < 0) & column.notna().to_numpy()
+        if unknown.any():
+            row = int(np.argmax(unknown))
             value = column.iloc[row]
             raise ValueError(f"row {row}: {variable!r} has no state {value!r}{_near(value, states)}")
         return codes.astype(np.int64)
@@ -155,10 +174,22 @@ class BayesianNetwork(Explicit):
 
     @torch.no_grad()
     def em_start(self, x: Tensor, generator: torch.Generator) -> None:
-        """Uniform tables: from complete rows, the first step is the last."""
-        self.check(x)
-        for table in self.tables:
-            table.zero_()
+        """Uniform tables: from complete rows, the first step is the last.
+
+        From rows that lack cells, the counts of those where a variable and its parents are known, each with one
+        added; a table that no row tells of is random.
+        """
+        missing = x == self.missing_code
+        codes = torch.where(missing, torch.zeros_like(x), x)
+        self.check(codes)
+        if not missing.any():
+            for table in self.tables:
+                table.zero_()
+            return
+        counts, told = self._layout.available(codes.long(), ~missing)
+        for v, (table, seen) in enumerate(zip(self.tables, self._layout.split(counts), strict=True)):
+            drawn = -torch.rand(seen.shape, generator=generator, dtype=torch.float64).log()
+            table.copy_(((seen + 1) if told[v] else drawn).log().log_softmax(-1))
 
     def prepare(self, x: Tensor) -> Tensor:
         """The table entries that each row reads, [N, V]."""
@@ -171,8 +202,22 @@ class BayesianNetwork(Explicit):
         return (counts.to(self.dtype),), self.distribution().flat[prepared].sum()
 
     @torch.no_grad()
+    def log_prior(self) -> Tensor:
+        """The Dirichlet prior's log density that `maximise` adds to the likelihood, nats up to a constant."""
+        total = torch.zeros((), dtype=self.dtype, device=self.device)
+        for table in self.tables:
+            if pseudo := self._pseudo(table):
+                total = total + pseudo * table.log_softmax(-1).sum()
+        return total
+
+    def _pseudo(self, table: Tensor) -> float:
+        """What is added to each entry's count."""
+        return self.pseudo_count + self.equivalent_sample_size / table.numel()
+
+    @torch.no_grad()
     def maximise(self, statistics: tuple[Tensor, ...]) -> None:
-        for table, counts in zip(self.tables, self._layout.split(statistics[0] + self.pseudo_count), strict=True):
+        for table, seen in zip(self.tables, self._layout.split(statistics[0]), strict=True):
+            counts = seen + self._pseudo(table)
             unseen = counts.sum(-1, keepdim=True) == 0
             table.copy_(torch.where(unseen, 1.0, counts).log().log_softmax(-1))
 

@@ -37,6 +37,13 @@ class Layout:
         reads, strides, offsets = (t.to(codes.device) for t in (self.reads, self.strides, self.offsets))
         return (codes[..., reads] * strides).sum(-1) + offsets
 
+    def available(self, codes: Tensor, known: Tensor) -> tuple[Tensor, list[bool]]:
+        """Counts of all entries over the rows that know a variable and its parents, and which variables have any."""
+        reads, strides = self.reads.to(codes.device), self.strides.to(codes.device)
+        whole = (known[..., reads] | (strides == 0)).all(-1)
+        counts = self.entries(codes)[whole].bincount(minlength=self.total)
+        return counts, whole.any(0).tolist()
+
     def parent_rows(self, codes: Tensor, v: int) -> Tensor:
         """The row of v's table, its parents' states flattened, that each row of codes [N, V] reads."""
         row = torch.zeros(len(codes), dtype=torch.long, device=codes.device)

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from inference.asking import asking, placed
-from inference.data import as_rows, check_data
+from inference.data import TensorRows, as_rows, check_data, lacking, lacks_cells
 from inference.diagnostics import findings, plots
 from inference.diagnostics.arviz_io import Labelled, to_idata, to_netcdf
 from inference.diagnostics.latent import ACTIVE, unit_variance
@@ -107,6 +107,11 @@ def _picked(
     model: Any, data: Any, context: Tensor | None, rows: int, seed: int
 ) -> tuple[Tensor, Tensor | None, Sequence[str] | None]:
     all_rows = as_rows(data, model)
+    if isinstance(all_rows, TensorRows) and lacks_cells(model, all_rows.x):
+        # draws lack no cell, so neither may the rows that they are held to
+        all_rows = all_rows.part((~lacking(model, all_rows.x)).nonzero()[:, 0])
+        if not len(all_rows):
+            raise ValueError("every row lacks a cell, so there is none to hold the model's draws to")
     count = len(all_rows)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     index = torch.arange(count) if count <= rows else order[:rows].sort().values

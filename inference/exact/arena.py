@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -239,15 +240,19 @@ class _Bound:
         cards = self.program.cards(summed)
         count = math.prod(cards)
         if count <= FEW_STATES or out.size * self.rows >= LONG_PASS:
-            left = left.expand(*cards, *left.shape[len(cards) :]).flatten(0, len(cards) - 1)
-            right = right.expand(*cards, *right.shape[len(cards) :]).flatten(0, len(cards) - 1)
-            self.calls.append(partial(torch.mul, left[0], right[0], out=target))
-            for k in range(1, count):
-                self.calls.append(partial(torch.addcmul, target, left[k], right[k], out=target))
+            # views of each state in turn: flattening an expanded axis would copy what is not there yet
+            left, right = (
+                left.expand(*cards, *left.shape[len(cards) :]),
+                right.expand(*cards, *right.shape[len(cards) :]),
+            )
+            first, *rest = product(*map(range, cards))
+            self.calls.append(partial(torch.mul, left[first], right[first], out=target))
+            for states in rest:
+                self.calls.append(partial(torch.addcmul, target, left[states], right[states], out=target))
             return
-        product = self._scratch([*cards, *self.program.cards(axes)])
-        self.calls.append(partial(torch.mul, left, right, out=product))
-        self.calls.append(partial(torch.sum, product, list(range(len(cards))), out=target))
+        whole = self._scratch([*cards, *self.program.cards(axes)])
+        self.calls.append(partial(torch.mul, left, right, out=whole))
+        self.calls.append(partial(torch.sum, whole, list(range(len(cards))), out=target))
 
     def _by_static(self, matrix: Slot, rows: Slot, out: Slot) -> None:
         """A static table times one with rows: a matrix product, the rows its columns."""

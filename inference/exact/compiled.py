@@ -130,7 +130,6 @@ class _Listing:
     """The operations of a program as four numbers each, with what brings likelihoods in and answers out."""
 
     def __init__(self, program: Program) -> None:
-        cards = program.structure.cards
         emitted: dict[int, list[int]] = {}
         self.fixed: list[tuple[Slot, int]] = []
         row = 0
@@ -143,9 +142,8 @@ class _Listing:
             row += slot.size
         self.rows = row
         self.states = row - (program.joint.size if program.joint is not None else 0)
-        first = itertools.accumulate((cards[v] for v in program.ask.soft), initial=0)
-        place = dict(zip(program.ask.soft, first, strict=False))
-        waiting = {slot.index: place[v] for slot, v in program.likelihoods}
+        starts = itertools.accumulate((slot.size for slot, _ in program.likelihoods), initial=0)
+        waiting = {slot.index: start for (slot, _), start in zip(program.likelihoods, starts, strict=False)}
         self.operations: list[tuple[int, int, int, int]] = []
         self.read: list[Slot] = []
         seen: set[int] = set()

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from inference.exact.engine import Engine, Marginals
+from inference.exact.engine import Engine
 from inference.exact.evidence import read_evidence
 from inference.exact.factors import Factors, factors_of
 from inference.exact.program import Structure
+from inference.exact.results import Marginals
 
 
 class Coupling(Protocol):

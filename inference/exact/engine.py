@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from inference.exact.arena import TorchExecutor
 from inference.exact.evidence import MISSING, Evidence, near, read_evidence
 from inference.exact.factors import factors_of
+from inference.exact.grouping import groups
+from inference.exact.inputs import inputs
 from inference.exact.plan import Plan, in_bytes, plan_of
 from inference.exact.program import Ask, Program, compile_program
+from inference.exact.refusals import refuse_impossible
+from inference.exact.results import Draws, Explanation, Joint, Marginals, TooLarge
 from inference.exact.tracing import best_of_rows, draws, most_probable
 from inference.exact.values import Output, static_values
 
@@ -23,54 +27,10 @@ PROGRAMS = 64
 """Compiled questions that an engine keeps."""
 BLOCK = 1 << 23
 """Bytes that a block of rows takes on the CPU: as much as its caches hold."""
+LANES = 8
+"""Rows that the compiled executor works on at a time, at least."""
 UNDERFLOW = {torch.float64: -600.0, torch.float32: -60.0}
 """Log evidence, in nats, below which a row is done again with scaled messages."""
-COMPILING = 2.5e-4
-"""Seconds that compiling a question takes a variable, and `WORKING` those of a multiply-add: for choosing a plan."""
-WORKING = 4e-10
-
-
-class TooLarge(MemoryError):
-    """The tables of an exact answer would not fit in memory."""
-
-
-@dataclass(frozen=True)
-class Marginals:
-    """P(v | evidence) for N rows: `values[v]` is [N, states]; `log_evidence` is [N] nats."""
-
-    values: dict[Hashable, Tensor]
-    log_evidence: Tensor
-
-
-@dataclass(frozen=True)
-class Joint:
-    """P(variables | evidence) for N rows: `values` is [N, *states]; `log_evidence` is [N] nats."""
-
-    variables: tuple[Hashable, ...]
-    values: Tensor
-    log_evidence: Tensor
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The most probable joint states of some variables, for N rows, the best first.
-
-    `states` are codes [N, K, variables], their log-probability given the evidence `log_probability` [N, K] nats.
-    """
-
-    variables: tuple[Hashable, ...]
-    states: Tensor
-    log_probability: Tensor
-    log_evidence: Tensor
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Draws of some variables for N rows of evidence: codes [N, draws, variables]."""
-
-    variables: tuple[Hashable, ...]
-    states: Tensor
-    log_evidence: Tensor
 
 
 class Engine:
@@ -106,6 +66,7 @@ class Engine:
         self.tables = [t.detach().to(self.device, dtype) for t in self.factors.tables]
         self._programs: OrderedDict[Ask, Program] = OrderedDict()
         self._executors: OrderedDict[Ask, Any] = OrderedDict()
+        self.done: frozenset[int] = frozenset()  # the variables that an intervention sets
         self._cut: dict[tuple[int, ...], Engine] = {}
 
     @property
@@ -126,8 +87,8 @@ class Engine:
 
         `given` and `do`: see `read_evidence`. Raises ValueError where evidence has probability zero.
         """
-        engine, evidence = self._under(given, do)
-        asked = self._asked(None if targets is None else list(targets), known_in_all(evidence))
+        engine, evidence = self.under(given, do)
+        asked = self._asked(None if targets is None else list(targets), evidence.wholly)
         found, log_evidence = engine.run(evidence, asked, ())
         values = {}
         start = 0
@@ -139,18 +100,18 @@ class Engine:
 
     def joint(self, given: Any, targets: Sequence[Hashable], do: Any = None) -> Joint:
         """P(targets | given, do), their axes in the order given."""
-        engine, evidence = self._under(given, do)
+        engine, evidence = self.under(given, do)
         asked = tuple(self.position(v) for v in targets)
         if not asked or len(set(asked)) < len(asked):
             raise ValueError(f"a joint target names different variables, not {tuple(targets)!r}")
-        self._refuse_known(asked, known_in_all(evidence))
+        self._refuse_known(asked, evidence.wholly)
         found, log_evidence = engine.run(evidence, (), asked)
         cards = [self.factors.structure.cards[v] for v in asked]
         return Joint(tuple(targets), found.T.reshape(evidence.rows, *cards), log_evidence)
 
     def log_evidence(self, given: Any = None, do: Any = None, *, impossible: str = "raise") -> Tensor:
         """log P(given | do) of each row, [N] nats; with `impossible="allow"`, -inf for what can't happen."""
-        engine, evidence = self._under(given, do)
+        engine, evidence = self.under(given, do)
         return engine.run(evidence, (), (), impossible)[1]
 
     def most_probable(
@@ -160,8 +121,8 @@ class Engine:
 
         With some variables as targets the others are summed out first (MAP). `best` of them, the best first.
         """
-        engine, evidence = self._under(given, do)
-        known = known_in_all(evidence)
+        engine, evidence = self.under(given, do)
+        known = evidence.wholly
         asked = self._asked(targets, known)
         if best == 1:
             states, logs = most_probable(engine, evidence, asked)
@@ -178,14 +139,14 @@ class Engine:
         """n independent draws a row from P(targets | given, do), exact: no burn-in, no rejection."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ValueError(f"n must be a positive number of draws, not {n!r}")
-        engine, evidence = self._under(given, do)
-        asked = self._asked(targets, known_in_all(evidence))
+        engine, evidence = self.under(given, do)
+        asked = self._asked(targets, evidence.wholly)
         generator = torch.Generator(self.device).manual_seed(seed)
         states, log_evidence = draws(engine, evidence, asked, n, generator)
-        engine._refuse_impossible(evidence, log_evidence)
+        refuse_impossible(engine, evidence, log_evidence)
         return Draws(tuple(self.variables[v] for v in asked), states, log_evidence + engine.factors.log_constant)
 
-    def _asked(self, targets: Sequence[Hashable] | None, known: set[int]) -> tuple[int, ...]:
+    def _asked(self, targets: Sequence[Hashable] | None, known: Collection[int]) -> tuple[int, ...]:
         """Positions of targets; of all that is not known in every row, where none are named."""
         if targets is None:
             return tuple(v for v in range(len(self.variables)) if v not in known)
@@ -211,7 +172,8 @@ class Engine:
         largest = max(found.order.largest, max((slot.size for slot in found.slots), default=0)) * self.dtype.itemsize
         if largest > self.budget:
             raise TooLarge(
-                f"an exact answer needs a table of {in_bytes(largest)}, more than the budget of {in_bytes(self.budget)}"
+                f"an exact answer needs a table of {in_bytes(largest)}, over the budget of {in_bytes(self.budget)}; "
+                "query(..., method=LikelihoodWeighting()) estimates it from draws"
             )
         return found
 
@@ -220,7 +182,9 @@ class Engine:
         found = self._executors.pop(ask, None)
         if found is None:
             program = self.program(ask)
-            found = self.executor(program, static_values(program, self.tables))
+            # the compiled one keeps every table for several rows at a time
+            large = program.entries * self.dtype.itemsize * LANES > self.budget
+            found = (TorchExecutor if large else self.executor)(program, static_values(program, self.tables))
         self._executors[ask] = found
         if len(self._executors) > PROGRAMS:
             self._executors.popitem(last=False)
@@ -228,7 +192,7 @@ class Engine:
 
     # ---- running
 
-    def _under(self, given: Any, do: Any) -> tuple[Engine, Evidence]:
+    def under(self, given: Any, do: Any) -> tuple[Engine, Evidence]:
         """The engine of the graph after an intervention, and the evidence with what is set."""
         evidence = read_evidence(self.variables, self.factors.states, given)
         if not do:
@@ -243,7 +207,7 @@ class Engine:
         if engine is None:
             cut = self.factors.without_causes(done.known)
             engine = Engine(cut, dtype=self.dtype, device=self.device, budget=self.budget)
-            engine.executor = self.executor
+            engine.executor, engine.done = self.executor, frozenset(done.known)
             self._cut[done.known] = engine
         return engine, _joined(evidence, done)
 
@@ -251,59 +215,22 @@ class Engine:
         self, evidence: Evidence, marginals: tuple[int, ...], joint: tuple[int, ...], impossible: str = "raise"
     ) -> tuple[Tensor, Tensor]:
         """The answers [states, N], those of `joint` or of all `marginals`, and the log evidence [N]."""
-        cards = self.factors.structure.cards
-        size = int(np.prod([cards[v] for v in joint])) if joint else sum(cards[v] for v in marginals)
-        found = torch.empty(size, evidence.rows, dtype=self.dtype, device=self.device)
-        log_evidence = torch.empty(evidence.rows, dtype=self.dtype, device=self.device)
-        for rows, ask, part in self._groups(evidence, marginals, joint):
+        found: Tensor | None = None
+        log_evidence = torch.empty(0)
+        for rows, ask, part in groups(self, evidence, marginals, joint):
             values, log_part = self._answer(ask, part)
             values = self._ordered(values, ask, part, marginals, joint)
             if rows is None:
                 found, log_evidence = values, log_part
-            else:
-                found[:, rows], log_evidence[rows] = values, log_part
+                break
+            if found is None:
+                found = values.new_empty(len(values), evidence.rows)
+                log_evidence = log_part.new_empty(evidence.rows)
+            found[:, rows], log_evidence[rows] = values, log_part
+        assert found is not None
         if impossible == "raise":
-            self._refuse_impossible(evidence, log_evidence)
-        return found, log_evidence + self.factors.log_constant
-
-    def _groups(
-        self, evidence: Evidence, marginals: tuple[int, ...], joint: tuple[int, ...]
-    ) -> Iterable[tuple[Tensor | None, Ask, Evidence]]:
-        """Rows that share a program: by pattern of what is missing, or all in one where that costs less."""
-        partly = [v for v, codes in evidence.codes.items() if bool((codes == MISSING).any())]
-        soft = sorted({*evidence.likelihoods, *partly})
-        seen = tuple(sorted(evidence.joint))
-        soft = sorted({*soft, *(v for scope in seen for v in scope if v in evidence.codes)})
-        always = tuple(sorted(v for v in evidence.codes if v not in soft))
-        together = Ask(always, tuple(soft), marginals, joint, seen=seen)
-        if not partly or seen:
-            yield None, together, evidence
-            return
-        missing = torch.stack([evidence.codes[v] == MISSING for v in partly], 1)
-        patterns, group = missing.unique(dim=0, return_inverse=True)
-        if not self._worth_grouping(len(patterns), evidence.rows, together):
-            yield None, together, evidence
-            return
-        for i, pattern in enumerate(patterns):
-            rows = (group == i).nonzero()[:, 0]
-            known = {v for v, absent in zip(partly, pattern.tolist(), strict=True) if not absent}
-            part = evidence.take(rows)
-            codes = {v: c for v, c in part.codes.items() if v in known or v not in partly}
-            part = replace(part, codes=codes)
-            hard = tuple(sorted(v for v in codes if v not in evidence.likelihoods))
-            free = tuple(v for v in marginals if v not in hard)
-            if not set(joint) & set(hard):
-                yield rows, Ask(hard, tuple(sorted(part.likelihoods)), free, joint), part
-            else:  # some of the joint's variables are known in these rows only
-                softened = tuple(sorted({*part.likelihoods, *(v for v in joint if v in hard)}))
-                yield rows, Ask(tuple(v for v in hard if v not in joint), softened, (), joint), part
-
-    def _worth_grouping(self, patterns: int, rows: int, together: Ask) -> bool:
-        try:
-            work = self.program(together).multiply_adds
-        except TooLarge:
-            return True
-        return patterns * len(self.variables) * COMPILING < rows * work * WORKING
+            refuse_impossible(self, evidence, log_evidence)
+        return found, log_evidence + self.factors.log_constant if self.factors.log_constant else log_evidence
 
     def _ordered(
         self, values: Tensor, ask: Ask, part: Evidence, marginals: tuple[int, ...], joint: tuple[int, ...]
@@ -329,40 +256,13 @@ class Engine:
 
     def _answer(self, ask: Ask, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """The program's own answers; rows that come near to underflow done again with scaled messages."""
-        codes, likelihoods = self.inputs(ask, evidence)
+        codes, likelihoods = inputs(self, ask, evidence)
         values, log_evidence = self._blocks(ask, codes, likelihoods)
-        low = (log_evidence < UNDERFLOW[self.dtype]).nonzero()[:, 0]
-        if len(low) and not ask.scaled:
+        if not ask.scaled and not float(log_evidence.min()) >= UNDERFLOW[self.dtype]:
+            low = (~(log_evidence >= UNDERFLOW[self.dtype])).nonzero()[:, 0]
             again, logs = self._blocks(replace(ask, scaled=True), codes[:, low], likelihoods[:, low])
             values[:, low], log_evidence[low] = again, logs
         return values, log_evidence
-
-    def inputs(self, ask: Ask, evidence: Evidence) -> tuple[Tensor, Tensor]:
-        """Codes [hard, N] and likelihoods [states of the soft, N]."""
-        cards, rows = self.factors.structure.cards, evidence.rows
-        codes = torch.empty(len(ask.hard), rows, dtype=torch.long, device=self.device)
-        for i, v in enumerate(ask.hard):
-            codes[i] = evidence.codes[v]
-        likelihoods = torch.ones(sum(cards[v] for v in ask.soft), rows, dtype=self.dtype, device=self.device)
-        start = 0
-        for v in ask.soft:
-            part = likelihoods[start : start + cards[v]]
-            if v in evidence.likelihoods:
-                part *= evidence.likelihoods[v].T.to(self.device, self.dtype)
-            if v in evidence.codes:
-                column = evidence.codes[v].to(self.device)
-                states = torch.arange(cards[v], device=self.device)[:, None]
-                part *= (column == states) | (column == MISSING)
-            start += cards[v]
-        return codes, torch.cat([likelihoods, *self._seen(ask, evidence)])
-
-    def _seen(self, ask: Ask, evidence: Evidence) -> list[Tensor]:
-        """The joint likelihoods, [states, N] each, their axes as the program has them."""
-        parts = []
-        for (_, order), scope in zip(self.program(ask).likelihoods[len(ask.soft) :], ask.seen, strict=True):
-            part = evidence.joint[scope].to(self.device, self.dtype)
-            parts.append(part.permute(*(1 + scope.index(v) for v in order), 0).reshape(-1, evidence.rows))
-        return parts
 
     def _blocks(self, ask: Ask, codes: Tensor, likelihoods: Tensor) -> tuple[Tensor, Tensor]:
         rows = codes.shape[1]
@@ -391,7 +291,7 @@ class Engine:
             raise ValueError(f"the network has no variable {variable!r} to ask for{near(variable, place)}")
         return place[variable]
 
-    def _refuse_known(self, asked: Iterable[int], known: set[int]) -> None:
+    def _refuse_known(self, asked: Iterable[int], known: Collection[int]) -> None:
         for v in asked:
             if v in known:
                 name = self.variables[v]
@@ -399,48 +299,18 @@ class Engine:
                     f"{name!r} is both a target and given, so its value is known; ask for it without giving it"
                 )
 
-    def _refuse_impossible(self, evidence: Evidence, log_evidence: Tensor) -> None:
-        bad = (log_evidence == -torch.inf) | log_evidence.isnan()
-        if not bad.any():
-            return
-        row = int(bad.nonzero()[0])
-        one = evidence.take(torch.tensor([row]))
-        told = []
-        for v in self._conflict(one):
-            name = self.variables[v]
-            code = int(one.codes[v][0]) if v in one.codes else None
-            told.append(f"{name} = {self.factors.states[name][code]}" if code is not None else f"likelihoods of {name}")
-        where = f"row {row}: " if evidence.rows > 1 else ""
-        raise ValueError(f"{where}what is given has probability zero: {', '.join(told)}")
-
-    def _conflict(self, one: Evidence) -> list[int]:
-        """The fewest variables of one impossible row that can't be together: none of them can be left out."""
-        kept = [v for v in one.known if v not in one.codes or int(one.codes[v][0]) != MISSING]
-        for v in list(kept):
-            fewer = [u for u in kept if u != v]
-            part = Evidence(
-                1,
-                {u: one.codes[u] for u in fewer if u in one.codes},
-                {u: one.likelihoods[u] for u in fewer if u in one.likelihoods},
-                joint={scope: each for scope, each in one.joint.items() if set(scope) <= set(fewer)},
-            )
-            if float(self.run(part, (), (), "allow")[1]) == -np.inf:
-                kept = fewer
-        return kept
-
-
-def known_in_all(evidence: Evidence) -> set[int]:
-    """The variables whose state is known in every row."""
-    return {v for v, codes in evidence.codes.items() if bool((codes != MISSING).all())}
-
 
 def executor_class(name: str, device: torch.device) -> Any:
     """The executor of this name."""
-    if name == "torch":
-        return TorchExecutor
-    if name not in ("auto", "compiled"):
+    if name not in ("auto", "torch", "compiled"):
         raise ValueError(f'executor must be "auto", "torch" or "compiled", not {name!r}')
-    return TorchExecutor
+    if name == "compiled" and device.type != "cpu":
+        raise ValueError(f'executor "compiled" runs on the CPU only, not on {device}')
+    if name == "torch" or device.type != "cpu" or (name == "auto" and find_spec("numba") is None):
+        return TorchExecutor
+    from inference.exact.compiled import CompiledExecutor
+
+    return CompiledExecutor
 
 
 def _joined(evidence: Evidence, done: Evidence) -> Evidence:

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,23 @@ class Evidence:
         codes = {v: column[rows] for v, column in self.codes.items()}
         likelihoods = {v: each[rows] for v, each in self.likelihoods.items()}
         return Evidence(len(rows), codes, likelihoods, None, {scope: each[rows] for scope, each in self.joint.items()})
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """All codes, [variables with codes, N], by increasing position."""
+        columns = [self.codes[v] for v in sorted(self.codes)]
+        return torch.stack(columns) if columns else torch.empty(0, self.rows, dtype=torch.long)
+
+    @cached_property
+    def partly(self) -> frozenset[int]:
+        """The variables with codes whose state is not known in some rows."""
+        least = self.matrix.amin(1).tolist() if len(self.codes) else []
+        return frozenset(v for v, code in zip(sorted(self.codes), least, strict=True) if code == MISSING)
+
+    @property
+    def wholly(self) -> frozenset[int]:
+        """The variables whose state is known in every row."""
+        return frozenset(self.codes) - self.partly
 
     @property
     def known(self) -> tuple[int, ...]:
@@ -116,18 +134,25 @@ def _codes(v: Hashable, value: Any, states: Sequence, where: str) -> Tensor:
         return torch.from_numpy(known[column.cat.codes.to_numpy()])
     # factorize meets each different value once: a million rows have as few as a network has states
     places, values = pd.factorize(column, use_na_sentinel=True)
-    known = np.array([*(state_code(v, each, states, where) for each in values), MISSING])
+    known = np.array([*(_code_in_column(v, each, states, where) for each in values), MISSING])
     return torch.from_numpy(known[places])
 
 
 def _checked(v: Hashable, codes: Tensor, states: Sequence, where: str) -> Tensor:
     if codes.is_floating_point() or codes.dtype == torch.bool:
         raise TypeError(f"{where}: the tensor for {v!r} must hold whole numbers, codes of states, not {codes.dtype}")
-    bad = (codes >= len(states)) | (codes < MISSING)
-    if bad.any():
+    least, greatest = torch.aminmax(codes) if len(codes) else (codes.new_tensor(0), codes.new_tensor(0))
+    if least < MISSING or greatest >= len(states):
+        bad = (codes >= len(states)) | (codes < MISSING)
         row = int(bad.nonzero()[0])
         raise ValueError(f"{where}: row {row} has the code {int(codes[row])} for {v!r}, which has {len(states)} states")
     return codes.long()
+
+
+def _code_in_column(v: Hashable, value: Any, states: Sequence, where: str) -> int:
+    """As `state_code`; -1 says that a value is missing where it is no state's name."""
+    is_missing = isinstance(value, int | np.integer) and value == MISSING and str(MISSING) not in map(str, states)
+    return MISSING if is_missing else state_code(v, value, states, where)
 
 
 def state_code(v: Hashable, value: Any, states: Sequence, where: str = "given") -> int:
@@ -144,7 +169,7 @@ def state_code(v: Hashable, value: Any, states: Sequence, where: str = "given") 
     if not _is_bool(value) and str(value) in text:  # a state read from a file as "1"
         return text.index(str(value))
     # where states are named by whole numbers, a code would be ambiguous
-    is_code = isinstance(value, int | np.integer) and not _is_bool(value) and MISSING <= value < len(states)
+    is_code = isinstance(value, int | np.integer) and not _is_bool(value) and 0 <= value < len(states)
     if is_code and not any(name.isdigit() for name in text):
         return operator.index(value)
     raise ValueError(f"{where}: {v!r} has no state {value!r}{near(value, states)}")

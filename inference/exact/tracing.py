@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inference.exact.evidence import MISSING, Evidence
 from inference.exact.functional import run
+from inference.exact.inputs import inputs
 from inference.exact.program import Ask, Program, Slot
 from inference.exact.values import static_values
 
@@ -63,7 +64,7 @@ def blocks(engine: Engine, ask: Ask, evidence: Evidence) -> Iterator[Block]:
     """The rows in blocks that fit the budget."""
     program = engine.program(ask)
     static = static_values(program, engine.tables)
-    codes, likelihoods = engine.inputs(ask, evidence)
+    codes, likelihoods = inputs(engine, ask, evidence)
     size = max(1, engine.budget // max(1, program.entries * engine.dtype.itemsize))
     for low in range(0, evidence.rows, size):
         part, seen = codes[:, low : low + size], likelihoods[:, low : low + size]
@@ -185,8 +186,7 @@ def draws(
 
 def _ask(evidence: Evidence) -> Ask:
     """Which variables are known: in every row, or in some and as likelihoods."""
-    partly = {v for v, codes in evidence.codes.items() if bool((codes == MISSING).any())}
     seen = tuple(sorted(evidence.joint))
-    soft = {*partly, *evidence.likelihoods, *(v for scope in seen for v in scope if v in evidence.codes)}
+    soft = {*evidence.partly, *evidence.likelihoods, *(v for scope in seen for v in scope if v in evidence.codes)}
     hard = tuple(sorted(v for v in evidence.codes if v not in soft))
     return Ask(hard, tuple(sorted(soft)), scaled=True, seen=seen)

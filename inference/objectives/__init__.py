@@ -10,12 +10,14 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.likelihood import NegativeLogLikelihood
-from inference.protocols import Bounded, Density, Energy, Generator, Latent, Pair, name_of, offers
+from inference.objectives.marginal import MarginalLikelihood
+from inference.protocols import Bounded, Density, Energy, Generator, IncompleteTables, Latent, Pair, name_of, offers
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
+    (IncompleteTables, MarginalLikelihood),
     (Density, NegativeLogLikelihood),
     (Bounded, OwnElbo),
     (Pair, PyroElbo),
@@ -37,6 +39,7 @@ __all__ = [
     "ContrastiveDivergence",
     "Elbo",
     "Loss",
+    "MarginalLikelihood",
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",

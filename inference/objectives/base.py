@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from inference.data import check_data
 
 
 class Loss(NamedTuple):
@@ -54,6 +56,10 @@ class Objective(nn.Module):
     `forward` is the loss of the whole model; an objective with several players overrides `players` instead.
     `held_out` is what validation and early stopping look at: the loss itself unless an objective knows better.
     """
+
+    def check(self, model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
+        """Refuse rows that this can't be asked of; an objective that can do with missing cells lets them pass."""
+        check_data(model, x, context, columns)
 
     def forward(self, model: Any, x: Tensor, context: Tensor | None = None) -> Loss:
         raise NotImplementedError(f"{type(self).__name__} has several players; ask players(model)")

@@ -21,8 +21,9 @@ from inference.query import network as _network
 from inference.query.answer import Answer
 from inference.query.question import Question, ask
 from inference.query.refuse import refusal
+from inference.query.weighting import LikelihoodWeighting
 
-__all__ = ["METHODS", "Answer", "query"]
+__all__ = ["METHODS", "Answer", "LikelihoodWeighting", "query"]
 
 METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
     (_hybrid.answers, _hybrid.answer),
@@ -43,6 +44,7 @@ def query(
     context: Tensor | None = None,
     draws: int = 1000,
     seed: int = 0,
+    method: Callable[[Question], Answer] | None = None,
 ) -> Answer:
     """p(targets | given, do), by the best method that the model allows.
 
@@ -50,12 +52,17 @@ def query(
         model: a pgmpy graph of tables, a model that holds one as `.graph`, a hybrid network, or a Pyro pair.
         targets: a name, or a list of names, each with an answer of its own; a tuple of names is one target,
             their joint distribution.
-        given: what was observed: states by name or code for a network, {"x": rows} for a pair.
+        given: what was observed: states by name or code for a network, {"x": rows} for a pair. For many cases at
+            once, arrays of states, or a DataFrame with a column a variable and NaN where nothing is known; a float
+            array [N, states] is the likelihood of what was seen.
         do: what was set from outside, for a network: its causes no longer matter.
         context: what the pair is conditioned on, a row for each row of x.
         draws: how many, where the answer is an estimate.
+        method: how to answer instead: `LikelihoodWeighting()` for a network too large for elimination.
     """
     question = ask(model, targets, given, do, context, draws, seed)
+    if method is not None:
+        return method(question)
     for answers, answer in METHODS:
         if answers(question):
             return answer(question)

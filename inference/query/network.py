@@ -1,163 +1,124 @@
-"""Questions to a pgmpy graph of tables, answered exactly by variable elimination."""
+"""Questions to a graph of tables, answered exactly by elimination."""
 
 from __future__ import annotations
 
-import logging
-import math
-import operator
-import warnings
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import networkx as nx
 import numpy as np
+import pandas as pd
 import xarray as xr
+from torch import Tensor
 
-from inference.protocols import graph_of, name_of
+from inference.exact.cache import engine_of
+from inference.exact.engine import Engine
+from inference.exact.evidence import MISSING, Evidence, read_evidence, state_code
+from inference.protocols import Tabular, graph_of, offers
 from inference.query.answer import Answer
 from inference.query.question import Question, near
 
 
 def answers(question: Question) -> bool:
-    return graph_of(question.model) is not None
+    model = question.model
+    return isinstance(model, Engine) or offers(model, Tabular) or is_graph(model)
+
+
+def is_graph(model: Any) -> bool:
+    """Whether this is a pgmpy graph of tables, or holds one."""
+    return graph_of(model) is not None or hasattr(model, "get_factors")
 
 
 def answer(question: Question) -> Answer:
-    """A distribution for each target, and log P(given), under the interventions.
+    """A distribution for each target, and log P(given | do), for one case or for many rows of evidence.
 
     An intervention do(v = s) cuts the edges into v and sets it, so that P(target | given, do) is that of the
     truncated factorisation: Causality (Pearl, 2000), section 3.2.
     """
-    graph = graph_of(question.model)
     if question.context is not None:
         raise ValueError("a network takes no context: give what is known of its variables in `given`")
-    states = _states(graph)
-    given = {v: _state(states, v, value, "given") for v, value in question.given.items()}
-    do = {v: _state(states, v, value, "do") for v, value in question.do.items()}
-    targets = {target: _variables(states, target) for target in question.targets}
-    _check_overlap(targets, given, do)
-    with _quiet():
-        graph = _cut(graph, states, do)
-        log_evidence = _log_evidence(graph, given, do)
-        values = {target: _distribution(graph, states, variables, given | do) for target, variables in targets.items()}
+    engine = engine_of(question.model)
+    given = read_evidence(engine.variables, engine.factors.states, question.given)
+    do = read_evidence(engine.variables, engine.factors.states, question.do, "do")
+    targets = {target: variables_of(engine.variables, target) for target in question.targets}
+    check_targets(engine.variables, targets, given, do)
+    singles = [target for target, names in targets.items() if len(names) == 1]
+    found = engine.marginals(given, [targets[t][0] for t in singles], do)
+    values, log_evidence = {t: found.values[targets[t][0]] for t in singles}, found.log_evidence
+    for target, names in targets.items():
+        if len(names) > 1:
+            values[target] = engine.joint(given, names, do).values
+    rows = row_index(question, given, do)
     return Answer(
-        str(replace(question, given=given, do=do)),
-        values,
-        "variable elimination (pgmpy)",
+        str(_by_name(question, engine)),
+        {target: labelled(engine.states, values[target], targets[target], rows) for target in targets},
+        "elimination",
         "exact",
-        log_evidence,
+        float(log_evidence[0]) if rows is None else by_row(log_evidence, rows),
     )
 
 
-def _states(graph: Any) -> dict[Hashable, list]:
-    """The states of each variable, by name."""
-    states = {}
-    for v in graph.nodes():
-        cpd = graph.get_cpds(v)
-        if cpd is None:
-            raise ValueError(f"variable {v!r} of the graph has no table: add_cpds one, or fit the graph")
-        if not hasattr(cpd, "state_names"):
-            raise TypeError(f"variable {v!r} has a {name_of(cpd)}, but elimination needs a table for each variable")
-        states[v] = list(cpd.state_names[v])
-    return states
+def _by_name(question: Question, engine: Engine) -> Question:
+    """The question with states given by code told by name."""
+
+    def told(v: Hashable, value: Any, where: str) -> Any:
+        if getattr(value, "ndim", 0) or isinstance(value, list | tuple):
+            return value
+        code = state_code(v, value, engine.factors.states[v], where)
+        return "unknown" if code == MISSING else engine.factors.states[v][code]
+
+    given = {v: told(v, value, "given") for v, value in question.given.items()}
+    return replace(question, given=given, do={v: told(v, value, "do") for v, value in question.do.items()})
 
 
-def _state(states: Mapping[Hashable, list], variable: Hashable, value: Any, where: str) -> Any:
-    """The name of a state given by its name or its code."""
-    if variable not in states:
-        raise ValueError(f"{where}: the network has no variable {variable!r}{near(variable, states)}")
-    names = states[variable]
-    # True == 1 in Python, yet neither stands for the other here
-    named = [
-        n
-        for n in names
-        if isinstance(value, Hashable) and n == value and isinstance(n, bool) == isinstance(value, bool)
-    ]
-    if named:
-        return named[0]
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        text = [str(name) for name in names]
-        if str(value) in text:  # a state read from a file as "1"
-            return names[text.index(str(value))]
-        # where states are named by whole numbers, a code would be ambiguous
-        if 0 <= value < len(names) and not any(name.isdigit() for name in text):
-            return names[operator.index(value)]
-    raise ValueError(f"{where}: {variable!r} has no state {value!r}{near(value, names)}")
-
-
-def _variables(states: Mapping[Hashable, list], target: Hashable) -> tuple[Hashable, ...]:
-    variables = (target,) if target in states or not isinstance(target, tuple) else target
-    for v in variables:
-        if v not in states:
-            raise ValueError(f"the network has no variable {v!r} to ask for{near(v, states)}")
-    if not variables or len(set(variables)) < len(variables):
+def variables_of(known: Sequence[Hashable], target: Hashable) -> tuple[Hashable, ...]:
+    """The variables that a target names: itself, or those of a tuple."""
+    names = (target,) if target in known or not isinstance(target, tuple) else target
+    for v in names:
+        if v not in known:
+            raise ValueError(f"the network has no variable {v!r} to ask for{near(v, known)}")
+    if not names or len(set(names)) < len(names):
         raise ValueError(f"a joint target names different variables, not {target!r}")
-    return variables
+    return names
 
 
-def _check_overlap(targets: Mapping, given: Mapping, do: Mapping) -> None:
-    asked = {v for variables in targets.values() for v in variables}
+def check_targets(names: Sequence[Hashable], targets: Mapping, given: Evidence, do: Evidence) -> None:
+    """Refuse what is asked and known at once."""
+    asked = {v for each in targets.values() for v in each}
+    known, done = {names[v] for v in given.wholly}, {names[v] for v in do.codes}
     for these, those, message in (
-        (given, do, "is both given and set by do; keep one of them"),
-        (asked, given, "is both a target and given, so its value is known; ask for it without giving it"),
-        (asked, do, "is both a target and set by do, so its value is known; ask for it without setting it"),
+        (known, done, "is both given and set by do; keep one of them"),
+        (asked, known, "is both a target and given, so its value is known; ask for it without giving it"),
+        (asked, done, "is both a target and set by do, so its value is known; ask for it without setting it"),
     ):
         for v in these:
             if v in those:
                 raise ValueError(f"{v!r} {message}")
 
 
-def _cut(graph: Any, states: Mapping[Hashable, list], do: Mapping[Hashable, Any]) -> Any:
-    """The graph with the edges into what is set cut, and its tables certain of the value."""
-    if not do:
-        return graph
-    from pgmpy.factors.discrete import TabularCPD
-
-    graph = graph.copy()
-    for v, value in do.items():
-        graph.remove_cpds(graph.get_cpds(v))
-        graph.remove_edges_from([(parent, v) for parent in list(graph.get_parents(v))])
-        table = [[float(name == value)] for name in states[v]]
-        graph.add_cpds(TabularCPD(v, len(table), table, state_names={v: list(states[v])}))
-    return graph
+def row_index(question: Question, given: Evidence, do: Evidence) -> np.ndarray | None:
+    """Labels of the rows; None for a single case, every part of which was given by one state's name."""
+    parts = [*question.given.values(), *question.do.values()]
+    if all(getattr(part, "ndim", 0) == 0 and not isinstance(part, list | tuple) for part in parts):
+        return None
+    index = next((part.index for part in parts if isinstance(part, pd.Series)), None)
+    return np.arange(max(given.rows, do.rows)) if index is None else np.asarray(index)
 
 
-def _log_evidence(graph: Any, given: Mapping[Hashable, Any], do: Mapping[Hashable, Any]) -> float:
-    """log P(given) in nats, by the chain rule: neither pruning nor underflow hides an impossibility."""
-    total, known = 0.0, dict(do)
-    for v in nx.topological_sort(graph):
-        if v not in given:
-            continue
-        factor = _eliminate(graph, (v,), known)
-        p = float(factor.values[factor.state_names[v].index(given[v])])
-        known[v] = given[v]
-        if not p > 0:
-            told = ", ".join(f"{name} = {value}" for name, value in known.items() if name in given)
-            under = f" under do({', '.join(f'{n} = {s}' for n, s in do.items())})" if do else ""
-            raise ValueError(f"what is given has probability zero{under}: {told}")
-        total += math.log(p)
-    return total
-
-
-def _distribution(
-    graph: Any,
-    states: Mapping[Hashable, list],
-    variables: tuple[Hashable, ...],
-    known: Mapping[Hashable, Any],
+def labelled(
+    states: Mapping[Hashable, Sequence], values: Tensor, names: tuple[Hashable, ...], rows: np.ndarray | None
 ) -> xr.DataArray:
-    factor = _eliminate(graph, variables, known)
-    axes = [list(factor.variables).index(v) for v in variables]
-    values = np.transpose(np.asarray(factor.values), axes)
-    coords = {v: _labels(states[v]) for v in variables}
-    return xr.DataArray(values, dims=variables, coords=coords, name="probability")
+    """Probabilities with their states' names, [states...], or [row, states...] for many rows."""
+    coords: dict[Hashable, Any] = {v: _labels(list(states[v])) for v in names}
+    array = values.cpu().numpy()
+    if rows is None:
+        return xr.DataArray(array[0], dims=names, coords=coords, name="probability")
+    return xr.DataArray(array, dims=("row", *names), coords={"row": rows, **coords}, name="probability")
 
 
-def _eliminate(graph: Any, variables: tuple[Hashable, ...], known: Mapping[Hashable, Any]) -> Any:
-    from pgmpy.inference import VariableElimination
-
-    return VariableElimination(graph).query(list(variables), evidence=dict(known), show_progress=False)
+def by_row(values: Tensor, rows: np.ndarray) -> xr.DataArray:
+    """A number a row."""
+    return xr.DataArray(values.cpu().numpy(), dims="row", coords={"row": rows}, name="log_evidence")
 
 
 def _labels(names: list) -> np.ndarray:
@@ -166,17 +127,3 @@ def _labels(names: list) -> np.ndarray:
     labels = np.empty(len(names), dtype=object)
     labels[:] = names
     return labels
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """pgmpy's own warnings and log lines kept from the user, for this block only."""
-    logger = logging.getLogger("pgmpy")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

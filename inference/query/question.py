@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from inference.asking import placed
@@ -51,7 +53,7 @@ def ask(
 ) -> Question:
     """The question, its parts checked for form."""
     for name, part in (("given", given), ("do", do)):
-        if part is not None and not isinstance(part, Mapping):
+        if part is not None and not isinstance(part, Mapping | pd.DataFrame):
             raise TypeError(f"{name} must map names to values, not be a {name_of(part)}")
     several = targets if isinstance(targets, list) else [targets]
     if not several:
@@ -59,7 +61,12 @@ def ask(
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise ValueError(f"draws must be a positive whole number, not {draws!r}")
     context = None if context is None else placed(model, context)
-    return Question(model, tuple(several), dict(given or {}), dict(do or {}), context, draws, seed)
+    return Question(model, tuple(several), _parts(given), _parts(do), context, draws, seed)
+
+
+def _parts(part: Any) -> dict[Any, Any]:
+    """A mapping, or the columns of a frame, by name."""
+    return {} if part is None else dict(part.items())
 
 
 def near(given: Any, names: Iterable[Any]) -> str:
@@ -70,5 +77,7 @@ def near(given: Any, names: Iterable[Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        value = np.asarray(value, dtype=object)
     shape = getattr(value, "shape", None)
     return f"{shape[0]} row{'s' if shape[0] != 1 else ''}" if shape is not None and len(shape) else str(value)

@@ -151,7 +151,7 @@ def test_asia_equals_enumeration(asia, asia_net, evidence, do) -> None:
         assert list(answer[v].coords[v].values) == asia.states[v]
         np.testing.assert_allclose(answer[v].values, marginal(truth, place[v]), atol=1e-10)
     assert answer.log_evidence == pytest.approx(math.log(p), abs=1e-10)
-    assert (answer.kind, answer.method) == ("exact", "variable elimination (pgmpy)")
+    assert (answer.kind, answer.method) == ("exact", "elimination")
 
 
 def test_doing_is_not_seeing(asia) -> None:
@@ -232,7 +232,6 @@ def test_impossible_evidence_is_refused_even_where_it_is_irrelevant(asia, target
         ({"targets": "lung", "given": {"smoke": True}}, "'smoke' has no state True"),
         ({"targets": "lung", "given": {"smoke": 2}}, "'smoke' has no state 2; known: yes, no"),
         ({"targets": "lung", "given": {"smoke": 0.5}}, r"'smoke' has no state 0\.5"),
-        ({"targets": "lung", "given": {"smoke": ["yes"]}}, "'smoke' has no state"),
         ({"targets": "lung", "given": {"lung": "yes"}}, "'lung' is both a target and given"),
         ({"targets": "lung", "do": {"lung": "yes"}}, "'lung' is both a target and set by do"),
         ({"targets": "lung", "given": {"tub": "yes"}, "do": {"tub": "yes"}}, "'tub' is both given and set by do"),
@@ -266,7 +265,7 @@ def test_given_must_be_a_mapping(asia) -> None:
 def test_an_answer_reads_well(asia) -> None:
     answer = query(asia, ["lung", ("lung", "bronc")], {"smoke": 0}, {"tub": "no"})
     text = repr(answer)
-    assert text.startswith("P(lung; lung, bronc | smoke = yes, do(tub = no)): exact, by variable elimination (pgmpy)")
+    assert text.startswith("P(lung; lung, bronc | smoke = yes, do(tub = no)): exact, by elimination")
     assert "log evidence -0.6931 nats" in text
     assert "no  0.9000" in text
     frame = answer.to_frame()

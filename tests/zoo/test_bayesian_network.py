@@ -224,9 +224,11 @@ def test_unknown_states_and_columns_are_named(small) -> None:
     wrong.loc[1, "b"] = "hgh"
     with pytest.raises(ValueError, match="row 1: 'b' has no state 'hgh'; near: high"):
         small.encode_frame(wrong)
-    wrong.loc[1, "b"] = None
-    with pytest.raises(ValueError, match="row 1: 'b' has no state"):
-        small.encode_frame(wrong)
+    wrong.loc[1, "b"] = None  # a missing cell has a code, and whoever can't do without it says so
+    codes = small.encode_frame(wrong)
+    assert codes[1, small.variables.index("b")] == -1 == small.missing_code
+    with pytest.raises(ValueError, match=r"row 1 has -1 for 'b'.*a missing cell.*drop the row"):
+        small.log_prob(codes)
     with pytest.raises(ValueError, match="no column 'd'; near: dd"):
         small.encode_frame(frame.rename(columns={"d": "dd"}))
     with pytest.raises(ValueError, match="no column"):

@@ -85,7 +85,7 @@ def test_counterfactuals_are_those_of_mechanisms_with_that_coupling(coupling, me
     if count > 20_000 or n < 2:
         return
     state = data.draw(st.integers(0, network.cards[v] - 1))
-    hard = {u: codes for u, codes in evidence.hard.items()}
+    hard = dict(evidence.hard.items())
     targets = [f"v{u}" for u in range(n) if u != v]
     given_ = {name: value for name, value in (named(evidence) or {}).items() if int(name[1:]) in hard}
     found = counterfactual(engine_of(network), targets, given_, {f"v{v}": torch.tensor([state])}, coupling)
