@@ -244,7 +244,7 @@ def test_evidence_that_can_not_be_is_named() -> None:
     case.densities["y0"].normal = lambda code, others: Impossible() if code["v0"] == 1 else Normal(0.0, 1.0)
     with pytest.raises(ValueError, match="row 1: what is given has probability zero: y0 given its parents"):
         query(case, "v1", given={"v0": ["s0", "s1"], "y0": torch.zeros(2, 1)})
-    with pytest.raises(ValueError, match="probability zero: likelihoods of v0, v1 = s1"):
+    with pytest.raises(ValueError, match="probability zero: the likelihoods of v0, v1 = s1"):
         query(case, "v0", given={"v1": "s1", "y0": torch.zeros(1)})
 
 

@@ -198,6 +198,20 @@ def test_densities_of_the_same_unknown_parents_are_added_before_they_leave_the_r
     np.testing.assert_allclose(answer["c", "k"][0], expected, atol=1e-12)
 
 
+def test_two_densities_that_contradict_each_other_are_weighed() -> None:
+    """y | k and u | k, c are each sure of another k by more than a double's range; their sum decides."""
+    made = HybridNetwork(
+        states={"k": 3, "c": 2}, parents={"y": ["k"], "u": ["k", "c"]}, shapes={"y": 1, "u": 1}, separate=["y", "u"]
+    ).double()
+    with torch.no_grad():
+        for name, means in (("y", (70.0, 0.0, 40.0)), ("u", (0.0, 0.0, 70.0, 70.0, 41.0, 41.0))):
+            for mean, model in zip(means, made.densities[name].models, strict=True):
+                model.parameters_of.free.copy_(torch.tensor([mean, 0.0]))
+    x = made.rows({"y": torch.zeros(1, 1), "u": torch.zeros(1, 1)})
+    expected = -math.log(3) - 0.5 * (40.0**2 + 41.0**2) - math.log(2 * math.pi)
+    assert made.log_prob(x).item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_model_for_each_state_is_the_one_of_that_state() -> None:
     torch.manual_seed(0)
     mixture = partial(GaussianMixture, components=2)
