@@ -228,12 +228,12 @@ class HybridNetwork(Explicit):
         values, names = self.values(x), self.names
         given = {name: value for name, value in values.items() if name not in {names[v] for v in missing}}
         total = torch.zeros(len(x), dtype=log_tables[0].dtype, device=x.device)
-        seen: dict[tuple[int, ...], Tensor] = {}
+        seen: list[tuple[tuple[int, ...], Tensor]] = []
         for name, node in self.densities.items():
             found = node.log_prob(values[name], given).to(total.dtype)
             scope = tuple(names.index(p) for p in node.states if p not in given)
             if scope:
-                seen[scope] = seen[scope] + found if scope in seen else found
+                seen.append((scope, found))
             else:
                 total = total + found
         codes = x[:, : len(names)].long()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from opt_einsum import contract
@@ -18,18 +18,18 @@ def log_marginal(
     parents: Sequence[Sequence[int]],
     codes: Tensor,
     missing: Sequence[int],
-    seen: Mapping[tuple[int, ...], Tensor],
+    seen: Sequence[tuple[tuple[int, ...], Tensor]],
 ) -> Tensor:
-    """log sum over the missing of prod_v P(v | parents) prod_s exp seen[s], [N] nats, differentiable.
+    """log sum over the missing of prod_v P(v | parents) prod_s exp seen_s, [N] nats, differentiable.
 
     The sums of products are ordered by `opt_einsum`. Each likelihood is scaled, row by row, by the greatest that
-    the known values leave possible: one that contradicts another, on other variables, by more than the range
-    of the dtype (700 nats of a double) is taken for impossible.
+    the known values leave possible: one that contradicts another by more than the range
+    of the dtype (700 nats of a double) is taken for impossible, unless the variables of the one hold the other's.
 
     Parameters:
         log_tables: log P(v | parents), [*parents' states, states].
         codes: the states [N, V]; those of the missing are not read.
-        seen: log P(what was seen | some of the missing), [N, *their states], by these variables' positions.
+        seen: positions of some of the missing, and log P(what was seen | these), [N, *their states].
     """
     total = codes.new_zeros(len(codes), dtype=log_tables[0].dtype)
     operands: list[Operand] = []
@@ -45,7 +45,7 @@ def log_marginal(
     if not missing:
         return total
     tables = list(operands)
-    for scope, log_likelihood in seen.items():
+    for scope, log_likelihood in _merged(seen).items():
         with torch.no_grad():
             possible = _sum(tables, scope, len(codes)) > 0
             axes = tuple(range(1, log_likelihood.dim()))
@@ -55,6 +55,20 @@ def log_marginal(
         operands.append((scaled.masked_fill(~possible, -torch.inf).exp(), (ROWS, *scope)))
         total = total + greatest
     return total + _sum(operands, (), len(codes)).log()
+
+
+def _merged(seen: Sequence[tuple[tuple[int, ...], Tensor]]) -> dict[tuple[int, ...], Tensor]:
+    """The log-likelihoods, each on part of another's variables added to it."""
+    merged: dict[tuple[int, ...], Tensor] = {}
+    for scope, found in sorted(seen, key=lambda part: len(part[0]), reverse=True):
+        wider = next((each for each in merged if set(scope) <= set(each)), None)
+        if wider is None:
+            merged[scope] = found
+            continue
+        order = sorted(range(len(scope)), key=lambda i: wider.index(scope[i]))
+        sizes = [size if v in scope else 1 for v, size in zip(wider, merged[wider].shape[1:], strict=True)]
+        merged[wider] = merged[wider] + found.permute(0, *(1 + i for i in order)).reshape(-1, *sizes)
+    return merged
 
 
 def _sum(operands: Sequence[Operand], kept: tuple[int, ...], rows: int) -> Tensor:

@@ -229,6 +229,13 @@ class Impossible:
         return torch.full_like(x, -math.inf)
 
 
+def test_a_density_of_more_classes_is_weighed_with_one_of_fewer() -> None:
+    mean = torch.tensor([0.0, 70.0, 41.0], dtype=torch.float64)[:, None].expand(3, 2)
+    case = chain([70.0, 0.0, 40.0], others={"y1": Bump(("v0", "v1"), {"v0": 3, "v1": 2}, mean)})
+    answer = query(case, "v0", given={"y0": torch.zeros(1), "y1": torch.zeros(1)})
+    np.testing.assert_allclose(answer["v0"], [0, 0, 1], atol=1e-12)
+
+
 def test_evidence_that_can_not_be_is_named() -> None:
     case = chain([0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="probability zero: v0 = s1, v1 = s0"):

@@ -173,6 +173,45 @@ def test_a_state_that_is_impossible_does_not_swallow_the_others() -> None:
     assert all(torch.isfinite(g).all() for g in gradients)
 
 
+def test_densities_of_the_same_unknown_parents_are_added_before_they_leave_the_range_of_doubles() -> None:
+    """y | k, u | c, k and v | k, c, each sure by hundreds of nats of another state; k and c are not known."""
+    made = HybridNetwork(
+        states={"k": 2, "c": 3}, parents={"y": ["k"], "u": ["c", "k"], "v": ["k", "c"]},
+        shapes={"y": 1, "u": 1, "v": 1}, separate=["y", "u", "v"],
+    ).double()  # fmt: skip
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for node in made.densities.values():
+            for model in node.models:
+                model.parameters_of.free.copy_(torch.tensor([60 * torch.randn(()).item(), 0.0]))
+    values = {name: torch.zeros(1, 1, dtype=torch.float64) for name in "yuv"}
+    log_joint = torch.empty(2, 3, dtype=torch.float64)
+    for k, c in product(range(2), range(3)):
+        means = [made.densities["y"].models[k], made.densities["u"].models[2 * c + k]]
+        means.append(made.densities["v"].models[3 * k + c])
+        parts = [Normal(model.parameters_of.free[0], 1.0).log_prob(values["y"]).sum() for model in means]
+        log_joint[k, c] = sum(parts).detach() - math.log(6)
+    x = made.rows(values)
+    assert made.log_prob(x).item() == pytest.approx(log_joint.flatten().logsumexp(0).item(), rel=1e-12)
+    answer = query(made, ("c", "k"), given=values)
+    expected = log_joint.T.flatten().softmax(0).reshape(3, 2)
+    np.testing.assert_allclose(answer["c", "k"][0], expected, atol=1e-12)
+
+
+def test_two_densities_that_contradict_each_other_are_weighed() -> None:
+    """y | k and u | k, c are each sure of another k by more than a double's range; their sum decides."""
+    made = HybridNetwork(
+        states={"k": 3, "c": 2}, parents={"y": ["k"], "u": ["k", "c"]}, shapes={"y": 1, "u": 1}, separate=["y", "u"]
+    ).double()
+    with torch.no_grad():
+        for name, means in (("y", (70.0, 0.0, 40.0)), ("u", (0.0, 0.0, 70.0, 70.0, 41.0, 41.0))):
+            for mean, model in zip(means, made.densities[name].models, strict=True):
+                model.parameters_of.free.copy_(torch.tensor([mean, 0.0]))
+    x = made.rows({"y": torch.zeros(1, 1), "u": torch.zeros(1, 1)})
+    expected = -math.log(3) - 0.5 * (40.0**2 + 41.0**2) - math.log(2 * math.pi)
+    assert made.log_prob(x).item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_model_for_each_state_is_the_one_of_that_state() -> None:
     torch.manual_seed(0)
     mixture = partial(GaussianMixture, components=2)
@@ -261,6 +300,9 @@ def test_a_vae_as_a_node_learns_by_its_elbo() -> None:
     before = log_likelihood(made, x).mean
     fit(made, x, steps=200, lr=1e-2, progress=False)
     assert log_likelihood(made, x).mean > before + 1
+    elbo = made.train().log_prob(x).mean().item()
+    tighter = made.eval().log_prob(x).mean().item()
+    assert tighter > elbo + 0.005  # many draws of the code, against the one that trains
     assert (query(made, "k", given={"y": bits})["k"].values.argmax(1) == k.numpy()).mean() > 0.95
 
 
