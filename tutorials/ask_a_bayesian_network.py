@@ -66,9 +66,7 @@ print("log-probability of what is known, nats:", beliefs.log_evidence.numpy().ro
 
 # %%
 stories = engine.most_probable({"smoke": "yes", "xray": "yes", "dysp": "yes"}, best=2)
-for states, log_probability in zip(stories.states[0], stories.log_probability[0], strict=True):
-    told = {v: engine.states[v][int(code)] for v, code in zip(stories.variables, states, strict=True)}
-    print(f"{float(log_probability.exp()):.3f}", told)
+print(stories.to_frame())
 
 # %% [markdown]
 # ## Which test next?
