@@ -37,7 +37,8 @@ class Engine:
     """A network of tables compiled for exact answers.
 
     Each question (which variables are known, which are asked) is compiled once and kept; every row of evidence
-    then runs through the same tensors. Tables of a directed network have their columns renormalised to sum to
+    then runs through the same tensors. The tables are those of the moment the engine was made; `query` sees to it
+    that they are up to date. Tables of a directed network have their columns renormalised to sum to
     one. In an undirected network the log evidence is that of the unnormalised product: without evidence, log Z.
 
     Parameters:
