@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from inference.columns import Columns, counted, read_columns
-from inference.query.question import near
+from inference.near import near
 from inference.scores import SCORES, Score, mutual_information
 
 Edges = list[tuple[int, int]]
@@ -201,15 +201,13 @@ class PC:
             max_cond_vars=self.max_given,
             show_progress=False,
         )
-        try:
-            return _edges(search.fit(frame).causal_graph_)
-        except ValueError as error:
-            if "loop" not in str(error) and "cycle" not in str(error):
-                raise
+        edges = _edges(search.fit(frame).causal_graph_)
+        if not nx.is_directed_acyclic_graph(nx.DiGraph(edges)):
             raise ValueError(
                 f"the tests at significance {self.significance} contradict each other, so that their edges form a "
                 "cycle: take another significance or more rows, or HillClimb()"
-            ) from error
+            )
+        return edges
 
 
 def _tester(frame: pd.DataFrame, tick: Tick) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ from torch.distributions import constraints
 
 from zoo.base import Explicit, Shape, as_shape
 from zoo.graph_files import load_network, read_network
+from zoo.graph_files.text import near
 from zoo.programs import tables_program
 from zoo.tables import Layout, Tables
 
@@ -148,7 +148,7 @@ class BayesianNetwork(Explicit):
         """
         missing = [v for v in self.variables if v not in frame.columns]
         if missing:
-            raise ValueError(f"the data has no column {missing[0]!r}{_near(missing[0], frame.columns)}")
+            raise ValueError(f"the data has no column {missing[0]!r}{near(missing[0], frame.columns)}")
         columns = [self._codes(v, frame[v]) for v in self.variables]
         return torch.from_numpy(np.stack(columns, 1)).to(self.device)
 
@@ -167,7 +167,7 @@ class BayesianNetwork(Explicit):
         if unknown.any():
             row = int(np.argmax(unknown))
             value = column.iloc[row]
-            raise ValueError(f"row {row}: {variable!r} has no state {value!r}{_near(value, states)}")
+            raise ValueError(f"row {row}: {variable!r} has no state {value!r}{near(value, states)}")
         return codes.astype(np.int64)
 
     # ---- counting
@@ -248,9 +248,3 @@ def _topological(graph: Any) -> list[Hashable]:
     import networkx
 
     return list(networkx.topological_sort(graph))
-
-
-def _near(given: Any, names: Iterable[Any]) -> str:
-    known = [str(name) for name in names]
-    near = get_close_matches(str(given), known, n=3, cutoff=0.5)
-    return f"; near: {', '.join(near)}" if near else f"; known: {', '.join(known[:24])}"

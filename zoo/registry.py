@@ -117,9 +117,9 @@ def family(name: str) -> Family:
     raise ValueError(f"there is no family {name!r}{near(name, [member.name for member in FAMILIES])}")
 
 
-def near(name: str, names: Iterable[str]) -> str:
+def near(name: Any, names: Iterable[Any]) -> str:
     """The end of an error about an unknown name: what was probably meant, or all there is."""
-    known = list(names)
+    known = [str(each) for each in names]
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
     if close:
         return f"; did you mean {' or '.join(close)}?"

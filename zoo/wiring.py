@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import nn
 from zoo.base import LatentVariable, Slot, as_shape, fill
 from zoo.bayesian_network import BayesianNetwork
 from zoo.nodes import Density, Node, context_size
+from zoo.registry import near
 
 
 def discrete_of(
@@ -161,9 +161,3 @@ def _build(name: str, slot: Slot, shape: int | Sequence[int] | None, context: in
         if has != fits:
             raise ValueError(f"{name}: {type(built).__name__} has {what} {has}, but {fits} fits here")
     return built
-
-
-def near(name: Any, names: Any) -> str:
-    known = [str(each) for each in names]
-    found = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(found)}?" if found else f"; there are {', '.join(known[:24])}"

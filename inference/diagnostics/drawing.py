@@ -18,8 +18,8 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from inference.diagnostics.layered import Corner, layered
+from inference.near import near
 from inference.protocols import graph_of, name_of
-from inference.query.question import near
 
 INK, PALE, BAR, EDGE = "#22303c", "#eef2f6", "#4c84b6", "#8795a1"
 SEEN, SET = "#5b6670", "#c8641b"

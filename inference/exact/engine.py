@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inference.exact.arena import TorchExecutor
-from inference.exact.evidence import MISSING, Evidence, near, read_evidence
+from inference.exact.evidence import MISSING, Evidence, read_evidence
 from inference.exact.factors import factors_of
 from inference.exact.grouping import groups
 from inference.exact.inputs import inputs
@@ -22,6 +22,7 @@ from inference.exact.refusals import refuse_impossible
 from inference.exact.results import Draws, Explanation, Joint, Marginals, TooLarge
 from inference.exact.tracing import best_of_rows, draws, most_probable
 from inference.exact.values import Output, static_values
+from inference.near import near
 
 PROGRAMS = 64
 """Compiled questions that an engine keeps."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+
+from inference.near import near
 
 MISSING = -1
 """The code of a value that is not known."""
@@ -98,23 +99,6 @@ def read_evidence(
     )
 
 
-def patterns(missing: Tensor) -> tuple[Tensor, Tensor]:
-    """The different rows [P, V] of a table of yes and no [N, V], and which of them each row is, [N].
-
-    As `missing.unique(dim=0, return_inverse=True)` in another order: rows read as numbers sort many times faster.
-    """
-    group = torch.zeros(len(missing), dtype=torch.long, device=missing.device)
-    for part in missing.split(30, 1):
-        bits = 2 ** torch.arange(part.shape[1], device=part.device)
-        number = torch.zeros_like(group)
-        for column, bit in zip(part.unbind(1), bits.tolist(), strict=True):
-            number += column * bit
-        group = ((group << 30) | number).unique(return_inverse=True)[1]
-    first = group.new_empty(int(group.max()) + 1)
-    first[group] = torch.arange(len(group), device=group.device)
-    return missing[first], group
-
-
 def _rows(variables: Sequence[Hashable], parts: Mapping[int, Tensor], where: str) -> int:
     lengths = {variables[v]: len(part) for v, part in parts.items() if len(part) != 1}
     if len(set(lengths.values())) > 1:
@@ -194,10 +178,3 @@ def state_code(v: Hashable, value: Any, states: Sequence, where: str = "given") 
 
 def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
-
-
-def near(given: Any, names: Any) -> str:
-    """The end of an error that lists the names nearest to one that is unknown."""
-    known = [str(name) for name in names]
-    found = get_close_matches(str(given), known, n=3, cutoff=0.5)
-    return f"; near: {', '.join(found)}" if found else f"; known: {', '.join(known[:24])}"

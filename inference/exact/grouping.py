@@ -33,11 +33,11 @@ def groups(
     if not partly or seen or not _worth_grouping(engine, 1, evidence.rows, together):
         yield None, together, evidence
         return
-    patterns, group = _patterns(torch.stack([evidence.codes[v] == MISSING for v in partly]))
-    if not _worth_grouping(engine, len(patterns), evidence.rows, together):
+    kinds, group = patterns(torch.stack([evidence.codes[v] == MISSING for v in partly], 1))
+    if not _worth_grouping(engine, len(kinds), evidence.rows, together):
         yield None, together, evidence
         return
-    for i, pattern in enumerate(patterns):
+    for i, pattern in enumerate(kinds):
         rows = (group == i).nonzero()[:, 0]
         known = {v for v, absent in zip(partly, pattern.tolist(), strict=True) if not absent}
         part = evidence.take(rows)
@@ -52,24 +52,26 @@ def groups(
             yield rows, Ask(tuple(v for v in hard if v not in joint), softened, (), joint), part
 
 
-def _worth_grouping(engine: Engine, patterns: int, rows: int, together: Ask) -> bool:
+def _worth_grouping(engine: Engine, kinds: int, rows: int, together: Ask) -> bool:
     try:
         work = engine.program(together).multiply_adds
     except TooLarge:
         return True
-    return patterns * len(engine.variables) * COMPILING < rows * work * WORKING
+    return kinds * len(engine.variables) * COMPILING < rows * work * WORKING
 
 
-def _patterns(missing: Tensor) -> tuple[Tensor, Tensor]:
-    """The different columns of bits [variables, N], as rows, and which of them each column is."""
-    # a random weight a variable tells two patterns apart but once in 2^53 times, and then the check says so
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.randint(1 << 40, (len(missing),), generator=generator).to(missing.device)
-    keys = (missing * weights[:, None]).sum(0)
-    _, group = keys.unique(return_inverse=True)
-    first = torch.zeros(int(group.max()) + 1, dtype=torch.long, device=missing.device)
-    first.scatter_(0, group.flip(0), torch.arange(len(group) - 1, -1, -1, device=missing.device))
-    patterns = missing[:, first].T
-    if not torch.equal(patterns[group].T, missing):
-        return missing.T.unique(dim=0, return_inverse=True)
-    return patterns, group
+def patterns(missing: Tensor) -> tuple[Tensor, Tensor]:
+    """The different rows [P, V] of a table of yes and no [N, V], and which of them each row is, [N].
+
+    As `missing.unique(dim=0, return_inverse=True)` in another order: rows read as numbers sort many times faster.
+    """
+    group = torch.zeros(len(missing), dtype=torch.long, device=missing.device)
+    for part in missing.split(30, 1):
+        bits = 2 ** torch.arange(part.shape[1], device=part.device)
+        number = torch.zeros_like(group)
+        for column, bit in zip(part.unbind(1), bits.tolist(), strict=True):
+            number += column * bit
+        group = ((group << 30) | number).unique(return_inverse=True)[1]
+    first = group.new_empty(int(group.max()) + 1)
+    first[group] = torch.arange(len(group), device=group.device)
+    return missing[first], group

@@ -11,7 +11,7 @@ from torch import Tensor
 from inference.exact import functional
 from inference.exact.engine import UNDERFLOW, Engine
 from inference.exact.evidence import MISSING
-from inference.exact.grouping import WORKING
+from inference.exact.grouping import WORKING, patterns
 from inference.exact.program import Ask
 from inference.exact.results import TooLarge
 from inference.exact.values import static_values
@@ -43,10 +43,10 @@ class Cells:
         """Rows that share a program, by their positions."""
         lacking = (x == MISSING).any(0)
         together = self._ask(lacking.tolist())
-        patterns, group = (x == MISSING).unique(dim=0, return_inverse=True)
-        if not self._worth_grouping(len(patterns), len(x), together):
+        kinds, group = patterns(x == MISSING)
+        if not self._worth_grouping(len(kinds), len(x), together):
             return [(torch.arange(len(x), device=x.device), together)]
-        return [((group == i).nonzero()[:, 0], self._ask(each)) for i, each in enumerate(patterns.tolist())]
+        return [((group == i).nonzero()[:, 0], self._ask(each)) for i, each in enumerate(kinds.tolist())]
 
     def _ask(self, lacking: Sequence[bool]) -> Ask:
         # what no row knows is asked about as well: a variable without any likelihood would be pruned,

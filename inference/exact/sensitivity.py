@@ -14,10 +14,11 @@ from torch import Tensor
 
 from inference.exact import functional
 from inference.exact.engine import Engine
-from inference.exact.evidence import MISSING, Evidence, near, read_evidence, state_code
+from inference.exact.evidence import MISSING, Evidence, read_evidence, state_code
 from inference.exact.inputs import inputs
 from inference.exact.program import Ask
 from inference.exact.values import static_values
+from inference.near import near
 
 COLUMNS = ["variable", "state", "given", "value", "derivative", "low", "high", "swing"]
 

@@ -10,10 +10,11 @@ import xarray as xr
 from torch import Tensor
 
 from inference.asking import asking
+from inference.near import near
 from inference.protocols import Hybrid, offers
 from inference.query.answer import Answer
 from inference.query.observed import Case
-from inference.query.question import Question, near
+from inference.query.question import Question
 
 
 def answers(question: Question) -> bool:

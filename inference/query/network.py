@@ -14,9 +14,10 @@ from torch import Tensor
 from inference.exact.cache import engine_of
 from inference.exact.engine import Engine
 from inference.exact.evidence import MISSING, Evidence, read_evidence, state_code
+from inference.near import near
 from inference.protocols import Tabular, graph_of, offers
 from inference.query.answer import Answer
-from inference.query.question import Question, near
+from inference.query.question import Question
 
 
 def answers(question: Question) -> bool:

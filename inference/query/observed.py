@@ -15,7 +15,7 @@ from torch import Tensor
 from inference.asking import placed
 from inference.exact.engine import Engine
 from inference.exact.evidence import MISSING, Evidence, read_evidence
-from inference.query.question import near
+from inference.near import near
 
 NUMBERS = 2**22
 """How many numbers of observed values, over the states of their parents, a density is asked for at a time."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -67,13 +66,6 @@ def ask(
 def _parts(part: Any) -> dict[Any, Any]:
     """A mapping, or the columns of a frame, by name."""
     return {} if part is None else dict(part.items())
-
-
-def near(given: Any, names: Iterable[Any]) -> str:
-    """The end of an error that lists the names nearest to one that is unknown."""
-    known = [str(name) for name in names]
-    found = get_close_matches(str(given), known, n=3, cutoff=0.5)
-    return f"; near: {', '.join(found)}" if found else f"; known: {', '.join(known[:24])}"
 
 
 def _short(value: Any) -> str:

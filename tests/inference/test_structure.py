@@ -279,3 +279,13 @@ def test_a_table_too_large_to_count_is_refused() -> None:
     columns = read_columns(codes, names=list("abcde"))
     with pytest.raises(ValueError, match="'e' got 4 parents, so a table of 320,000,000,000 entries"):
         counted(columns, [(u, 4) for u in range(4)], 1.0)
+
+
+def test_tests_that_contradict_each_other_are_told() -> None:
+    rng = np.random.default_rng(678)
+    codes = rng.integers(0, 2, (60, 7))
+    for v in range(1, 7):
+        copied = rng.random(60) < 0.6
+        codes[copied, v] = codes[copied, rng.integers(0, v)]
+    with pytest.raises(ValueError, match=r"the tests at significance 0\.45 contradict each other.*cycle"):
+        learn_structure(codes, PC(0.45), names=list("abcdefg"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.exact.evidence import patterns
+from inference.exact.grouping import patterns
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (500, 3), (400, 31), (300, 95), (7, 0)])
