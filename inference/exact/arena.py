@@ -20,8 +20,8 @@ FEW_STATES = 4
 """States of a summed axis up to which one pass for each costs less than a product and its sum."""
 LONG_PASS = 1 << 14
 """Elements of a result from which calls are free, and memory is what counts."""
-BOUND = 4
-"""Numbers of rows whose buffers are kept."""
+BOUND = 2
+"""Numbers of rows whose buffers are kept: a full block and the rest."""
 
 
 class TorchExecutor:

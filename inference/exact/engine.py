@@ -26,6 +26,8 @@ from inference.near import near
 
 PROGRAMS = 64
 """Compiled questions that an engine keeps."""
+EXECUTORS = {True: 16, False: 4}
+"""Those of them whose buffers are kept, on a CPU and elsewhere, where a block of rows takes the whole budget."""
 BLOCK = 1 << 23
 """Bytes that a block of rows takes on the CPU: as much as its caches hold."""
 LANES = 8
@@ -190,7 +192,7 @@ class Engine:
             large = program.entries * self.dtype.itemsize * LANES > self.budget
             found = (TorchExecutor if large else self.executor)(program, static_values(program, self.tables))
         self._executors[ask] = found
-        if len(self._executors) > PROGRAMS:
+        if len(self._executors) > EXECUTORS[self.device.type == "cpu"]:
             self._executors.popitem(last=False)
         return found
 
