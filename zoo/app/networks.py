@@ -117,7 +117,8 @@ def draw(asked: Case, found: Answer, path: Path) -> None:
     """The network as a picture, what was found as bars."""
     from inference.diagnostics.drawing import draw_network
 
-    figure = draw_network(asked.model, found, asked.given, asked.do, title=found.question)
+    title = found.question if asked.find else asked.network
+    figure = draw_network(asked.model, found, asked.given, asked.do, title=title)
     with beside(path) as draft:
         figure.savefig(draft, format=path.suffix[1:].lower(), dpi=150)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,15 +41,25 @@ class Rows:
     targets: tuple[int, ...]
     impossible: str
 
-    def read(self) -> Iterator[tuple[int, pd.DataFrame]]:
+    def read(self) -> Generator[tuple[int, pd.DataFrame]]:
         """Blocks of rows, each with the number of its first."""
         start = 0
         with _as_csv(self.path):
-            for frame in pd.read_csv(
-                self.path, chunksize=BLOCK, skip_blank_lines=len(self.columns) > 1, index_col=False, **AS_TEXT
-            ):
-                yield start, frame
-                start += len(frame)
+            blocks = pd.read_csv(
+                self.path,
+                chunksize=BLOCK,
+                names=list(self.columns),
+                header=0,
+                index_col=False,
+                skip_blank_lines=len(self.columns) > 1,  # in a single column a blank line is an unknown cell
+                **AS_TEXT,
+            )
+            with blocks:
+                for frame in filter(len, blocks):
+                    yield start, frame
+                    start += len(frame)
+        if not start:
+            raise ValueError(f"{self.path} has no rows")
 
     def known(self, start: int, frame: pd.DataFrame) -> Evidence:
         """The codes of a block's cells, beside what is known of every row."""
@@ -193,7 +203,7 @@ def explanations(rows: Rows, start: int, frame: pd.DataFrame) -> pd.DataFrame:
     if free:
         states, logs = most_probable(rows.engine, evidence, free)
         codes |= {v: states[:, i] for i, v in enumerate(free)}
-        log_p = logs - (log_evidence - rows.engine.factors.log_constant)
+        log_p = (logs - (log_evidence - rows.engine.factors.log_constant)).clamp(max=0.0)
     named = {}
     for v, name in zip(rows.targets, _names(rows), strict=True):
         labels = np.array([*map(str, rows.engine.factors.states[name]), None], dtype=object)
@@ -221,8 +231,12 @@ def answer(
             say(f"{name} is asked for, so its column in {rows.path} is not used as evidence")
     done = 0
     try:
-        with _writer(out) as write, tqdm(total=_lines(rows.path), disable=None, unit=" rows", leave=False) as bar:
-            for start, frame in rows.read():
+        with (
+            _writer(out) as write,
+            tqdm(total=_lines(rows.path), disable=None, unit=" rows", leave=False) as bar,
+            closing(rows.read()) as blocks,
+        ):
+            for start, frame in blocks:
                 write(ask(rows, start, frame))
                 bar.update(len(frame))
                 done += len(frame)
