@@ -17,10 +17,11 @@ import torch
 from tqdm import tqdm
 
 from inference.exact import Engine, TooLarge
-from inference.exact.evidence import MISSING, Evidence, near, read_evidence, state_code
+from inference.exact.evidence import MISSING, Evidence, read_evidence, state_code
 from inference.exact.tracing import most_probable
 from zoo.app.files import beside
 from zoo.app.networks import Case, under
+from zoo.graph_files.text import near
 
 BLOCK = 10_000
 """Rows that are read, answered and written at once."""
