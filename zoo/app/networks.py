@@ -221,7 +221,8 @@ def plan(asked: Case, seen: Sequence[Hashable] = (), explained: bool = False) ->
         if most <= own.budget
         else f"a table of {in_bytes(most)} does not fit the budget of {in_bytes(own.budget)}: ask with --estimate DRAWS"
     )
-    return f"{told}\n{fits}"
+    once = "" if told.entries else "\nnothing is known of a case, so all of that is computed once, not row by row"
+    return f"{told}{once}\n{fits}"
 
 
 def _plan(engine: Engine, hard: tuple[int, ...], targets: Sequence[int], explained: bool) -> Plan:

@@ -147,6 +147,8 @@ def test_a_plan_answers_nothing_and_says_what_does_not_fit(capsys, monkeypatch):
     )
     assert "does not fit the budget of 64 bytes" in said(capsys, "alarm", "--plan")
     assert "--estimate 10000" in refused(capsys, "alarm", "--find", "HR")
+    assert "over the budget of 64 bytes" in refused(capsys, "alarm", "--find", "HR", "--value-of")
+    assert "over the budget of 64 bytes" in refused(capsys, "alarm", "--mpe")
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

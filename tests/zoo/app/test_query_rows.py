@@ -67,7 +67,9 @@ def test_an_intervention_holds_for_every_row(cases, tmp_path):
 
 def test_without_find_all_that_is_no_column_is_answered_and_printed(cases, capsys):
     asked("asia", "--rows", cases, "--given", "asia=no")
-    lines = capsys.readouterr().out.splitlines()
+    written = capsys.readouterr()
+    assert written.err == ""  # no progress bar where there is no terminal
+    lines = written.out.splitlines()
     assert lines[0] == "tub=yes,tub=no,lung=yes,lung=no,bronc=yes,bronc=no,either=yes,either=no,log_evidence"
     assert len(lines) == 5
 
@@ -163,6 +165,12 @@ def test_without_the_extra_parquet_is_one_clear_sentence(cases, tmp_path, monkey
     monkeypatch.setattr(posteriors, "find_spec", lambda name: None)
     error = refused(capsys, "asia", "--rows", cases, "--find", "lung", "--out", tmp_path / "out.parquet")
     assert "pip install 'pyro-zoo[parquet]'" in error
+
+
+def test_a_progress_bar_is_shown_on_a_terminal(cases, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    asked("asia", "--rows", cases, "--find", "lung", "--out", tmp_path / "out.csv")
+    assert "0/4 " in capsys.readouterr().err
 
 
 def test_a_plan_of_rows_reads_only_their_columns(cases, capsys):
