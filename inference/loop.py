@@ -164,6 +164,8 @@ class Loop:
                 if several and self.step % turn.player.every:
                     continue
                 self._move(turn, x, context, share, world, clip, schedule)
+            if self.step == 1 < self.steps < settings.every:
+                self._first()
             if self.step % settings.every == 0:
                 reason = self._report(callbacks)
                 if reason:
@@ -222,6 +224,11 @@ class Loop:
         if self.world.any(any(asked)):
             stop = stop or "stopped by a callback"
         return stop
+
+    def _first(self) -> None:
+        """The first line of the history of a fit too short for a report: what it began with, beside its last."""
+        self.history.append({"step": self.step, **self._look()})
+        self._keep()
 
     def _look(self) -> dict[str, float]:
         """The mean of each term since the last report, over all processes; what is not finite is raised, named."""
@@ -308,13 +315,13 @@ class Loop:
             "objective": self.objective.state_dict(),
             "pending": [turn.pending for turn in self.turns],
         }
-        best = self.best
+        best, settings = self.best, self.settings
         return {
-            "seed": self.settings.seed,
+            "seed": settings.seed,
             "step": self.step,
             "model": self.module.state_dict(),
             "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
-            "history": self.history,
+            "history": [line for line in self.history if line["step"] > 1 or settings.every == 1],
             "best": {"value": best.value, "step": best.step, "waited": best.waited, "state": best.state},
             "processes": self.world.gather(mine),
         }

@@ -40,12 +40,14 @@ def on_units(name: str, variance: np.ndarray) -> str:
     """How many units of a code say something of x."""
     units, active = len(variance), int((variance > ACTIVE).sum())
     if not active:
+        none_of = "the one unit of" if units == 1 else f"none of the {units} units of"
+        depends = "does not depend" if units == 1 else "depends"
         return (
-            f"The posterior has collapsed: none of the {units} units of {name!r} depends on x; "
+            f"The posterior has collapsed: {none_of} {name!r} {depends} on x; "
             "weaken the decoder, or let the KL term in slowly."
         )
     if active == units:
-        return f"All {units} units of {name!r} are active."
+        return f"The one unit of {name!r} is active." if units == 1 else f"All {units} units of {name!r} are active."
     silent = "the other one says" if units - active == 1 else f"the other {units - active} say"
     return f"{active} of {units} units of {name!r} {'is' if active == 1 else 'are'} active: {silent} nothing of x."
 
@@ -93,7 +95,7 @@ def on_samples(z_scores: np.ndarray, spread: float, names: list[str]) -> list[st
     sentence = f"The means of samples and data agree in {near.sum()} of {len(near)} columns (within 3 standard errors)"
     if not near.all():
         worst = int(np.abs(z_scores).argmax())
-        sentence += f"; furthest off is {names[worst]}, by {abs(z_scores[worst]):.0f} standard errors"
+        sentence += f"; furthest off is {names[worst]}, by {abs(z_scores[worst]):.1f} standard errors"
     sentences = [sentence + "."]
     if spread < 0.7:
         sentences.append(f"Samples vary only {spread:.2f} times as much as the data: modes may be missing.")

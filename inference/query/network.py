@@ -44,11 +44,12 @@ def answer(question: Question) -> Answer:
     targets = {target: variables_of(engine.variables, target) for target in question.targets}
     check_targets(engine.variables, targets, given, do)
     singles = [target for target, names in targets.items() if len(names) == 1]
-    found = engine.marginals(given, [targets[t][0] for t in singles], do)
+    done = do if do.known else None  # without an intervention no graph is cut, and a Markov network has none to cut
+    found = engine.marginals(given, [targets[t][0] for t in singles], done)
     values, log_evidence = {t: found.values[targets[t][0]] for t in singles}, found.log_evidence
     for target, names in targets.items():
         if len(names) > 1:
-            values[target] = engine.joint(given, names, do).values
+            values[target] = engine.joint(given, names, done).values
     rows = row_index(question, given, do)
     return Answer(
         str(_by_name(question, engine)),

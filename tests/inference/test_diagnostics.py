@@ -331,3 +331,13 @@ def test_a_fit_without_losses_of_one_player():
     fitted = Fit(Shift(4), "adversarial", two, 2, 0.1, "steps done", 0)
     found = diagnose(fitted, torch.randn(100, 4))
     assert isinstance(found, Diagnosis) and set(found.plots()) == {"history", "predictive"}
+
+
+def test_sentences_count_and_round_as_a_person_would():
+    assert findings.on_units("z", np.array([0.5])) == "The one unit of 'z' is active."
+    assert findings.on_units("z", np.array([0.0])).startswith(
+        "The posterior has collapsed: the one unit of 'z' does not"
+    )
+    assert findings.on_units("z", np.array([0.5, 0.4])) == "All 2 units of 'z' are active."
+    told = findings.on_samples(np.array([3.04, 0.0]), 1.0, ["column a", "column b"])[0]
+    assert told.endswith("furthest off is column a, by 3.0 standard errors.")

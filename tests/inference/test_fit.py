@@ -102,6 +102,17 @@ def vae_of_seed_zero() -> VAE:
         return vae()
 
 
+def test_the_history_of_a_short_fit_has_its_first_and_its_last_step(tmp_path) -> None:
+    each = fit(vae(), bits(), steps=30, every=1, batch_size=32).history["loss"]
+    short = fit(vae(), bits(), steps=30, batch_size=32, checkpoint=tmp_path / "c.pt").history
+    assert short["step"].tolist() == [1, 30]
+    assert short["loss"].tolist() == pytest.approx([each[0], each.mean()], rel=1e-5)
+    assert fit(vae(), bits(), steps=1).history["step"].tolist() == [1]
+    whole = fit(vae(), bits(), steps=60, batch_size=32).history
+    assert whole["step"].tolist() == [50, 60]
+    pd.testing.assert_frame_equal(whole, fit(vae(), bits(), steps=60, batch_size=32, resume=tmp_path / "c.pt").history)
+
+
 @pytest.mark.parametrize("at", [20, 33, 50])
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, at: int) -> None:
     settings = {"batch_size": 32, "validation": 0.2, "patience": 50, "every": 20, "clip": 1.0, "schedule": cosine(90)}

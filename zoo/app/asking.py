@@ -1,9 +1,8 @@
-"""What the command line asks of a fitted model or of a network."""
+"""What the command line asks of a fitted model."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,11 @@ import torch
 from inference.asking import asking
 from inference.diagnostics import diagnose
 from inference.likelihood import log_likelihood
-from inference.query import query
 from zoo.app import figures
 from zoo.app.recipe import Task, prepare, recipe
 from zoo.app.rows import numbers, read_csv
-from zoo.app.runs import SPEC, load, read_spec
-from zoo.base import Model
+from zoo.app.runs import load, read_spec
 from zoo.datasets import Data
-from zoo.spec import build
 
 
 def task_of(folder: Path) -> Task:
@@ -97,18 +93,6 @@ def _rows(model: Any, data: Data | None, frame: pd.DataFrame, path: str) -> torc
     for step in data.steps:
         x = step.apply(x, 999)
     return x
-
-
-def ask(network: str, targets: list[str], given: Mapping[Hashable, str], do: Mapping[Hashable, str]) -> Any:
-    """The answer of a network by name, of a .bif file, or of a run's folder."""
-    model: Model = load(network) if (Path(network) / SPEC).exists() else _network(network)
-    return query(model, targets, given=dict(given) or None, do=dict(do) or None)
-
-
-def _network(name: str) -> Model:
-    if name.endswith((".bif", ".bif.gz")) and not Path(name).exists():
-        raise FileNotFoundError(f"there is no file {name!r}")
-    return build({"family": "bayesian_network", "network": name})
 
 
 def diagnose_folder(folder: Path) -> None:

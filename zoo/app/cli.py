@@ -6,9 +6,11 @@ import argparse
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from zoo.app.query_command import add_query
 
 # Whatever takes long to import is imported by the command that needs it: `zoo --help` answers at once.
 
@@ -20,6 +22,7 @@ EXAMPLES = """examples:
   zoo sample runs/digits-vae -n 100 --out digits.png
   zoo score runs/moons points.csv               log-likelihood of each row, in nats
   zoo query asia --given smoke=yes dysp=yes --find lung bronc
+  zoo query alarm --rows rows.csv --find HYPOVOLEMIA --out posteriors.csv
   zoo compare vae.toml realnvp.toml             one scoreboard
   zoo demo                                      a model of every kind on real digits, in three minutes
 
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError, MemoryError) as error:
         if arguments.traceback:
             traceback.print_exc()
         return _refused(arguments, " ".join(str(error).split()) or type(error).__name__)
@@ -114,13 +117,7 @@ def _add_asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     score.add_argument("data", metavar="DATA.csv")
     for command in (sample, score):
         command.add_argument("--seed", type=int, default=0)
-    query = add("query", query_network, "ask a Bayesian network what is likely, given what is known",
-                "zoo query asia --given smoke=yes dysp=yes --find lung bronc\n  "
-                "zoo query asia --do smoke=no --find lung")  # fmt: skip
-    query.add_argument("network", metavar="NETWORK", help="a network by name, a .bif file, or the folder of a run")
-    query.add_argument("--find", nargs="+", required=True, metavar="VARIABLE", help="what to ask about")
-    query.add_argument("--given", nargs="+", default=[], metavar="VAR=STATE", help="what has been seen")
-    query.add_argument("--do", nargs="+", default=[], metavar="VAR=STATE", help="what is set from outside")
+    add_query(add)
 
 
 # ---- commands
@@ -183,12 +180,6 @@ def score_rows(arguments: Any) -> None:
     score(arguments.run, arguments.data, arguments.seed)
 
 
-def query_network(arguments: Any) -> None:
-    from zoo.app.asking import ask
-
-    print(ask(arguments.network, arguments.find, _pairs(arguments.given, "given"), _pairs(arguments.do, "do")))
-
-
 def diagnose_run(arguments: Any) -> None:
     from zoo.app.asking import diagnose_folder
 
@@ -203,18 +194,6 @@ def demonstrate(arguments: Any) -> None:
 
     torch.set_num_threads(1)  # at this size a second thread costs more than it brings
     demo(arguments.out or free_name(Path("runs/demo")))
-
-
-def _pairs(texts: Sequence[str], option: str) -> dict[Hashable, str]:
-    pairs: dict[Hashable, str] = {}
-    for text in texts:
-        variable, equals, state = text.partition("=")
-        if not equals or not variable or not state:
-            raise ValueError(f"--{option} {text!r} is not VARIABLE=STATE, such as smoke=yes")
-        if pairs.get(variable, state) != state:
-            raise ValueError(f"--{option} gives {variable} two states, {pairs[variable]} and {state}")
-        pairs[variable] = state
-    return pairs
 
 
 def _wrapped(text: str) -> str:

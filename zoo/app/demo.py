@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
+from inference.diagnostics.drawing import draw_network
 from inference.query import Answer, query
 from inference.scoreboard import Scoreboard
-from zoo.app import execute, figures, report, telling
+from zoo.app import execute, figures, networks, report, telling
 from zoo.app.recipe import Recipe, recipe
 from zoo.app.runs import new_folder, refuse_existing
 from zoo.app.telling import Found
@@ -71,11 +73,12 @@ WHAT = {
     "rbm": "pixels and 16 hidden units that pull at each other (log Z summed)",
     "gan": "noise to digits, against a critic (no density at all)",
 }
+PATIENT: dict[Hashable, str] = {"smoke": "yes", "dysp": "yes", "xray": "yes"}
 FINDINGS = ["lung", "tub", "bronc"]
 QUESTIONS: dict[str, dict[str, dict[Hashable, str]]] = {
     "nothing known": {},
     "smokes, short of breath": {"given": {"smoke": "yes", "dysp": "yes"}},
-    "... and the X-ray is abnormal": {"given": {"smoke": "yes", "dysp": "yes", "xray": "yes"}},
+    "... and the X-ray is abnormal": {"given": PATIENT},
     "... and back from Asia": {"given": {"smoke": "yes", "dysp": "yes", "xray": "yes", "asia": "yes"}},
     "if nobody smoked": {"do": {"smoke": "no"}},
     "if everybody smoked": {"do": {"smoke": "yes"}},
@@ -93,13 +96,17 @@ def demo(folder: Path, say: Callable[[str], None] = print, shorten: float = 1.0)
     say(report.tidy(board.readable()).to_string(index=False))
     say("\nThen the network asia, asked what a clinic would ask:")
     answers = ask_asia(say)
+    patient = networks.case("asia", [], PATIENT, {})
+    explained = networks.explain(patient, best=2)
+    say(textwrap.indent(explained, "    "))
     with new_folder(folder) as draft:
         for made, found in everything:
             inner = draft / found.name
             inner.mkdir()
             execute.leave(found, made, inner)
         execute.write_scores(board, draft)
-        _report(draft / "report.html", [found for _, found in everything], board, answers)
+        clinic = [*_clinic(answers), _patient(patient, explained)]
+        _report(draft / "report.html", [found for _, found in everything], board, clinic)
     say(f"\nDone in {time.perf_counter() - start:.0f} seconds. Open {folder / 'report.html'}")
     return folder / "report.html"
 
@@ -144,10 +151,29 @@ def _in_words(answer: Answer) -> str:
     return ", ".join(f"{names[target]} {chance:.1%}" for target, chance in chances.items())
 
 
-def _report(path: Path, everything: list[Found], board: Scoreboard, answers: dict[str, Answer]) -> None:
-    diagnosed = [found for found in everything if found.diagnosis is not None]
-    clinic = [f"{question}: {_in_words(answer)}." for question, answer in answers.items()]
+def _clinic(answers: dict[str, Answer]) -> list[report.Section]:
+    words = [f"{question}: {_in_words(answer)}." for question, answer in answers.items()]
     method = next(iter(answers.values())).method
+    chances = figures.answers({q: a.values for q, a in answers.items()})
+    return [
+        report.Section("A clinic asks the network asia", [*words, f"Found by {method}."],
+                       pictures={"Chance of each finding, question by question.": chances})
+    ]  # fmt: skip
+
+
+def _patient(patient: networks.Case, explained: str) -> report.Section:
+    """One patient: all that follows from what is known, drawn, and the likeliest explanation."""
+    drawing = draw_network(patient.model, networks.answer(patient), patient.given)
+    return report.Section(
+        "A patient who smokes, is short of breath and has an abnormal X-ray",
+        ["The states that are most probable together, and the next most probable:"],
+        pictures={"What is known, and the probabilities that follow from it.": drawing},
+        code=explained,
+    )
+
+
+def _report(path: Path, everything: list[Found], board: Scoreboard, clinic: list[report.Section]) -> None:
+    diagnosed = [found for found in everything if found.diagnosis is not None]
     sections = [
         report.Section("One scoreboard", SCOREBOARD_WORDS, board.readable()),
         report.Section("What each of them draws", ["Real digits first."], pictures=telling.beside(everything)),
@@ -156,9 +182,7 @@ def _report(path: Path, everything: list[Found], board: Scoreboard, answers: dic
                            telling.diagnosis_table(found), telling.pictures(found))
             for found in diagnosed
         ),
-        report.Section("A clinic asks the network asia", [*clinic, f"Found by {method}."],
-                       pictures={"Chance of each finding, question by question.":
-                                 figures.answers({q: a.values for q, a in answers.items()})}),
+        *clinic,
         report.Section("How the others were fitted",
                        pictures={f"{found.name}: history of the fit.": figures.history(found.fit.history)
                                  for found in everything if found.diagnosis is None and len(found.fit.history) > 1}),

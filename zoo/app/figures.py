@@ -94,6 +94,29 @@ def marginals(tables: Mapping[str, Tensor], columns: Sequence[str], most: int = 
     return figure
 
 
+def states(tables: Mapping[str, Tensor], names: Mapping[Any, Sequence[Any]], most: int = 12) -> Figure:
+    """The share of each state by name in the data and in the samples, [N, variables] of codes; `most` variables."""
+    shown = list(names.items())[:most]
+    across = min(4, len(shown))
+    down = math.ceil(len(shown) / across)
+    figure, axes = _figure(2.6 * across, 2.1 * down, down, across)
+    for ax in axes.flat[len(shown) :]:
+        ax.axis("off")
+    for i, (ax, (variable, own)) in enumerate(zip(axes.flat, shown, strict=False)):
+        rows = []
+        for name, x in tables.items():
+            codes = x.detach().cpu()[:, i].long()
+            shares = codes[codes >= 0].bincount(minlength=len(own)).double() / max(1, int((codes >= 0).sum()))
+            rows += [
+                {"rows": name, "state": str(state), "share": p} for state, p in zip(own, shares.tolist(), strict=True)
+            ]
+        seaborn.barplot(pd.DataFrame(rows), y="state", x="share", hue="rows", ax=ax, legend=i == 0)
+        ax.set(title=str(variable), xlabel="", ylabel="", xlim=(0, 1))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    axes[0, 0].get_legend().remove()
+    return figure
+
+
 def answers(values: Mapping[str, Mapping[Any, Any]]) -> Figure:
     """Answers to questions: for each target, the probability of each state under each question."""
     targets = list(dict.fromkeys(target for answer in values.values() for target in answer))

@@ -116,6 +116,8 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
     if type(settings.get("seed", 0)) is not int:
         raise SpecError(f"fit.seed is {in_short(settings['seed'])}, but a whole number was expected")
     ask = Ask(**check(as_table(table.get("ask", {}), "ask"), Ask, "ask", of="of ask"))
+    if ask.samples < 0:
+        raise SpecError(f"ask.samples is {ask.samples}, but 0 or more rows were expected")
     model = table["model"]
     return Recipe(
         name=str(table.get("name", name)),

@@ -106,7 +106,11 @@ def beside(everything: Sequence[Found]) -> dict[str, Any]:
     for found in everything:
         if found.samples is not None:
             shown[found.name] = found.task.data.restore(found.samples.cpu())
-    picture = figures.pictures(shown, everything[0].task.image_shape, data.feature_names)
+    named = everything[0].model
+    if hasattr(named, "states") and list(map(str, named.states)) == list(data.feature_names or ()):
+        picture = figures.states(shown, named.states)
+    else:
+        picture = figures.pictures(shown, everything[0].task.image_shape, data.feature_names)
     return {"Samples beside held-out data, in the data's own units.": picture}
 
 

@@ -25,7 +25,7 @@ from zoo.graph_files.text import Fault, near
 
 __all__ = ["load_network", "read_evidence", "read_network", "shipped_networks", "write_network"]
 
-_FORMATS = {".bif": bif, ".xmlbif": xmlbif, ".xml": xmlbif, ".net": net, ".uai": uai}
+FORMATS = {".bif": bif, ".xmlbif": xmlbif, ".xml": xmlbif, ".net": net, ".uai": uai}
 
 
 class NoFile(FileNotFoundError, ValueError):
@@ -108,9 +108,9 @@ def _place(fault: Fault, text: str) -> str:
 
 def _format(path: Path) -> Any:
     suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
-    if suffix not in _FORMATS:
-        raise ValueError(f"{path} is of no known format by its name; known: {', '.join(_FORMATS)}")
-    return _FORMATS[suffix]
+    if suffix not in FORMATS:
+        raise ValueError(f"{path} is of no known format by its name; known: {', '.join(FORMATS)}")
+    return FORMATS[suffix]
 
 
 def _text(path: Path, may_be_empty: bool = False) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.app import cli
+from zoo.app import cli, figures
 from zoo.datasets import load as load_data
 
 MOONS = """
@@ -158,6 +158,29 @@ def test_rows_of_a_csv_file_are_data(tmp_path):
     assert zoo.load(tmp_path / "run").event_shape == torch.Size([3])
 
 
+def test_a_network_s_samples_are_drawn_as_bars_by_the_states_names(tmp_path):
+    network = zoo.BayesianNetwork(network="asia")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        x = network.sample(60)
+    network.decode(x).to_csv(tmp_path / "asia.csv", index=False)
+    spec = tmp_path / "asia.toml"
+    spec.write_text(
+        f'data = "{tmp_path / "asia.csv"}"\n[model]\nfamily = "bayesian_network"\nnetwork = "asia"\n'
+        "pseudo_count = 1.0\n[ask]\ndiagnose = false\nevaluate = false\nsamples = 50\n"
+    )
+    assert cli.main(["run", str(spec), "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "figures" / "samples.png").exists()
+
+    figure = figures.states({"data": x, "model": x[:30]}, network.states)
+    for i, (variable, states) in enumerate(network.states.items()):
+        ax = figure.axes[i]
+        assert ax.get_title() == variable and [label.get_text() for label in ax.get_yticklabels()] == states
+        for bars, rows in zip(ax.containers, (x, x[:30]), strict=True):
+            shares = [float((rows[:, i] == code).double().mean()) for code in range(len(states))]
+            assert [bar.get_width() for bar in bars] == pytest.approx(shares)
+
+
 def test_list_and_show(capsys):
     assert cli.main(["list"]) == 0
     listed = capsys.readouterr().out
@@ -204,6 +227,7 @@ def test_a_run_that_exists_is_not_written_over(run, moons, capsys):
         ('fit.schedule={name="cosine"}', "fit.schedule.steps is missing: a whole number is needed"),
         ("fit.optimizer=adm", "fit.optimizer is 'adm', which is not known here; did you mean adam?"),
         ("fit.optimizer={name='adam', beta=3}", "fit.optimizer.beta is not a parameter here; did you mean betas?"),
+        ("ask.samples=-1", "ask.samples is -1, but 0 or more rows were expected"),
         ("ask.sample=3", "ask.sample is not a parameter of ask; did you mean samples?"),
         ("fit.seed=first", "fit.seed is 'first', but a whole number was expected"),
         ("fit.device=gpuu", "gpuu"),

@@ -18,7 +18,8 @@ def test_a_short_demo_leaves_every_model_and_one_report(tmp_path):
     for name in TABLES:
         assert zoo.load(tmp_path / "demo" / name).sample(2).shape == torch.Size([2, 64])
     html = report.read_text()
-    assert html.count("data:image/png;base64,") >= 8 and "lung cancer" in html
+    assert html.count("data:image/png;base64,") >= 9 and "lung cancer" in html
+    assert "most probable states given smoke = yes, dysp = yes, xray = yes: exact" in html
     assert str(report) in said[-1]
 
 
