@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import torch
 from torch import Tensor
 
@@ -118,9 +119,24 @@ def draw(asked: Case, found: Answer, path: Path) -> None:
     from inference.diagnostics.drawing import draw_network
 
     title = found.question if asked.find else asked.network
-    figure = draw_network(asked.model, found, asked.given, asked.do, title=title)
+    values = {v: array for v, array in found.values.items() if v in asked.variables}  # draws of a density have no bars
+    figure = draw_network(_edges(asked), values, asked.given, asked.do, title=title)
     with beside(path) as draft:
         figure.savefig(draft, format=path.suffix[1:].lower(), dpi=150)
+
+
+def _edges(asked: Case) -> Any:
+    """What there is to draw: the graph, the densities of a network that has some as nodes of it."""
+    if not asked.is_hybrid:
+        return asked.model
+    graph = nx.DiGraph()
+    for v in asked.model.discrete.variables:
+        graph.add_node(v)
+        graph.add_edges_from((u, v) for u in asked.model.discrete.graph.get_parents(v))
+    for name, node in asked.model.densities.items():
+        graph.add_node(name)
+        graph.add_edges_from((u, name) for u in node.parents)
+    return graph
 
 
 # ---- most probable explanation

@@ -233,6 +233,17 @@ def test_a_model_that_is_no_network_is_refused(tmp_path, capsys):
     assert "is not a network of tables" in refused(capsys, tmp_path / "mixture", "--mpe", "--find", "x")
 
 
+def test_a_network_with_densities_is_asked_and_drawn_but_not_explained(tmp_path, capsys):
+    parents = {"d": ["c"], "y": ["c"]}
+    tables = {"c": [0.2, 0.8], "d": [[0.9, 0.1], [0.4, 0.6]]}
+    spec = {"family": "hybrid_network", "states": {"c": ["a", "b"], "d": ["u", "v"]}, "shapes": {"y": 2}}
+    zoo.save(zoo.build({**spec, "parents": parents, "tables": tables}), tmp_path / "run")
+    out = said(capsys, tmp_path / "run", "--given", "d=u", "--draw", tmp_path / "a.svg")
+    assert "a 0.3600" in out  # 0.2 * 0.9 of 0.18 + 0.32
+    assert b"<svg" in (tmp_path / "a.svg").read_bytes()
+    assert "is not a network of tables" in refused(capsys, tmp_path / "run", "--mpe")
+
+
 def test_explanations_need_something_unknown(capsys):
     known = [f"{v}=no" for v in ("asia", "tub", "smoke", "lung", "bronc", "either", "xray", "dysp")]
     assert "every variable is known" in refused(capsys, "asia", "--mpe", "--given", *known)
