@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ from tqdm import tqdm
 from inference.exact import Engine, TooLarge
 from inference.exact.evidence import MISSING, Evidence, read_evidence, state_code
 from inference.exact.tracing import most_probable
-from zoo.app.files import beside
 from zoo.app.networks import Case, under
+from zoo.app.writing import writer
 from zoo.graph_files.text import near
 
 BLOCK = 10_000
@@ -129,16 +127,23 @@ def opened(
         if both:
             raise ValueError(f"{both[0]!r} is both in {option} and a column of {path}: leave it out of one")
     targets = _targets(asked, own, evidence, explained)
+    engine, fixed = _fixed(asked, targets)
+    return Rows(path, engine, fixed, columns, evidence, tuple(keep), targets, impossible)
+
+
+def _fixed(asked: Case, targets: Sequence[int]) -> tuple[Engine, Evidence]:
+    """The engine after what is set, and what is known of every row."""
+    own = asked.engine
     engine, done = under(own, asked.do)
-    fixed = read_evidence(own.variables, own.factors.states, asked.given)
-    clash = [own.variables[v] for v in fixed.codes if v in done.codes]
-    if clash:
-        raise ValueError(f"{clash[0]!r} is both given and set by do; keep one of them")
-    fixed = replace(fixed, codes={**fixed.codes, **done.codes})
+    given = read_evidence(own.variables, own.factors.states, asked.given)
+    for v in given.codes:
+        if v in done.codes:
+            raise ValueError(f"{own.variables[v]!r} is both given and set by do; keep one of them")
+    fixed = replace(given, codes={**given.codes, **done.codes})
     for v in targets:
         if v in fixed.codes:
             raise ValueError(f"{own.variables[v]!r} is both asked for and known; ask for it without giving it")
-    return Rows(path, engine, fixed, columns, evidence, tuple(keep), targets, impossible)
+    return engine, fixed
 
 
 def _targets(asked: Case, engine: Engine, evidence: Sequence[str], explained: bool) -> tuple[int, ...]:
@@ -233,7 +238,7 @@ def answer(
     done = 0
     try:
         with (
-            _writer(out) as write,
+            writer(out) as write,
             tqdm(total=_lines(rows.path), disable=None, unit=" rows", leave=False) as bar,
             closing(rows.read()) as blocks,
         ):
@@ -252,60 +257,3 @@ def _lines(path: Path) -> int | None:
         return None
     with path.open("rb") as file:
         return max(0, sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b"")) - 1)
-
-
-# ---- writing
-
-Write = Callable[[pd.DataFrame], None]
-
-
-def check_parquet(out: Path | None) -> None:
-    if out is not None and out.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        raise ImportError(f"--out {out} needs the extra: pip install 'pyro-zoo[parquet]'; or write a .csv file")
-
-
-@contextmanager
-def _writer(out: Path | None) -> Iterator[Write]:
-    if out is None:
-        yield _as_text(sys.stdout)
-        return
-    with beside(out) as draft:
-        if out.suffix.lower() == ".csv":
-            with draft.open("w", newline="", encoding="utf-8") as file:
-                yield _as_text(file)
-        else:
-            with _parquet(draft) as write:
-                yield write
-
-
-def _as_text(file: Any) -> Write:
-    first = [True]
-
-    def write(frame: pd.DataFrame) -> None:
-        frame.to_csv(file, index=False, header=first.pop() if first else False, float_format="%.10g")
-
-    return write
-
-
-@contextmanager
-def _parquet(draft: Path) -> Iterator[Write]:
-    import pyarrow
-    import pyarrow.parquet
-
-    writers: list[Any] = []
-
-    def write(frame: pd.DataFrame) -> None:
-        fields = [
-            (name, pyarrow.float64() if pd.api.types.is_float_dtype(column) else pyarrow.string())
-            for name, column in frame.items()
-        ]
-        table = pyarrow.Table.from_pandas(frame, schema=pyarrow.schema(fields), preserve_index=False)
-        if not writers:
-            writers.append(pyarrow.parquet.ParquetWriter(draft, table.schema))
-        writers[0].write_table(table)
-
-    try:
-        yield write
-    finally:
-        for writer in writers:
-            writer.close()

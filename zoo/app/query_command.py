@@ -21,8 +21,8 @@ rows (--rows): a CSV file with a column a variable and a state's name in each ce
 row is a case of its own; --given and --do hold for all of them. The column of a variable that is asked for with --find
 is never used as evidence. Out come, row by row, a column VARIABLE=STATE for each state of each variable asked for
 and log_evidence, the log probability of what is known of the row in nats; with --mpe, the most probable states
-themselves and their log probability (without --find, of every variable: the row completed). Rows and states are
-written as they are answered, in blocks of 10,000; rows are counted from 0"""
+themselves and their log probability (without --find, of every variable: the row completed). The rows
+are read and answered in blocks of 10,000, and are counted from 0"""
 
 
 def add_query(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -80,9 +80,9 @@ def query_network(arguments: Any) -> None:
 
 
 def _ask_rows(asked: Any, arguments: Any) -> None:
-    from zoo.app import networks, posteriors
+    from zoo.app import networks, posteriors, writing
 
-    posteriors.check_parquet(arguments.out)
+    writing.check_parquet(arguments.out)
     rows = posteriors.opened(asked, arguments.rows, arguments.keep, arguments.impossible or "raise", arguments.mpe)
     if arguments.plan:
         print(networks.plan(asked, rows.evidence, arguments.mpe))

@@ -10,7 +10,7 @@ import torch
 
 import zoo
 from tests.zoo.app.test_query import joint_of, mass, refused
-from zoo.app import cli, posteriors
+from zoo.app import cli, posteriors, writing
 from zoo.graph_files import load_network
 
 
@@ -162,7 +162,7 @@ def test_posteriors_go_to_parquet_too(cases, tmp_path, monkeypatch):
 
 def test_without_the_extra_parquet_is_one_clear_sentence(cases, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr(posteriors, "find_spec", lambda name: None)
+    monkeypatch.setattr(writing, "find_spec", lambda name: None)
     error = refused(capsys, "asia", "--rows", cases, "--find", "lung", "--out", tmp_path / "out.parquet")
     assert "pip install 'pyro-zoo[parquet]'" in error
 
@@ -244,6 +244,7 @@ def test_rows_that_can_t_be_read_are_one_sentence(tmp_path, capsys, text, messag
         (("--out", "out.txt"), "--out out.txt is neither a .csv nor a .parquet file"),
         (("--out", "no/out.csv"), "there is no folder 'no'"),
         (("--find", "lun"), "near: lung"),
+        (("--find", "lung", "--given", "asia=no", "--do", "asia=no"), "'asia' is both given and set by do"),
         (("--find", "asia", "--given", "asia=no"), "'asia' is both asked for and known"),
         (("--keep", "idd"), "has no column 'idd' to keep"),
         (("--value-of", "--find", "lung"), "--value-of is of one case"),
