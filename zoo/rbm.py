@@ -156,12 +156,12 @@ class RBM(EnergyBased):
     # ---- gradients in closed form
 
     @torch.no_grad()
-    def contrast(self, x: Tensor, chains: Tensor, steps: int) -> tuple[Tensor, list[Tensor], Tensor]:
+    def contrast(self, x: Tensor, chains: Tensor, steps: int) -> tuple[Callable[[], Tensor], list[Tensor], Tensor]:
         """(gap, gradients, the chains' rows after `steps` more Gibbs sweeps).
 
         `gradients`, by each of `parameters()`, is that of mean free_energy(x) - mean free_energy(chains), the
-        chains held fixed. `gap` is the same difference of mean energies, in nats, the hidden units at their
-        means given each row: the parameters times the gradient, and so all but free.
+        chains held fixed. `gap()`, asked before the parameters move, is the same difference of mean energies,
+        in nats, the hidden units at their means given each row: the parameters times the gradient.
         """
         weights, visible_bias, hidden_bias = self._parameters.values()  # an attribute of a module costs 2 us
         assert weights is not None and visible_bias is not None and hidden_bias is not None
@@ -182,7 +182,10 @@ class RBM(EnergyBased):
         hidden.mul_(column)
         columns = rows.t()
         gradients = [torch.mm(columns, hidden), torch.mv(columns, signs), hidden.sum(0)]
-        gap = torch.dot(hidden.view(-1), logits.view(-1)).add_(torch.dot(gradients[1], visible_bias))
+
+        def gap() -> Tensor:
+            return torch.dot(hidden.view(-1), logits.view(-1)) + torch.dot(gradients[1], visible_bias.detach())
+
         return gap, gradients, chains
 
     def _signs(self, rows: int, chains: int, like: Tensor) -> tuple[Tensor, Tensor]:
