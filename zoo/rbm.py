@@ -165,8 +165,8 @@ class RBM(EnergyBased):
         weights, visible_bias, hidden_bias = self._parameters.values()  # an attribute of a module costs 2 us
         assert weights is not None and visible_bias is not None and hidden_bias is not None
         if x.dim() > 2:
-            gap, gradients, v = self.contrast(x.flatten(1), chains.flatten(1), steps)
-            return gap, gradients, v.view(chains.shape)
+            flat = self.contrast(x.flatten(1), chains.flatten(1), steps)
+            return *flat[:2], flat[2].view(chains.shape)
         n = x.shape[0]
         with torch.set_grad_enabled(False):  # half of no_grad's time
             rows = torch.cat((x, chains))

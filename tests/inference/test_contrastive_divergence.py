@@ -251,7 +251,13 @@ def test_the_history_is_the_mean_over_the_steps_looked_at(every: int) -> None:
             return gap, gradients, chains
 
     result = fit(
-        Noted(4, hidden=3), rows(), ContrastiveDivergence(chains=10), steps=23, batch_size=32, every=every, progress=False
+        Noted(4, hidden=3),
+        rows(),
+        ContrastiveDivergence(chains=10),
+        steps=23,
+        batch_size=32,
+        every=every,
+        progress=False,
     )
     looks = {7: [[1, 7], [8, 14], [15, 21], [22]], 50: [[1, 11, 21]]}[every]
     expected = [sum(gaps[step - 1] for step in steps) / len(steps) for steps in looks]
