@@ -32,7 +32,7 @@ class _Turn:
     player: Player
     optimizer: torch.optim.Optimizer
     lr: float
-    pending: list[dict[str, Tensor]] = field(default_factory=list)
+    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 
 
 @dataclass
@@ -192,12 +192,14 @@ class Loop:
         schedule: Schedule | None,
     ) -> None:
         """One player's step on one batch."""
-        player = turn.player
+        player, every = turn.player, self.settings.every
         if self.settings.precision is torch.bfloat16:
             with self.autocast:
                 loss = player.loss(x, context)
         else:
             loss = player.loss(x, context)
+        if player.look == 1 or (self.step - 1) % every % player.look == 0 or self.step % every == 0:
+            turn.pending.append((self.step, loss.terms))
         player.backward(loss, player.parameters)
         if world.size > 1:
             world.average(player.parameters, share)
@@ -207,7 +209,6 @@ class Loop:
             for group in turn.optimizer.param_groups:
                 group["lr"] = turn.lr * schedule(self.step)
         turn.optimizer.step()
-        turn.pending.append(loss.terms)
 
     # ---- reports
 
@@ -235,15 +236,16 @@ class Loop:
         terms: dict[str, float] = {}
         for turn in self.turns:
             prefix = f"{turn.player.name}." if len(self.turns) > 1 else ""
-            pace = turn.player.every if len(self.turns) > 1 else 1
-            for name in turn.pending[0] if turn.pending else ():
-                values = torch.stack([t[name].float() for t in turn.pending])
+            at = "at" if turn.player.look == 1 else "by"
+            for name in turn.pending[0][1] if turn.pending else ():
+                values = torch.stack([t[name].float() for _, t in turn.pending])
                 self.world.sum(values)
                 values /= self.world.size
                 bad = torch.nonzero(~torch.isfinite(values))
                 if len(bad):
-                    at = self.step - self.step % pace - (len(values) - 1 - int(bad[0])) * pace
-                    self._refuse(f"the term {prefix + name!r} became {float(values[int(bad[0])])} at step {at}")
+                    first = int(bad[0])
+                    step = turn.pending[first][0]
+                    self._refuse(f"the term {prefix + name!r} became {float(values[first])} {at} step {step}")
                 terms[prefix + name] = float(values.mean())
         for name, parameter in self.module.named_parameters():
             if parameter.isnan().any():  # the loss may still be finite; tables may hold -inf, and mean it

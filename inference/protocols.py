@@ -55,8 +55,8 @@ class Energy(Protocol):
     Optional: `log_partition() -> Tensor` where log Z can be summed; `initialise(x)`, starting parameters from
     the first batch, which does nothing on a model already initialised; `contrast(x, chains, steps) -> (gap,
     gradients, chains)`, the gradient by each of `parameters()` of mean free_energy(x) - mean
-    free_energy(chains), a gap in nats, and the chains' rows after `steps` sweeps more; `annealing(data=None)`,
-    the path that `inference.ais` takes.
+    free_energy(chains), a function that gives a gap in nats, and the chains' rows after `steps` sweeps more;
+    `annealing(data=None)`, the path that `inference.ais` takes.
     """
 
     def free_energy(self, x: Tensor) -> Tensor: ...

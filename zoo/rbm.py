@@ -101,7 +101,7 @@ class RBM(EnergyBased):
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         self.register_buffer("visible_mean", torch.full((self.features,), 0.5))
         self.register_buffer("initialised", torch.tensor(False))
-        self._signed: tuple[Any, Any] = (None, None)
+        self._signed: dict[Any, tuple[Tensor, Tensor]] = {}
         if self._can_sum:
             self.capabilities = type(self).capabilities | {"log_partition"}  # type: ignore[misc]
 
@@ -155,43 +155,48 @@ class RBM(EnergyBased):
 
     # ---- gradients in closed form
 
-    @torch.no_grad()
-    def contrast(self, x: Tensor, chains: Tensor, steps: int) -> tuple[Tensor, list[Tensor], Tensor]:
+    def contrast(self, x: Tensor, chains: Tensor, steps: int) -> tuple[Callable[[], Tensor], list[Tensor], Tensor]:
         """(gap, gradients, the chains' rows after `steps` more Gibbs sweeps).
 
         `gradients`, by each of `parameters()`, is that of mean free_energy(x) - mean free_energy(chains), the
-        chains held fixed. `gap` is the same difference of mean energies, in nats, the hidden units at their
-        means given each row: the parameters times the gradient, and so all but free.
+        chains held fixed. `gap()`, asked before the parameters move, is the same difference of mean energies,
+        in nats, the hidden units at their means given each row: the parameters times the gradient.
         """
         weights, visible_bias, hidden_bias = self._parameters.values()  # an attribute of a module costs 2 us
         assert weights is not None and visible_bias is not None and hidden_bias is not None
         if x.dim() > 2:
-            gap, gradients, v = self.contrast(x.flatten(1), chains.flatten(1), steps)
-            return gap, gradients, v.view(chains.shape)
+            flat = self.contrast(x.flatten(1), chains.flatten(1), steps)
+            return *flat[:2], flat[2].view(chains.shape)
         n = x.shape[0]
-        rows = torch.cat((x, chains))
-        signs, column = self._signs(n, chains.shape[0], weights)
-        logits = torch.addmm(hidden_bias, rows, weights)
-        hidden = logits.sigmoid()
-        p = hidden.narrow(0, n, chains.shape[0])
-        for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
-            if sweep:
-                p = torch.addmm(hidden_bias, chains, weights).sigmoid_()
-            h = bits(p)
-            chains = bits(torch.addmm(visible_bias, h, weights.t()).sigmoid_())
-        hidden.mul_(column)
-        columns = rows.t()
-        gradients = [torch.mm(columns, hidden), torch.mv(columns, signs), hidden.sum(0)]
-        gap = torch.dot(hidden.view(-1), logits.view(-1)).add_(torch.dot(gradients[1], visible_bias))
+        with torch.set_grad_enabled(False):  # half of no_grad's time
+            rows = torch.cat((x, chains))
+            signs, column = self._signs(n, chains.shape[0], weights)
+            logits = torch.addmm(hidden_bias, rows, weights)
+            hidden = logits.sigmoid()
+            p = hidden[n:]
+            for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
+                if sweep:
+                    p = torch.addmm(hidden_bias, chains, weights).sigmoid_()
+                h = bits(p)
+                chains = bits(torch.addmm(visible_bias, h, weights.t()).sigmoid_())
+            hidden.mul_(column)
+            columns = rows.t()
+            gradients = [torch.mm(columns, hidden), torch.mv(columns, signs), hidden.sum(0)]
+
+        def gap() -> Tensor:
+            return torch.dot(hidden.view(-1), logits.view(-1)) + torch.dot(gradients[1], visible_bias.detach())
+
         return gap, gradients, chains
 
     def _signs(self, rows: int, chains: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """-1/rows for each row and 1/chains for each chain, flat and as a column: kept from step to step."""
-        key, signs = self._signed
-        if key != (rows, chains, like.dtype, like.device):
+        key = rows, chains, like.dtype, like.device
+        signs = self._signed.get(key)
+        if signs is None:
+            if len(self._signed) == 2:  # whole batches and an epoch's last
+                self._signed.clear()
             flat = torch.cat((like.new_full((rows,), -1 / rows), like.new_full((chains,), 1 / chains)))
-            signs = flat, flat[:, None]
-            self._signed = (rows, chains, like.dtype, like.device), signs
+            signs = self._signed[key] = flat, flat[:, None]
         return signs
 
     # ---- the path of annealed importance sampling

@@ -19,14 +19,29 @@ class Loss(NamedTuple):
     terms: dict[str, Tensor]
 
 
-def backward(loss: Loss, parameters: list[nn.Parameter]) -> None:
+class LateLoss:
+    """A loss that is worked out only where it is asked for, as its gradient came without it."""
+
+    def __init__(self, name: str, work: Callable[[], Tensor]) -> None:
+        self.name, self.work = name, work
+
+    @property
+    def value(self) -> Tensor:
+        return self.work()
+
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        return {self.name: self.work()}
+
+
+def backward(loss: Loss | LateLoss, parameters: list[nn.Parameter]) -> None:
     """Fresh gradients for these parameters alone, by autograd."""
     for parameter in parameters:
         parameter.grad = None
     loss.value.backward(inputs=parameters)
 
 
-def backward_alone(loss: Loss, parameters: list[nn.Parameter]) -> None:
+def backward_alone(loss: Loss | LateLoss, parameters: list[nn.Parameter]) -> None:
     """The same for an only player, whose loss reaches no one else's: the engine needn't be told where to stop."""
     for parameter in parameters:
         parameter.grad = None
@@ -41,13 +56,16 @@ class Player:
     every=1 is the usual five critic steps (each on a batch of its own) to one.
     `backward(loss, parameters)` leaves this batch's gradients in `.grad`, whatever was there before; an
     objective whose gradient has a closed form brings its own.
+    `look` makes the fit ask for the loss's terms, before `backward`, at each `look`-th step only, and at the
+    first and the last step of each report: for a `LateLoss`, whose terms would cost as much as they tell.
     """
 
     name: str
     parameters: list[nn.Parameter]
-    loss: Callable[[Tensor, Tensor | None], Loss]
+    loss: Callable[[Tensor, Tensor | None], Loss | LateLoss]
     every: int = 1
-    backward: Callable[[Loss, list[nn.Parameter]], None] = field(default=backward)
+    backward: Callable[[Any, list[nn.Parameter]], None] = field(default=backward)
+    look: int = 1
 
 
 class Objective(nn.Module):

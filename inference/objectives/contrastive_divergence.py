@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inference.objectives.base import Loss, Objective, Player, mean_terms, trainable
+from inference.objectives.base import LateLoss, Loss, Objective, Player, mean_terms, trainable
 
 MOST_COLUMNS = 64
 """Columns that the held-out pseudo-likelihood looks at; evenly spaced ones of a longer row."""
+
+
+LOOK = 10
+"""Steps between two looks at the closed form's gap, which the gradient doesn't need."""
 
 
 class PersistentChains(nn.Module):
@@ -39,7 +44,7 @@ class PersistentChains(nn.Module):
         self.state = _swept(model, now, steps)
         return now
 
-    def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Tensor, list[Tensor]]:
+    def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Callable[[], Tensor], list[Tensor]]:
         """Gap and gradients against `rows`; the sweeps share the work."""
         buffers = self._buffers  # assigning to a module's attribute costs 5 us of a step of 100
         gap, gradients, buffers["state"] = model.contrast(x, buffers["state"], steps)
@@ -60,7 +65,7 @@ class DataChains(nn.Module):
         """Rows so many sweeps away from the batch's own."""
         return _swept(model, x, steps)
 
-    def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Tensor, list[Tensor]]:
+    def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Callable[[], Tensor], list[Tensor]]:
         gap, gradients, _ = model.contrast(x, self.rows(model, x, steps), 0)
         return gap, gradients
 
@@ -82,7 +87,8 @@ class ContrastiveDivergence(Objective):
 
     The history names the gap by what it is of: "free_energy_gap", the hidden units summed out, by autograd;
     "expected_energy_gap", the energies at the hidden units' means given each row, in closed form. The two
-    differ by a gap of the hidden units' entropies, and have the same gradient.
+    differ by a gap of the hidden units' entropies, and have the same gradient. The second is looked at in each
+    10th step, and in the first and last before each report.
 
     Parameters:
         steps: Gibbs sweeps between two steps of the fit.
@@ -112,7 +118,7 @@ class ContrastiveDivergence(Objective):
         if not hasattr(model, "contrast"):
             return super().players(model)
         closed = _ClosedForm(self, model)
-        return [Player("model", trainable(model), closed.loss, backward=closed.backward)]
+        return [Player("model", trainable(model), closed.loss, backward=closed.backward, look=LOOK)]
 
     @torch.no_grad()
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -148,10 +154,10 @@ class _ClosedForm:
         self.parameters = list(model.parameters())
         self.gradients: list[Tensor] = []
 
-    def loss(self, x: Tensor, context: Tensor | None) -> Loss:
+    def loss(self, x: Tensor, context: Tensor | None) -> LateLoss:
         gap, self.gradients = self.chains.contrast(self.model, x, self.steps)
-        return Loss(gap, {"expected_energy_gap": gap})
+        return LateLoss("expected_energy_gap", gap)
 
-    def backward(self, loss: Loss, parameters: list[nn.Parameter]) -> None:
+    def backward(self, loss: LateLoss, parameters: list[nn.Parameter]) -> None:
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             parameter.grad = gradient if parameter.requires_grad else None

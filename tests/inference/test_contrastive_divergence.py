@@ -219,3 +219,46 @@ def test_descent_is_sgd() -> None:
             parameter.grad = parameter.detach() ** 2
             optimizer.step()
     torch.testing.assert_close(ours, torchs)
+
+
+@pytest.mark.parametrize(("broken", "named"), [(12, 20), (21, 21), (28, 30)])
+def test_a_gap_that_is_not_finite_is_named_though_few_steps_are_looked_at(broken: int, named: int) -> None:
+    class Breaks(RBM):
+        calls = 0
+
+        def contrast(self, *arguments: Any) -> Any:
+            self.calls += 1
+            gap, gradients, chains = super().contrast(*arguments)
+            if self.calls == broken:
+                gradients[0][0, 0] = float("inf")
+            return (lambda: gradients[0].sum() - gap()) if self.calls == broken else gap, gradients, chains
+
+    rbm = Breaks(4, hidden=3)
+    pattern = rf"expected_energy_gap' became -?\w+ by step {named}; the model is back at step {(broken - 1) // 10 * 10}"
+    with pytest.raises(FloatingPointError, match=pattern):
+        fit(rbm, rows(), ContrastiveDivergence(chains=10), steps=40, batch_size=32, every=10, progress=False)
+    assert all(parameter.isfinite().all() for parameter in rbm.parameters())
+
+
+@pytest.mark.parametrize("every", [7, 50])
+def test_the_history_is_the_mean_over_the_steps_looked_at(every: int) -> None:
+    gaps = []
+
+    class Noted(RBM):
+        def contrast(self, *arguments: Any) -> Any:
+            gap, gradients, chains = super().contrast(*arguments)
+            gaps.append(float(gap()))
+            return gap, gradients, chains
+
+    result = fit(
+        Noted(4, hidden=3),
+        rows(),
+        ContrastiveDivergence(chains=10),
+        steps=23,
+        batch_size=32,
+        every=every,
+        progress=False,
+    )
+    looks = {7: [[1, 7], [8, 14], [15, 21], [22]], 50: [[1, 11, 21]]}[every]
+    expected = [sum(gaps[step - 1] for step in steps) / len(steps) for steps in looks]
+    assert result.history["expected_energy_gap"].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)

@@ -83,7 +83,7 @@ def test_contrast_is_the_gradient_at_the_chains_rows(chains: int) -> None:
         p = rbm.hidden_probabilities(v)
         return -((v @ rbm.weights) * p).sum(1) - v @ rbm.visible_bias - p @ rbm.hidden_bias
 
-    torch.testing.assert_close(gap, (energy(x).mean() - energy(rows).mean()).detach())
+    torch.testing.assert_close(gap(), (energy(x).mean() - energy(rows).mean()).detach())
 
 
 def test_contrast_moves_its_chains_by_gibbs_steps() -> None:
