@@ -31,6 +31,7 @@ _HOMES = {
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
+    "HiddenMarkov": "zoo.hidden_markov",
     "load_network": "zoo.graph_files",
     "read_network": "zoo.graph_files",
     "shipped_networks": "zoo.graph_files",

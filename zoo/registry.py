@@ -91,6 +91,8 @@ FAMILIES: tuple[Family, ...] = (
                "states": {"kind": 3, "sign": ["plus", "minus"]}, "shapes": {"panel": [3], "sum": 1},
                "parents": {"sign": ["kind"], "panel": ["kind"], "sum": ["sign", "panel"]},
            })),
+    Family("hidden_markov", "zoo.hidden_markov:HiddenMarkov", "a hidden chain of states, each of which shows itself",
+           Example((7, 2), kwargs={"states": 3})),
     Family("standard_gaussian", "zoo.conditionals:StandardGaussian", "N(0, 1), without parameters",
            Example((3,), context_shape=(2,))),
     Family("gaussian", "zoo.conditionals:Gaussian", "independent normals, means and scales from the context",

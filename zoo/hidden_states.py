@@ -1,0 +1,253 @@
+"""The arithmetic of hidden chains: filtering, smoothing and the best path, in blocks that run in parallel over time.
+
+Everywhere `start` is log p(z_1), [K], `move` log p(z_t | z_t-1), [K, K], and `seen` log p(x_t | z_t), [N, T, K]. Sums
+are made in float64 of numbers scaled at each step; rows on which they come near underflow are done again on logarithms.
+With B blocks of L steps the cost is N T K^3 in L + B calls: a call's overhead is what T calls would be made of.
+
+References:
+    A Tutorial on Hidden Markov Models and Selected Applications in Speech Recognition (Rabiner, 1989)
+    Temporal Parallelization of Inference in Hidden Markov Models (Hassan, Särkkä and García-Fernández, 2021)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TINY = 1e-250
+"""A scaled sum below this is done again on logarithms."""
+
+
+def blocks_of(rows: int, steps: int, states: int) -> int:
+    """How many blocks to cut T steps into: one where there are rows enough to fill the processor."""
+    if rows * states >= 512 or steps < 64:
+        return 1
+    return max(1, round(math.sqrt(steps / rows)))
+
+
+def log_evidence(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None = None) -> Tensor:
+    """log p(x) of each row, [N]; its gradient is the smoothed posterior, found by a backward pass."""
+    return _Evidence.apply(start, move, seen, blocks)
+
+
+class _Evidence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, start: Tensor, move: Tensor, seen: Tensor, blocks: int | None) -> Tensor:
+        ctx.save_for_backward(start, move, seen)
+        ctx.blocks = blocks
+        if any(ctx.needs_input_grad):
+            _, _, evidence, ctx.found = _smooth(start, move, seen, blocks)
+            return evidence
+        return evidence_of(start, move, seen, blocks)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        start, move, _ = ctx.saved_tensors
+        smoothed, before, after, _ = ctx.found
+        weight = gradient.double()[:, None, None]
+        pairs = torch.einsum("nti,ntj->ij", before * weight, after) * move.double().exp()
+        each = smoothed * weight
+        return each[:, 0].sum(0).to(start.dtype), pairs.to(move.dtype), each.to(start.dtype), None
+
+
+def evidence_of(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None = None) -> Tensor:
+    """log p(x) of each row, [N], without gradients."""
+    chain = _Blocks(start, move, seen, blocks)
+    if chain.count == 1:
+        _, _, evidence, sure = chain.filter(chain.start.expand(chain.rows, 1, -1))
+    else:
+        _, evidence, sure = chain.entries()
+    evidence = evidence.to(seen.dtype)
+    for n in (~sure).nonzero().flatten().tolist():
+        evidence[n] = _log_filter(start, move, seen[n])[-1].logsumexp(-1)
+    return evidence
+
+
+def smooth(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """p(z_t | x), [N, T, K]; expected numbers of moves summed over the rows, [K, K]; and log p(x), [N]."""
+    smoothed, pairs, evidence, _ = _smooth(start, move, seen, blocks)
+    return smoothed, pairs(), evidence
+
+
+def _smooth(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None) -> tuple[Tensor, Any, Tensor, tuple]:
+    chain = _Blocks(start, move, seen, blocks)
+    if chain.count == 1:
+        entries = chain.start.expand(chain.rows, 1, -1)
+        exits = torch.ones_like(entries)
+        sure = torch.ones(chain.rows, dtype=torch.bool, device=seen.device)
+    else:
+        entries, _, sure = chain.entries()
+        exits = chain.exits()
+    filtered, _, evidence, certain = chain.filter(entries)
+    evidence = evidence.to(seen.dtype)
+    smoothed, after = chain.backward(filtered, exits)
+    before = filtered[:, :-1]
+    for n in (~(sure & certain)).nonzero().flatten().tolist():
+        smoothed[n], before[n], after[n], evidence[n] = _log_smooth(start, move, seen[n])
+    matrix = move.double().exp()
+
+    def pairs() -> Tensor:
+        states = len(start)
+        return before.reshape(-1, states).mT @ after.reshape(-1, states) * matrix
+
+    return smoothed, pairs, evidence, (smoothed, before, after, evidence)
+
+
+def filtered(start: Tensor, move: Tensor, seen: Tensor) -> Tensor:
+    """p(z_t | x_1, ..., x_t), [N, T, K]."""
+    chain = _Blocks(start, move, seen, 1)
+    found, _, _, sure = chain.filter(chain.start.expand(chain.rows, 1, -1))
+    for n in (~sure).nonzero().flatten().tolist():
+        found[n] = _log_filter(start, move, seen[n]).softmax(-1)
+    return found
+
+
+def best_path(start: Tensor, move: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest states of each row, [N, T], and log p(x, those states), [N] (Viterbi, 1967)."""
+    start, move, seen = (t.double() for t in (start, move, seen))
+    score = start + seen[:, 0]
+    came_from = []
+    for t in range(1, seen.shape[1]):
+        score, place = (score.unsqueeze(-1) + move).max(-2)
+        score = score + seen[:, t]
+        came_from.append(place)
+    value, state = score.max(-1)
+    path = [state]
+    for place in reversed(came_from):
+        path.append(place.gather(-1, path[-1].unsqueeze(-1)).squeeze(-1))
+    return torch.stack(path[::-1], 1), value
+
+
+class _Blocks:
+    """The steps of each row, cut into blocks; those after the last are as if nothing had been seen."""
+
+    def __init__(self, start: Tensor, move: Tensor, seen: Tensor, blocks: int | None) -> None:
+        self.rows, self.steps, self.states = seen.shape
+        self.count = min(blocks or blocks_of(*seen.shape), self.steps)
+        self.length = -(-self.steps // self.count)
+        self.count = -(-self.steps // self.length)
+        self.start, self.matrix = start.double().exp(), move.double().exp()
+        seen = seen.double()
+        top = seen.amax(-1, keepdim=True)
+        top = torch.where(top.isfinite(), top, torch.zeros_like(top))
+        self.offset = top.sum((1, 2))
+        weights = F.pad((seen - top).exp(), (0, 0, 0, self.count * self.length - self.steps), value=1.0)
+        # [L, N, B, K]: what is done at once lies together
+        self.weights = weights.reshape(self.rows, self.count, self.length, self.states).movedim(2, 0).contiguous()
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """[L, N, B, K] as [N, T, K]."""
+        return x.movedim(0, 2).reshape(self.rows, -1, self.states)[:, : self.steps]
+
+    def _products(self) -> None:
+        """Each block as a matrix, its rows scaled to sum to one, [N, B, K, K], and the scales' logarithms."""
+        product = torch.diag_embed(self.weights[0]).reshape(-1, self.states, self.states)
+        scale = product.new_zeros(product.shape[:-1])
+        low = torch.full_like(scale, torch.inf)
+        for t in range(1, self.length + 1):
+            if t < self.length:
+                product = product.reshape(-1, self.states) @ self.matrix
+                product = product.reshape(len(scale), self.states, self.states)
+                product *= self.weights[t].reshape(-1, 1, self.states)
+            if t % 4 == 0 or t == self.length:
+                total = product.sum(-1)
+                low = torch.minimum(low, total)
+                total.clamp_(min=torch.finfo(total.dtype).tiny)
+                product /= total.unsqueeze(-1)
+                scale += total.log_()
+        shape = (self.rows, self.count, self.states)
+        self.product, self.scale = product.reshape(*shape, self.states), scale.reshape(shape)
+        self.low = low.reshape(shape) < TINY
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The states predicted at each block's first step, [N, B, K]; log p(x), [N]; whether it is sure, [N]."""
+        self._products()
+        state = self.start.expand(self.rows, -1)
+        top = self.scale.amax(-1, keepdim=True)
+        factor = (self.scale - top).exp()
+        found, total = [], self.offset + top.sum((1, 2))
+        unsure = torch.zeros(self.rows, dtype=torch.bool, device=state.device)
+        for b in range(self.count):
+            found.append(state)
+            unsure |= (self.low[:, b] & (state > 0)).any(-1)
+            state = ((state * factor[:, b]).unsqueeze(-2) @ self.product[:, b]).squeeze(-2)
+            norm = state.sum(-1, keepdim=True)
+            unsure |= norm.squeeze(-1) < TINY
+            norm.clamp_(min=torch.finfo(norm.dtype).tiny)
+            state = state / norm
+            total = total + norm.squeeze(-1).log()
+            if b + 1 < self.count:
+                state = state @ self.matrix
+        return torch.stack(found, 1), total, ~unsure
+
+    def exits(self) -> Tensor:
+        """p(what is seen after each block | the state at its last step), up to a constant, [N, B, K]."""
+        state = torch.ones(self.rows, self.states, dtype=torch.float64, device=self.start.device)
+        found = [state]
+        for b in range(self.count - 1, 0, -1):
+            log = (self.product[:, b] @ state.unsqueeze(-1)).squeeze(-1).log() + self.scale[:, b]
+            state = (log - log.amax(-1, keepdim=True)).exp() @ self.matrix.mT
+            found.append(state)
+        return torch.stack(found[::-1], 1)
+
+    def filter(self, entries: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """p(z_t | x_1..t), [N, T, K]; the normalisers; log p(x), [N]; whether it is sure, [N]."""
+        states = torch.empty_like(self.weights)
+        norms = self.weights.new_empty(self.length, self.rows, self.count, 1)
+        state = entries
+        for t in range(self.length):
+            torch.mul(state if t == 0 else state @ self.matrix, self.weights[t], out=states[t])
+            torch.sum(states[t], -1, keepdim=True, out=norms[t])
+            states[t] /= norms[t]
+            state = states[t]
+        evidence = self.offset + norms.log().sum((0, 2, 3))
+        sure = (norms >= TINY).all(0).all(-1).all(-1)
+        return self._flat(states), norms, evidence, sure
+
+    def backward(self, filtered: Tensor, exits: Tensor) -> tuple[Tensor, Tensor]:
+        """p(z_t | x), [N, T, K], and what joins p(z_t-1 | x_1..t-1) to it over a move, [N, T - 1, K]."""
+        ahead = torch.empty_like(self.weights)
+        state = exits
+        back = self.matrix.mT.contiguous()
+        for t in range(self.length - 1, -1, -1):
+            ahead[t] = state
+            if t:
+                state = (state * self.weights[t]) @ back
+                state = state / state.sum(-1, keepdim=True)
+        ahead = self._flat(ahead)
+        joined = filtered * ahead
+        joined /= joined.sum(-1, keepdim=True)
+        after = (self._flat(self.weights) * ahead)[:, 1:]
+        norm = ((filtered[:, :-1] @ self.matrix) * after).sum(-1, keepdim=True)
+        return joined, after / norm
+
+
+def _log_filter(start: Tensor, move: Tensor, seen: Tensor) -> Tensor:
+    """log p(z_t, x_1..t) of one row, [T, K]."""
+    start, move, seen = (t.detach().double() for t in (start, move, seen))
+    found = [start + seen[0]]
+    for now in seen[1:]:
+        found.append((found[-1].unsqueeze(-1) + move).logsumexp(-2) + now)
+    return torch.stack(found)
+
+
+def _log_smooth(start: Tensor, move: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `_smooth` finds, of one row and on logarithms."""
+    ahead = _log_filter(start, move, seen)
+    total = ahead[-1].logsumexp(-1)
+    if not total.isfinite():
+        nothing = torch.zeros_like(ahead)
+        return nothing, nothing[1:], nothing[1:], total
+    seen, move = seen.detach().double(), move.detach().double()
+    back = [torch.zeros_like(seen[0])]
+    for now in seen[1:].flip(0):
+        back.append((move + (now + back[-1])).logsumexp(-1))
+    behind = torch.stack(back[::-1])
+    smoothed = (ahead + behind - total).exp()
+    top = ahead[:-1].amax(-1, keepdim=True)
+    return smoothed, (ahead[:-1] - top).exp(), (seen + behind - total)[1:].add(top).exp(), total
