@@ -177,6 +177,7 @@ class DensityEmission(Emission):
     """Any explicit models: one for each state, or one that is given the state, one-hot, as its context."""
 
     closed = False
+    one_hot: Tensor
 
     def __init__(self, states: int, event_shape: torch.Size, emission: Slot | Sequence[Slot]) -> None:
         super().__init__()

@@ -38,6 +38,8 @@ class HiddenMarkov(Explicit):
         A Tutorial on Hidden Markov Models and Selected Applications in Speech Recognition (Rabiner, 1989)
     """
 
+    capabilities = Explicit.capabilities | {"posterior"} | _CLOSED
+
     def __init__(
         self,
         event_shape: Shape,
@@ -68,8 +70,9 @@ class HiddenMarkov(Explicit):
         else:
             self.emission = GaussianEmission(states, self._step.numel(), floor)
         self.support = self.emission.support
-        closed = _CLOSED if self.emission.closed else set()
-        self.capabilities = Explicit.capabilities | {"posterior"} | closed
+        if not self.emission.closed:
+            # of a model, not of the family: what closed-form steps there are is the emission's affair
+            self.__dict__["capabilities"] = self.capabilities - _CLOSED
 
     def extra_repr(self) -> str:
         return f"{self.states} states, {self.event_shape[0]} steps of {list(self.event_shape[1:])}"
@@ -95,7 +98,9 @@ class HiddenMarkov(Explicit):
         if x.is_floating_point() or not x.numel():
             return
         if int(x.min()) < -1 or not self.support.check(x.clamp(min=0)).all():
-            raise ValueError(f"HiddenMarkov models codes, whose codes are 0 and up within {self.support}, -1 if missing")
+            raise ValueError(
+                f"HiddenMarkov models codes, whose codes are 0 and up within {self.support}, -1 if missing"
+            )
 
     # ---- the chain
 

@@ -37,29 +37,27 @@ def log_evidence(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None =
 class _Evidence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, start: Tensor, move: Tensor, seen: Tensor, blocks: int | None) -> Tensor:
-        ctx.save_for_backward(start, move, seen)
-        ctx.blocks = blocks
+        ctx.save_for_backward(start, move)
         if any(ctx.needs_input_grad):
-            _, _, evidence, ctx.found = _smooth(start, move, seen, blocks)
-            return evidence
+            ctx.found = _smooth(start, move, seen, blocks)
+            return ctx.found[2]
         return evidence_of(start, move, seen, blocks)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        start, move, _ = ctx.saved_tensors
-        smoothed, before, after, _ = ctx.found
-        weight = gradient.double()[:, None, None]
-        pairs = torch.einsum("nti,ntj->ij", before * weight, after) * move.double().exp()
-        each = smoothed * weight
-        return each[:, 0].sum(0).to(start.dtype), pairs.to(move.dtype), each.to(start.dtype), None
+        start, move = ctx.saved_tensors
+        smoothed, pairs, _ = ctx.found
+        weight = gradient.double()
+        each = smoothed * weight[:, None, None]
+        return each[:, 0].sum(0).to(start.dtype), pairs(weight).to(move.dtype), each.to(start.dtype), None
 
 
 def evidence_of(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None = None) -> Tensor:
     """log p(x) of each row, [N], without gradients."""
     chain = _Blocks(start, move, seen, blocks)
     if chain.count == 1:
-        _, _, evidence, sure = chain.filter(chain.start.expand(chain.rows, 1, -1))
+        _, evidence, sure = chain.filter(chain.start.expand(chain.rows, 1, -1))
     else:
         _, evidence, sure = chain.entries()
     evidence = evidence.to(seen.dtype)
@@ -70,38 +68,41 @@ def evidence_of(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None = 
 
 def smooth(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """p(z_t | x), [N, T, K]; expected numbers of moves summed over the rows, [K, K]; and log p(x), [N]."""
-    smoothed, pairs, evidence, _ = _smooth(start, move, seen, blocks)
-    return smoothed, pairs(), evidence
+    smoothed, pairs, evidence = _smooth(start, move, seen, blocks)
+    return smoothed, pairs(None), evidence
 
 
-def _smooth(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None) -> tuple[Tensor, Any, Tensor, tuple]:
+def _smooth(start: Tensor, move: Tensor, seen: Tensor, blocks: int | None) -> tuple[Tensor, Any, Tensor]:
+    """p(z_t | x), log p(x), and between them what sums expected moves over the rows, by a weight each."""
     chain = _Blocks(start, move, seen, blocks)
-    if chain.count == 1:
-        entries = chain.start.expand(chain.rows, 1, -1)
-        exits = torch.ones_like(entries)
-        sure = torch.ones(chain.rows, dtype=torch.bool, device=seen.device)
-    else:
+    entries = chain.start.expand(chain.rows, 1, -1)
+    exits = torch.ones_like(entries)
+    sure = torch.ones(chain.rows, dtype=torch.bool, device=seen.device)
+    if chain.count > 1:
         entries, _, sure = chain.entries()
         exits = chain.exits()
-    filtered, _, evidence, certain = chain.filter(entries)
-    evidence = evidence.to(seen.dtype)
-    smoothed, after = chain.backward(filtered, exits)
-    before = filtered[:, :-1]
-    for n in (~(sure & certain)).nonzero().flatten().tolist():
-        smoothed[n], before[n], after[n], evidence[n] = _log_smooth(start, move, seen[n])
-    matrix = move.double().exp()
+    ahead, evidence, certain = chain.filter(entries)
+    smoothed, after, safe = chain.backward(ahead, exits)
+    before, evidence = ahead[:, :-1], evidence.to(seen.dtype)
+    apart: dict[int, Tensor] = {}
+    for n in (~(sure & certain & safe)).nonzero().flatten().tolist():
+        before[n] = after[n] = 0.0
+        smoothed[n], apart[n], evidence[n] = _log_smooth(start, move, seen[n])
 
-    def pairs() -> Tensor:
-        states = len(start)
-        return before.reshape(-1, states).mT @ after.reshape(-1, states) * matrix
+    def pairs(weight: Tensor | None) -> Tensor:
+        left = before if weight is None else before * weight[:, None, None]
+        total = (left.reshape(-1, chain.states).mT @ after.reshape(-1, chain.states)) * chain.matrix
+        for n, moves in apart.items():
+            total = total + (moves if weight is None else moves * weight[n])
+        return total
 
-    return smoothed, pairs, evidence, (smoothed, before, after, evidence)
+    return smoothed, pairs, evidence
 
 
 def filtered(start: Tensor, move: Tensor, seen: Tensor) -> Tensor:
     """p(z_t | x_1, ..., x_t), [N, T, K]."""
     chain = _Blocks(start, move, seen, 1)
-    found, _, _, sure = chain.filter(chain.start.expand(chain.rows, 1, -1))
+    found, _, sure = chain.filter(chain.start.expand(chain.rows, 1, -1))
     for n in (~sure).nonzero().flatten().tolist():
         found[n] = _log_filter(start, move, seen[n]).softmax(-1)
     return found
@@ -195,8 +196,8 @@ class _Blocks:
             found.append(state)
         return torch.stack(found[::-1], 1)
 
-    def filter(self, entries: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """p(z_t | x_1..t), [N, T, K]; the normalisers; log p(x), [N]; whether it is sure, [N]."""
+    def filter(self, entries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """p(z_t | x_1..t), [N, T, K]; log p(x), [N]; whether it is sure, [N]."""
         states = torch.empty_like(self.weights)
         norms = self.weights.new_empty(self.length, self.rows, self.count, 1)
         state = entries
@@ -207,10 +208,10 @@ class _Blocks:
             state = states[t]
         evidence = self.offset + norms.log().sum((0, 2, 3))
         sure = (norms >= TINY).all(0).all(-1).all(-1)
-        return self._flat(states), norms, evidence, sure
+        return self._flat(states), evidence, sure
 
-    def backward(self, filtered: Tensor, exits: Tensor) -> tuple[Tensor, Tensor]:
-        """p(z_t | x), [N, T, K], and what joins p(z_t-1 | x_1..t-1) to it over a move, [N, T - 1, K]."""
+    def backward(self, filtered: Tensor, exits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """p(z_t | x), [N, T, K]; what joins p(z_t-1 | x_1..t-1) to it, [N, T - 1, K]; whether it is sure, [N]."""
         ahead = torch.empty_like(self.weights)
         state = exits
         back = self.matrix.mT.contiguous()
@@ -221,10 +222,13 @@ class _Blocks:
                 state = state / state.sum(-1, keepdim=True)
         ahead = self._flat(ahead)
         joined = filtered * ahead
-        joined /= joined.sum(-1, keepdim=True)
+        total = joined.sum(-1, keepdim=True)
+        sure = (total >= TINY).all(1).squeeze(-1)
+        joined /= total
         after = (self._flat(self.weights) * ahead)[:, 1:]
         norm = ((filtered[:, :-1] @ self.matrix) * after).sum(-1, keepdim=True)
-        return joined, after / norm
+        sure &= (norm >= TINY).all(1).squeeze(-1)
+        return joined, after / norm, sure
 
 
 def _log_filter(start: Tensor, move: Tensor, seen: Tensor) -> Tensor:
@@ -236,18 +240,18 @@ def _log_filter(start: Tensor, move: Tensor, seen: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def _log_smooth(start: Tensor, move: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What `_smooth` finds, of one row and on logarithms."""
+def _log_smooth(start: Tensor, move: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """p(z_t | x), expected moves and log p(x) of one row, on logarithms; of an impossible row, zeros."""
     ahead = _log_filter(start, move, seen)
     total = ahead[-1].logsumexp(-1)
-    if not total.isfinite():
-        nothing = torch.zeros_like(ahead)
-        return nothing, nothing[1:], nothing[1:], total
     seen, move = seen.detach().double(), move.detach().double()
+    if not total.isfinite():
+        return torch.zeros_like(ahead), torch.zeros_like(move), total
     back = [torch.zeros_like(seen[0])]
     for now in seen[1:].flip(0):
         back.append((move + (now + back[-1])).logsumexp(-1))
     behind = torch.stack(back[::-1])
-    smoothed = (ahead + behind - total).exp()
-    top = ahead[:-1].amax(-1, keepdim=True)
-    return smoothed, (ahead[:-1] - top).exp(), (seen + behind - total)[1:].add(top).exp(), total
+    moves = torch.zeros_like(move)
+    for t in range(1, len(seen)):
+        moves += (ahead[t - 1].unsqueeze(-1) + move + (seen[t] + behind[t] - total)).exp()
+    return (ahead + behind - total).exp(), moves, total
