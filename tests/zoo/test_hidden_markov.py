@@ -143,7 +143,7 @@ def test_missing_numbers_are_integrated_out() -> None:
     x[0, 1, 0] = x[1, 2] = x[2, 3] = float("nan")
     args = model.initial.log(), model.transition.log(), seen_by_hand(model, x)
     torch.testing.assert_close(model.log_prob(x), enumerate_paths(*args)[1].logsumexp(-1))
-    grid = torch.linspace(-400, 400, 80_001).double()
+    grid = torch.linspace(-400, 400, 80_001, dtype=torch.float64)
     full = x[:1].repeat(80_001, 1, 1, 1)[:, 0]
     full[:, 1, 0] = grid
     integral = (model.log_prob(full).exp().sum() * (grid[1] - grid[0])).log()
