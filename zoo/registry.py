@@ -93,6 +93,8 @@ FAMILIES: tuple[Family, ...] = (
            })),
     Family("hidden_markov", "zoo.hidden_markov:HiddenMarkov", "a hidden chain of states, each of which shows itself",
            Example((7, 2), kwargs={"states": 3})),
+    Family("markov_chain", "zoo.markov_chain:MarkovChain", "symbols, each from a few before it; fitted by counting",
+           Example((6,), "levels", kwargs={"levels": 3, "order": 2})),
     Family("standard_gaussian", "zoo.conditionals:StandardGaussian", "N(0, 1), without parameters",
            Example((3,), context_shape=(2,))),
     Family("gaussian", "zoo.conditionals:Gaussian", "independent normals, means and scales from the context",
