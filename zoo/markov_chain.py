@@ -26,11 +26,14 @@ class MarkovChain(Explicit):
     Parameters:
         levels: how many symbols there are.
         order: how many symbols before it a symbol depends on, n; an n-gram model in the usual sense has order n - 1.
-        smoothing: "absolute", interpolated absolute discounting: each count is discounted in favour of the chain
-            one order lower, down to the uniform distribution; or "add", `pseudo_count` added to each count.
+        smoothing: "absolute", interpolated absolute discounting: `discount` of each count goes to the chain one
+            order lower, down to the uniform distribution; "kneser-ney", the same, but lower orders count in how
+            many different places a symbol was met; or "add", `pseudo_count` added to each count.
+        discount: of the first two, between 0 and 1.
         pseudo_count: of "add"; 0 is maximum likelihood, uniform after a history never met.
 
     References:
+        Improved Backing-off for M-gram Language Modeling (Kneser and Ney, 1995)
         On Structuring Probabilistic Dependences in Stochastic Language Modelling (Ney, Essen and Kneser, 1994)
         An Empirical Study of Smoothing Techniques for Language Modeling (Chen and Goodman, 1999)
     """
@@ -47,7 +50,8 @@ class MarkovChain(Explicit):
         context_shape: Shape | None = None,
         levels: int,
         order: int = 1,
-        smoothing: str = "absolute",
+        smoothing: str = "kneser-ney",
+        discount: float = 0.75,
         pseudo_count: float = 1.0,
     ) -> None:
         if context_shape is not None:
@@ -59,11 +63,14 @@ class MarkovChain(Explicit):
             raise ValueError(f"levels must be at least 2 and order at least 0, not {levels} and {order}")
         if (levels + 1) ** (order + 1) >= 2**63:
             raise ValueError(f"(levels + 1) ** (order + 1) must stay below 2 ** 63: order {order} is too high")
-        if smoothing not in ("absolute", "add"):
-            raise ValueError(f"smoothing must be 'absolute' or 'add', not {smoothing!r}")
+        if smoothing not in ("kneser-ney", "absolute", "add"):
+            raise ValueError(f"smoothing must be 'kneser-ney', 'absolute' or 'add', not {smoothing!r}")
+        if not 0 <= discount <= 1:
+            raise ValueError(f"discount must lie between 0 and 1, not {discount}")
         if not pseudo_count >= 0:
             raise ValueError(f"pseudo_count must be at least 0, not {pseudo_count}")
         self.levels, self.order, self.smoothing, self.pseudo_count = levels, order, smoothing, float(pseudo_count)
+        self.discount = float(discount)
         self.support = constraints.integer_interval(0, levels - 1)
         self.register_buffer("keys", torch.zeros(0, dtype=torch.long))
         self.register_buffer("counts", torch.zeros(0, dtype=torch.long))
@@ -89,7 +96,10 @@ class MarkovChain(Explicit):
         """What the counts come to, made when first asked for."""
         if self._table is None:
             given = self.keys, self.counts, self.order, self.levels
-            self._table = discounted(*given) if self.smoothing == "absolute" else added(*given, self.pseudo_count)
+            if self.smoothing == "add":
+                self._table = added(*given, self.pseudo_count)
+            else:
+                self._table = discounted(*given, self.discount, kinds=self.smoothing == "kneser-ney")
         return self._table
 
     def distribution(self, context: Tensor | None = None) -> ChainRows:
@@ -108,7 +118,8 @@ class MarkovChain(Explicit):
         if bad.any():
             row, place = bad.nonzero()[0].tolist()
             raise ValueError(
-                f"row {row} has {x[row, place].item():g} at place {place}, a symbol whose codes are 0 to {self.levels - 1}"
+                f"row {row} has {x[row, place].item():g} at place {place}, but symbols are those "
+                f"whose codes are 0 to {self.levels - 1}"
             )
 
     @torch.no_grad()
@@ -244,7 +255,7 @@ class MarkovChain(Explicit):
         times[lost] = torch.inf
         inner = matrix[between][:, between]
         eye = torch.eye(len(inner), dtype=matrix.dtype, device=matrix.device)
-        times[between] = torch.linalg.solve(eye - inner, torch.ones_like(inner[:, :1])).squeeze(-1)
+        times[between] = torch.linalg.solve(eye - inner, torch.ones_like(eye.diagonal()))
         return times.reshape([self.levels] * self.order)
 
 

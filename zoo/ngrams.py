@@ -76,18 +76,19 @@ class Level:
         return self.keys[found] % base
 
 
-def discounted(keys: Tensor, counts: Tensor, order: int, symbols: int) -> list[Level]:
-    """Levels 0..order by interpolated absolute discounting, the discount n1 / (n1 + 2 n2) of each level's counts.
+def discounted(keys: Tensor, counts: Tensor, order: int, symbols: int, discount: float, *, kinds: bool) -> list[Level]:
+    """Levels 0..order by interpolated absolute discounting.
 
-    Half a count is added above and one below, so that a level without n-grams met once has a discount too.
+    Below the highest level an n-gram counts as often as it is met or, by `kinds`, as different symbols precede it.
     """
+    found = [(keys, counts)]
+    for k in range(order - 1, -1, -1):
+        keys, counts = found[-1]
+        found.append(merged(keys % (symbols + 1) ** (k + 1), torch.ones_like(counts) if kinds else counts))
     levels = []
-    for k in range(order + 1):
+    for k, (keys, counts) in enumerate(reversed(found)):
         width = (symbols + 1) ** (k + 1)
-        cut, met = (keys, counts) if k == order else merged(keys % width, counts)
-        once, twice = float((met == 1).sum()), float((met == 2).sum())
-        discount = (once + 0.5) / (once + 2 * twice + 1)
-        levels.append(_level(width, cut, met.double() - discount, met, discount, 0.0, symbols))
+        levels.append(_level(width, keys, counts.double() - discount, counts, discount, 0.0, symbols))
     return levels
 
 
