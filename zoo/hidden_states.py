@@ -168,47 +168,43 @@ class _Blocks:
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """The states predicted at each block's first step, [N, B, K]; log p(x), [N]; whether it is sure, [N]."""
         self._products()
-        state = self.start.expand(self.rows, -1)
         top = self.scale.amax(-1, keepdim=True)
-        factor = (self.scale - top).exp()
-        found, total = [], self.offset + top.sum((1, 2))
-        unsure = torch.zeros(self.rows, dtype=torch.bool, device=state.device)
-        for b in range(self.count):
+        self.product *= (self.scale - top).exp().unsqueeze(-1)
+        state = self.start.expand(self.rows, 1, -1)
+        found, norms = [], []
+        for onward in (self.product @ self.matrix).unbind(1):
             found.append(state)
-            unsure |= (self.low[:, b] & (state > 0)).any(-1)
-            state = ((state * factor[:, b]).unsqueeze(-2) @ self.product[:, b]).squeeze(-2)
-            norm = state.sum(-1, keepdim=True)
-            unsure |= norm.squeeze(-1) < TINY
-            norm.clamp_(min=torch.finfo(norm.dtype).tiny)
-            state = state / norm
-            total = total + norm.squeeze(-1).log()
-            if b + 1 < self.count:
-                state = state @ self.matrix
-        return torch.stack(found, 1), total, ~unsure
+            state = state @ onward
+            norms.append(state.sum(-1, keepdim=True))
+            state = state / norms[-1]
+        entries, norm = torch.cat(found, 1), torch.cat(norms, 1).squeeze(-1)
+        sure = (norm >= TINY).all(-1) & ~(self.low & (entries > 0)).flatten(1).any(-1)
+        return entries, self.offset + top.sum((1, 2)) + norm.log().sum(-1), sure
 
     def exits(self) -> Tensor:
         """p(what is seen after each block | the state at its last step), up to a constant, [N, B, K]."""
-        state = torch.ones(self.rows, self.states, dtype=torch.float64, device=self.start.device)
+        state = torch.ones(self.rows, self.states, 1, dtype=torch.float64, device=self.start.device)
         found = [state]
-        for b in range(self.count - 1, 0, -1):
-            log = (self.product[:, b] @ state.unsqueeze(-1)).squeeze(-1).log() + self.scale[:, b]
-            state = (log - log.amax(-1, keepdim=True)).exp() @ self.matrix.mT
+        for backward in (self.matrix @ self.product[:, 1:]).unbind(1)[::-1]:
+            state = backward @ state
+            state = state / state.sum(1, keepdim=True)
             found.append(state)
-        return torch.stack(found[::-1], 1)
+        return torch.stack(found[::-1], 1).squeeze(-1)
 
     def filter(self, entries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """p(z_t | x_1..t), [N, T, K]; log p(x), [N]; whether it is sure, [N]."""
         states = torch.empty_like(self.weights)
-        norms = self.weights.new_empty(self.length, self.rows, self.count, 1)
-        state = entries
+        evidence, state = self.offset, entries
         for t in range(self.length):
             torch.mul(state if t == 0 else state @ self.matrix, self.weights[t], out=states[t])
-            torch.sum(states[t], -1, keepdim=True, out=norms[t])
-            states[t] /= norms[t]
             state = states[t]
-        evidence = self.offset + norms.log().sum((0, 2, 3))
+            if t % 4 == 3 or t == self.length - 1:
+                norm = state.sum(-1, keepdim=True)
+                state /= norm
+                evidence = evidence + norm.log().sum((1, 2))
+        norms = states.sum(-1, keepdim=True)
         sure = (norms >= TINY).all(0).all(-1).all(-1)
-        return self._flat(states), evidence, sure
+        return self._flat(states / norms), evidence, sure
 
     def backward(self, filtered: Tensor, exits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """p(z_t | x), [N, T, K]; what joins p(z_t-1 | x_1..t-1) to it, [N, T - 1, K]; whether it is sure, [N]."""
@@ -216,16 +212,17 @@ class _Blocks:
         state = exits
         back = self.matrix.mT.contiguous()
         for t in range(self.length - 1, -1, -1):
+            if t % 4 == 0:
+                state = state / state.sum(-1, keepdim=True)
             ahead[t] = state
             if t:
                 state = (state * self.weights[t]) @ back
-                state = state / state.sum(-1, keepdim=True)
-        ahead = self._flat(ahead)
-        joined = filtered * ahead
+        behind = self._flat(ahead)
+        joined = filtered * behind
         total = joined.sum(-1, keepdim=True)
         sure = (total >= TINY).all(1).squeeze(-1)
         joined /= total
-        after = (self._flat(self.weights) * ahead)[:, 1:]
+        after = (self._flat(self.weights) * behind)[:, 1:]
         norm = ((filtered[:, :-1] @ self.matrix) * after).sum(-1, keepdim=True)
         sure &= (norm >= TINY).all(1).squeeze(-1)
         return joined, after / norm, sure
