@@ -31,6 +31,8 @@ _HOMES = {
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
+    "HiddenMarkov": "zoo.hidden_markov",
+    "MarkovChain": "zoo.markov_chain",
     "load_network": "zoo.graph_files",
     "read_network": "zoo.graph_files",
     "shipped_networks": "zoo.graph_files",
