@@ -58,15 +58,11 @@ class MaskedNetwork(nn.Module):
         self.layers = nn.ModuleList(MaskedLinear(b[:, None] >= a) for a, b in pairwise([read, *degrees]))
         self.last = MaskedLinear(put_out[:, None] > degrees[-1])
         self.straight = MaskedLinear(put_out[:, None] > read, bias=False) if size > 1 else None
+        if self.straight is not None:
+            nn.init.zeros_(self.straight.weight)
         self.context_layer = nn.Linear(context, hidden[0], bias=False) if context else None
         ticks = torch.arange(size + 1)
         self.starts = [torch.searchsorted(degree, ticks).tolist() for degree in degrees]
-
-    def start_at_zero(self) -> None:
-        """Make what is put out zero for every row."""
-        for layer in (self.last, self.straight):
-            for parameter in [] if layer is None else layer.parameters():
-                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         first, *others = self.layers
