@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +65,12 @@ class MaskedNetwork(nn.Module):
         ticks = torch.arange(size + 1)
         self.starts = [torch.searchsorted(degree, ticks).tolist() for degree in degrees]
 
+    @property
+    def _hidden(self) -> list[MaskedLinear]:
+        return cast(list[MaskedLinear], list(self.layers))
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        first, *others = self.layers
+        first, *others = self._hidden
         h = first(x)
         if self.context_layer is not None:
             h = h + self.context_layer(context)
@@ -79,7 +84,7 @@ class MaskedNetwork(nn.Module):
     def unroll(self, choose: Choose, rows: int, context: Tensor | None = None) -> None:
         """Ask `choose` for each number in turn, given what the network puts out for it; gradients flow."""
         # Columns are rows of the data: what a step reads is then one contiguous block.
-        layers = [(layer.masked, layer.bias[:, None]) for layer in self.layers]
+        layers = [(layer.masked, layer.bias[:, None]) for layer in self._hidden]
         last, bias = self.last.masked, self.last.bias[:, None]
         straight = None if self.straight is None else self.straight.masked
         shift = None if self.context_layer is None else self.context_layer(context).t()
