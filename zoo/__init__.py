@@ -26,6 +26,7 @@ _HOMES = {
     "Implicit": "zoo.base",
     "GaussianMixture": "zoo.gaussian_mixture",
     "RealNVP": "zoo.realnvp",
+    "MADE": "zoo.made",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",

@@ -78,6 +78,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((3,), kwargs={"components": 2})),
     Family("realnvp", "zoo.realnvp:RealNVP", "a flow of affine couplings, exact both ways",
            Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8})),
+    Family("made", "zoo.made:MADE", "discrete numbers one by one, by one masked network",
+           Example((2, 2), "levels", context_shape=(2,), kwargs={"levels": 3, "hidden": 8})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",

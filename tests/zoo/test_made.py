@@ -1,0 +1,159 @@
+"""MADE against enumeration, gradients and its own naive sampler."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from benchmarks.foundation_tasks.data import binarised_digits
+from inference.fit import fit
+from zoo.made import MADE
+from zoo.masked import MaskedNetwork
+
+
+def shaken(model, scale: float = 0.5, seed: int = 1):
+    """In float64, every weight moved, those under a mask as well."""
+    generator = torch.Generator().manual_seed(seed)
+    model.double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += scale * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+    return model
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def all_rows(levels: int, *shape: int) -> Tensor:
+    size = torch.Size(shape).numel()
+    return torch.tensor(list(itertools.product(range(levels), repeat=size))).view(-1, *shape)
+
+
+@pytest.mark.parametrize("context_size", [None, 2])
+@pytest.mark.parametrize(("levels", "shape"), [(2, (3, 3)), (3, (2, 3)), (5, (1,)), (2, (1,))])
+def test_the_probabilities_of_all_rows_sum_to_one(levels, shape, context_size):
+    model = shaken(MADE(shape, levels=levels, hidden=(7, 9), context_shape=context_size))
+    rows = all_rows(levels, *shape)
+    context = None if context_size is None else normal(1, context_size).expand(len(rows), -1)
+    total = model.log_prob(rows.double(), context=context).logsumexp(0).detach()
+    assert abs(float(total)) < 1e-10
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(1, 6),
+    inputs=st.integers(1, 3),
+    outputs=st.integers(1, 3),
+    hidden=st.sampled_from([(3,), (20,), (9, 11), (5, 12, 8)]),
+    context=st.sampled_from([0, 2]),
+)
+def test_gradients_show_that_no_number_sees_itself_or_a_later_one(size, inputs, outputs, hidden, context):
+    network = shaken(MaskedNetwork(size, inputs=inputs, outputs=outputs, hidden=hidden, context=context))
+    given_context = normal(context) if context else None
+    sees = torch.zeros(size, size, dtype=torch.bool)
+    for seed in range(8):
+        x = normal(size * inputs, seed=seed)
+        jacobian = torch.autograd.functional.jacobian(lambda x: network(x, given_context), x)
+        sees |= (jacobian.view(size, outputs, size, inputs).abs() > 0).any(3).any(1)
+    assert torch.equal(sees, torch.ones(size, size, dtype=torch.bool).tril(-1))
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_context_reaches_every_number(size):
+    network = shaken(MaskedNetwork(size, inputs=1, outputs=1, hidden=(16,), context=2))
+    sees = torch.zeros(size, 1, 2, dtype=torch.bool)
+    for seed in range(8):  # a unit may be off at one context
+        x, context = normal(size), normal(2, seed=seed)
+        sees |= torch.autograd.functional.jacobian(lambda c, x=x: network(x, c), context).abs() > 0
+    assert sees.all()
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize(("inputs", "context", "hidden"), [(1, 0, (5,)), (3, 2, (9, 4, 30)), (2, 2, (2,))])
+def test_number_by_number_is_the_same_function_as_one_pass(inputs, context, hidden, gradients):
+    network = shaken(MaskedNetwork(5, inputs=inputs, outputs=2, hidden=hidden, context=context))
+    x = normal(6, 5, inputs)
+    given_context = normal(6, context) if context else None
+    met: list[Tensor] = []
+
+    def choose(i: int, values: Tensor) -> Tensor:
+        met.append(values)
+        return x[:, i]
+
+    with torch.set_grad_enabled(gradients):
+        network.unroll(choose, 6, given_context)
+    assert torch.allclose(torch.stack(met, 1), network(x.flatten(1), given_context), atol=1e-12)
+    if gradients:
+        one = torch.autograd.grad(torch.stack(met, 1).sin().sum(), network.layers[0].weight)[0]
+        other = torch.autograd.grad(network(x.flatten(1), given_context).sin().sum(), network.layers[0].weight)[0]
+        assert torch.allclose(one, other, atol=1e-10)
+
+
+@pytest.mark.parametrize(("levels", "shape"), [(2, (2, 2)), (3, (3,))])
+def test_draws_have_the_frequencies_of_the_probabilities(levels, shape):
+    model = shaken(MADE(shape, levels=levels, hidden=8))
+    rows = all_rows(levels, *shape)
+    expected = model.log_prob(rows.double()).exp()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        draws = model.sample(40_000)
+    assert draws.shape == (40_000, *shape)
+    found = (draws.flatten(1).double()[:, None] == rows.flatten(1).double()).all(-1).double().mean(0)
+    assert ((found - expected).abs() < 5 * (expected * (1 - expected) / 40_000).sqrt() + 1e-4).all()
+
+
+def test_the_cached_draws_are_the_naive_loops_from_the_same_seed():
+    model = shaken(MADE((2, 4), levels=3, hidden=(20, 10), context_shape=2))
+    context = normal(9, 2)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(4)
+        cached = model.sample(9, context=context)
+        torch.manual_seed(4)
+        rows, naive = model.distribution(context), torch.zeros(9, 8, dtype=torch.long)
+        for i in range(8):
+            values = rows.network(rows.encoded(naive), context)[:, i : i + 1]
+            naive[:, i] = rows.conditional(values).sample()[:, 0]
+    assert torch.equal(cached.flatten(1), naive)
+
+
+def test_the_context_is_honoured_row_by_row_and_under_further_axes():
+    model = shaken(MADE((2, 2), levels=3, hidden=10, context_shape=2))
+    x = torch.randint(0, 3, (5, 4, 2, 2), generator=torch.Generator().manual_seed(0))
+    context = normal(4, 2)
+    distribution = model.distribution(context)
+    assert distribution.batch_shape == (4,)
+    together = distribution.log_prob(x)
+    for k, n in itertools.product(range(5), range(4)):
+        assert torch.allclose(together[k, n], model.log_prob(x[k, n : n + 1], context=context[n : n + 1])[0])
+    assert distribution.sample((7,)).shape == (7, 4, 2, 2)
+    assert model.distribution(context[:1]).expand([6]).sample().shape == (6, 2, 2)
+
+
+def test_it_learns_the_digits():
+    train, test = binarised_digits()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MADE(64)
+    fit(model, train, steps=1000, progress=False)
+    with torch.no_grad():
+        assert -model.log_prob(test).mean().item() < 18.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"levels": 1}, "levels must be at least 2, not 1"),
+        ({"hidden": 0}, "hidden must be a width"),
+        ({"hidden": ()}, "hidden must be a width"),
+        ({"hidden": (4, 0)}, "hidden must be a width"),
+    ],
+)
+def test_wrong_parameters_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MADE(3, **arguments)
