@@ -15,22 +15,16 @@ from sklearn.datasets import make_moons
 from torch import Tensor
 
 from benchmarks.common import Row, alternate, ratio
-from benchmarks.foundation_tasks.data import digits
+from benchmarks.foundation_tasks.data import LEVELS, digits, logits
 from inference.fit import fit
 from zoo.realnvp import RealNVP
 
-LAYERS, BATCH, TIMED, LEVELS, ALPHA = 6, 256, 40, 17, 0.05
+LAYERS, BATCH, TIMED = 6, 256, 40
 WIDTHS = {"digits": 128, "moons": 64}
 GOALS = {
     "digits": {"step": 0.70, "log_prob": 0.80, "sample": 0.75},
     "moons": {"step": 0.60, "log_prob": 0.80, "sample": 0.75},
 }
-
-
-def logits(levels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels 0..16 made continuous and sent to the reals, and the log-determinant of the logit map."""
-    p = ALPHA + (1 - 2 * ALPHA) * (levels + noise) / LEVELS
-    return p.logit(), (math.log(1 - 2 * ALPHA) - p.log() - (-p).log1p()).sum(-1)
 
 
 def moons(n: int, seed: int) -> Tensor:

@@ -14,8 +14,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from benchmarks.common import Row, alternate, ratio
-from benchmarks.foundation_tasks.data import digits
-from benchmarks.foundation_tasks.flows import logits
+from benchmarks.foundation_tasks.data import digits, logits
 from inference.em import em
 from zoo.gaussian_mixture import GaussianMixture
 
