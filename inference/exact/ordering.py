@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import Any
 
 MANY = 24
 """Neighbours above which a changed score is worked out only when its variable comes up: a hub changes at each step."""
@@ -72,12 +71,22 @@ def _moral(scopes: Sequence[Sequence[int]], n: int, kept: Sequence[int]) -> list
     return [mask & ~(1 << v) for v, mask in enumerate(neighbours)]
 
 
-class _MinFill:
-    name = "min-fill"
-    two_steps = True  # the score of a neighbour's neighbour changes too
+class _Score:
+    """What eliminating a variable costs now; the least goes first."""
+
+    name: str
+    two_steps: bool  # whether the score of a neighbour's neighbour changes too
 
     def __init__(self, neighbours: list[int], cards: Sequence[int]) -> None:
-        self.neighbours = neighbours
+        self.neighbours, self.cards = neighbours, cards
+
+    def __call__(self, v: int) -> float:
+        raise NotImplementedError
+
+
+class _MinFill(_Score):
+    name = "min-fill"
+    two_steps = True
 
     def __call__(self, v: int) -> float:
         around = self.neighbours[v]
@@ -89,12 +98,9 @@ class _MinFill:
         return (degree * (degree - 1) - present) / 2
 
 
-class _MinSize:
+class _MinSize(_Score):
     name = "min-size"
     two_steps = False
-
-    def __init__(self, neighbours: list[int], cards: Sequence[int]) -> None:
-        self.neighbours, self.cards = neighbours, cards
 
     def __call__(self, v: int) -> float:
         size = 1
@@ -103,12 +109,9 @@ class _MinSize:
         return size
 
 
-class _WeightedMinFill:
+class _WeightedMinFill(_Score):
     name = "weighted min-fill"
     two_steps = True
-
-    def __init__(self, neighbours: list[int], cards: Sequence[int]) -> None:
-        self.neighbours, self.cards = neighbours, cards
 
     def __call__(self, v: int) -> float:
         around = self.neighbours[v]
@@ -123,7 +126,7 @@ def _greedy(
     phases: Sequence[Sequence[int]],
     neighbours: list[int],
     cards: Sequence[int],
-    heuristic: Callable,
+    heuristic: type[_Score],
     bound: int | None,
 ) -> Order | None:
     """The greedy order, phase after phase, or None as soon as it costs as much as the bound."""
@@ -144,7 +147,7 @@ def _greedy(
     return Order(tuple(order), total, largest, width, score.name)
 
 
-def _greedy_phase(free: Sequence[int], neighbours: list[int], score: Any) -> Iterator[int]:
+def _greedy_phase(free: Sequence[int], neighbours: list[int], score: _Score) -> Iterator[int]:
     """These variables one after the other, that of the least score first; each is eliminated after it is told."""
     current = {v: score(v) for v in free}
     heap = [(s, v) for v, s in current.items()]

@@ -128,8 +128,7 @@ def _draw(factors: Factors, given: Evidence, do: Evidence, draws: int) -> tuple[
             codes[v] = torch.multinomial(p, 1)[:, 0]
         else:
             codes[v] = torch.full((draws,), known)
-            if v not in do.codes:
-                log_w = log_w + p[:, known].log()
+            log_w = log_w + p[:, known].log()  # of what is set, nothing: its table is of ones
         if v in given.likelihoods:
             log_w = log_w + given.likelihoods[v][0].double()[codes[v]].log()
     return codes, log_w

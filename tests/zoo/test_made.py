@@ -12,22 +12,9 @@ from torch import Tensor
 
 from benchmarks.foundation_tasks.data import binarised_digits
 from inference.fit import fit
+from tests.zoo.shaking import normal, shaken
 from zoo.made import MADE
 from zoo.masked import MaskedNetwork
-
-
-def shaken(model, scale: float = 0.5, seed: int = 1):
-    """In float64, every weight moved, those under a mask as well."""
-    generator = torch.Generator().manual_seed(seed)
-    model.double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += scale * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-    return model
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def all_rows(levels: int, *shape: int) -> Tensor:

@@ -8,27 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from inference.fit import fit
+from tests.zoo.shaking import normal, shaken
 from zoo.base import Refusal
 from zoo.conditionals import Bernoulli, Gaussian
 from zoo.realnvp import RealNVP
 from zoo.vae import VAE
-
-
-def shaken(model: RealNVP, scale: float = 0.4, seed: int = 1) -> RealNVP:
-    """The model in float64, moved away from the identity."""
-    generator = torch.Generator().manual_seed(seed)
-    model.double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += scale * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-    return model
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @settings(max_examples=25, deadline=None)
