@@ -40,6 +40,7 @@ class Couplings(Transform):
         self.networks = nn.ModuleList(
             _network(self.halves[i % 2], hidden, self.halves[1 - i % 2] * map.outputs) for i in range(layers)
         )
+        self._layers = [list(cast(Any, network)) for network in self.networks]  # found without Module's detours
         if context_shape is not None:
             # The first layer of every network is linear in its context: one product serves them all.
             self.context_layer = nn.Linear(context_shape.numel(), layers * hidden[0], bias=False)
@@ -66,12 +67,12 @@ class Couplings(Transform):
 
     def _values(self, i: int, a: Tensor, shifts: Sequence[Tensor] | None) -> Tensor:
         """The parameters of layer i's map for each number that it moves, given the half that it reads."""
-        first, *others = cast(Any, self.networks[i])
-        h = F.linear(a, first.weight, first.bias)
+        first, *others = self._layers[i]
+        h = linear(a, first.weight, first.bias)
         if shifts is not None:
             h = h + shifts[i]
         for layer in others:
-            h = F.linear(h.relu_(), layer.weight, layer.bias)
+            h = linear(h.relu_(), layer.weight, layer.bias)
         return h.unflatten(-1, (self.halves[1 - i % 2], self.map.outputs))
 
     def _context_shifts(self, context: Tensor | None) -> Sequence[Tensor] | None:
@@ -91,6 +92,15 @@ class Couplings(Transform):
         else:
             merged = torch.stack(halves, -1).flatten(-2)
         return unflat(merged, self.event_shape)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`F.linear`, arranged for very few columns, where a matrix product is slow, if no gradient is kept."""
+    if min(weight.shape) > 4 or x.dim() != 2 or torch.is_grad_enabled():
+        return F.linear(x, weight, bias)
+    if weight.shape[1] == 1:
+        return torch.addcmul(bias, x, weight.t())
+    return torch.addmm(bias[:, None], weight, x.t()).t()
 
 
 def _network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:

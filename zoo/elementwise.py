@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 
@@ -35,19 +36,23 @@ class SoftAffine(Elementwise):
     """
 
     outputs = 2
+    clamp: Tensor
+    steep: Tensor
 
     def __init__(self, clamp: float) -> None:
         super().__init__()
         if not clamp > 0:
             raise ValueError(f"clamp must be above 0, not {clamp}")
-        self.clamp = clamp
+        # Tensors: a product with a Python number takes twice as long.
+        self.register_buffer("clamp", torch.tensor(clamp), persistent=False)
+        self.register_buffer("steep", torch.tensor(1 / clamp), persistent=False)
 
     def forward_and_log_slope(self, x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         shift, bend = values.unbind(-1)
-        log_slope = (bend * (1 / self.clamp)).tanh() * self.clamp
+        log_slope = (bend * self.steep).tanh() * self.clamp
         return shift.addcmul(x, log_slope.exp()), log_slope
 
     def inverse_and_log_slope(self, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         shift, bend = values.unbind(-1)
-        log_slope = (bend * (1 / self.clamp)).tanh() * -self.clamp
+        log_slope = (bend * -self.steep).tanh() * self.clamp
         return (y - shift) * log_slope.exp(), log_slope
