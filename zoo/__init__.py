@@ -26,6 +26,8 @@ _HOMES = {
     "Implicit": "zoo.base",
     "GaussianMixture": "zoo.gaussian_mixture",
     "RealNVP": "zoo.realnvp",
+    "ImageRealNVP": "zoo.image_realnvp",
+    "Glow": "zoo.glow",
     "MADE": "zoo.made",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
