@@ -28,6 +28,7 @@ _HOMES = {
     "RealNVP": "zoo.realnvp",
     "ImageRealNVP": "zoo.image_realnvp",
     "Glow": "zoo.glow",
+    "Supported": "zoo.supports",
     "MADE": "zoo.made",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
