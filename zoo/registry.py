@@ -43,7 +43,7 @@ class Example:
             raise ValueError("rows of this family are its own draws: give the model")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return model.sample(n)
+            return model.sample(n, context=self.context(n))
 
     def context(self, n: int, *, seed: int = 1) -> Tensor | None:
         """n rows of context, or None."""
@@ -87,6 +87,14 @@ FAMILIES: tuple[Family, ...] = (
     Family("autoregressive_spline_flow", "zoo.autoregressive_spline_flow:AutoregressiveSplineFlow",
            "each number moved by a spline that the ones before it decide",
            Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8, "bins": 4})),
+    Family("image_realnvp", "zoo.image_realnvp:ImageRealNVP", "couplings on checkerboards and channels of images",
+           Example((1, 4, 4), context_shape=(2,), kwargs={"couplings": 1, "hidden": 4, "blocks": 1})),
+    Family("glow", "zoo.glow:Glow", "a flow over images, of invertible convolutions and couplings",
+           Example((1, 4, 4), context_shape=(2,), kwargs={"steps": 1, "hidden": 4, "blocks": 1})),
+    Family("supported", "zoo.supports:Supported", "any density, moved to bounded, positive and circular numbers",
+           Example((4,), "own", kwargs={
+               "support": {"0": [0, 1], "1": "positive", "2": "circle"}, "bins": 4, "hidden": (8,),
+           })),
     Family("made", "zoo.made:MADE", "discrete numbers one by one, by one masked network",
            Example((2, 2), "levels", context_shape=(2,), kwargs={"levels": 3, "hidden": 8})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
