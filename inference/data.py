@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -128,15 +129,23 @@ def lacks_cells(model: Any, x: Tensor) -> bool:
 
 def lacking(model: Any, x: Tensor) -> Tensor:
     """Which rows lack a cell, [N]."""
+    return absent(model, x).flatten(1).any(1)
+
+
+def absent(model: Any, x: Tensor) -> Tensor:
+    """Which cells of x are not known, in the model's own code for that; of its shape."""
     if not offers(model, Incomplete):
-        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    return (x == model.missing_code).flatten(1).any(1)
+        return torch.zeros_like(x, dtype=torch.bool)
+    return x.isnan() if math.isnan(model.missing_code) else x == model.missing_code
 
 
 def check_known(model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
     """As `check_data`, for those who can do with what is known: missing cells pass."""
-    if lacks_cells(model, x):
-        x = torch.where(x == model.missing_code, torch.zeros_like(x), x)
+    gaps = absent(model, x)
+    if gaps.any():
+        # what stands in must be in the support: code 0 is in every column's, a number that is known in its own
+        numbers = x[~gaps] if math.isnan(model.missing_code) else x[:0].flatten()
+        x = torch.where(gaps, numbers[0] if len(numbers) else torch.zeros_like(x), x)
     check_data(model, x, context, columns)
 
 

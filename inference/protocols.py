@@ -112,14 +112,15 @@ class Tabular(Protocol):
 
 
 class Incomplete(Protocol):
-    """A model of codes whose rows may lack cells: `missing_code` stands for a value that is not known.
+    """A model whose rows may lack cells: `missing_code`, a code or NaN, stands for a value that is not known.
 
-    `em`, `fit` and `log_likelihood` take such rows where the model is `Tabular` too: they sum over what is
-    missing by elimination. Then `maximise((counts,))` takes expected counts of all tables' entries, the tables
-    in the order of `variables`, end to end. Whoever else is given such rows refuses them.
+    `em`, `fit` and `log_likelihood` take such rows. Where the model is `Tabular` too they sum over what is
+    missing by elimination, and `maximise((counts,))` takes expected counts of all tables' entries, the tables
+    in the order of `variables`, end to end. Any other model sums over it by itself, in its own `log_prob` and
+    `expect`. Whoever else is given such rows refuses them.
     """
 
-    missing_code: int
+    missing_code: float
 
 
 class IncompleteTables(Incomplete, Tabular, Protocol):
@@ -148,6 +149,11 @@ class Hybrid(Protocol):
 
     discrete: Any
     densities: Any
+
+
+def sums_out(model: Any) -> bool:
+    """Whether a model's own `log_prob` and `expect` take rows that lack cells."""
+    return offers(model, Incomplete) and not offers(model, Tabular)
 
 
 def offers(model: Any, protocol: type) -> bool:

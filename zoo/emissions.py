@@ -67,9 +67,11 @@ class GaussianEmission(Emission):
     def _log_probs(self, steps: Tensor) -> Tensor:
         missing = steps.isnan()
         if not missing.any():
-            standard = (steps.unsqueeze(1) - self.means) * (-self.log_scales).exp()
+            # steps innermost: the sum over a few features, and over a few states after it, then run along memory
+            standard = steps.mT.unsqueeze(1) - self.means.mT.unsqueeze(-1)
+            standard = standard * (-self.log_scales.mT).exp().unsqueeze(-1)
             constant = self.log_scales.sum(-1) + 0.5 * LOG_2PI * steps.shape[1]
-            return standard.square().sum(-1) * -0.5 - constant
+            return (standard.square().sum(0) * -0.5 - constant.unsqueeze(-1)).mT
         standard = (steps.nan_to_num().unsqueeze(1) - self.means) * (-self.log_scales).exp()
         terms = standard.square() * -0.5 - self.log_scales - 0.5 * LOG_2PI
         return terms.masked_fill(missing.unsqueeze(1), 0.0).sum(-1)

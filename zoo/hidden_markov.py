@@ -21,8 +21,10 @@ class HiddenMarkov(Explicit):
 
     Shapes: x is [N, T, *emission shape]; posterior [N, T, states]. Likelihood in nats a row. What is not known of
     x, NaN in numbers and -1 in codes (so too the end of a shorter sequence), is summed out: single numbers of a step
-    in the built-in emissions, whole steps in others. Fitted by Baum-Welch (`inference.em`) with the built-in emissions,
-    by gradients of the exact likelihood (`inference.fit`) with any. It takes no context.
+    in the built-in emissions, whole steps in others. So sequences of many lengths are one tensor, each filled up to
+    the longest with what is missing; EM counts no moves beyond a sequence's last known step. Fitted by Baum-Welch
+    (`inference.em`) with the built-in emissions, by gradients of the exact likelihood (`inference.fit`) with any. It
+    takes no context.
 
     Parameters:
         states: how many hidden states, K.
@@ -70,6 +72,7 @@ class HiddenMarkov(Explicit):
         else:
             self.emission = GaussianEmission(states, self._step.numel(), floor)
         self.support = self.emission.support
+        self.missing_code = self.emission.missing_code
         if not self.emission.closed:
             # of a model, not of the family: what closed-form steps there are is the emission's affair
             self.__dict__["capabilities"] = self.capabilities - _CLOSED
@@ -203,10 +206,19 @@ class HiddenMarkov(Explicit):
     @torch.no_grad()
     def expect(self, prepared: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Expected first states, moves and emissions, and the rows' log-likelihood."""
-        smoothed, moves, evidence = smooth(*self._chain(prepared))
+        lengths = self._lengths(prepared)
+        smoothed, moves, evidence = smooth(*self._chain(prepared), lengths=lengths)
         steps = prepared.reshape(-1, self._step.numel())
         emitted = self.emission.statistics(steps, smoothed.reshape(-1, self.states))
-        return (smoothed[:, 0].sum(0), moves, *emitted), evidence.double().sum()
+        first = smoothed[:, 0] if lengths is None else smoothed[lengths > 0, 0]
+        return (first.sum(0), moves, *emitted), evidence.double().sum()
+
+    def _lengths(self, x: Tensor) -> Tensor | None:
+        """How many steps each row has until nothing more is known, [N]; None where all have T."""
+        known = ~self.emission.missing(x).flatten(2).all(-1) if x.dim() > 2 else ~self.emission.missing(x)
+        if known[:, -1].all():
+            return None
+        return (known * torch.arange(1, x.shape[1] + 1, device=x.device)).amax(1)
 
     @torch.no_grad()
     def maximise(self, statistics: tuple[Tensor, ...]) -> None:
