@@ -34,6 +34,7 @@ _HOMES = {
     "Glow": "zoo.glow",
     "Supported": "zoo.supports",
     "MADE": "zoo.made",
+    "PixelCNN": "zoo.pixelcnn",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
