@@ -71,7 +71,7 @@ class WaveNet(Autoregressive):
 
     def step_log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
         """log p(x_t | what comes before it, c) of rows of any length, [N, T], in nats."""
-        codes = self._codes("x", x)
+        codes, context = self._codes("x", x), self.context_rows(len(x), context)
         if not codes.numel():
             return codes.new_zeros(codes.mT.shape, dtype=self.dtype)
         out = self.head(self.network(self._read(self._begun(codes[:-1])), self._given(context)))
