@@ -99,6 +99,10 @@ FAMILIES: tuple[Family, ...] = (
            Example((2, 2), "levels", context_shape=(2,), kwargs={"levels": 3, "hidden": 8})),
     Family("pixelcnn", "zoo.pixelcnn:PixelCNN", "images pixel by pixel, by two stacks of convolutions",
            Example((2, 2, 3), "levels", kwargs={"levels": 3, "hidden": 6, "layers": 2, "kernel": 3})),
+    Family("wavenet", "zoo.wavenet:WaveNet", "sound sample by sample, by dilated causal convolutions",
+           Example((7,), "levels", context_shape=(2,), kwargs={
+               "levels": 3, "channels": 4, "skip": 6, "blocks": 2, "layers": 2,
+           })),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
