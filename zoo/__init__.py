@@ -27,6 +27,7 @@ _HOMES = {
     "GaussianMixture": "zoo.gaussian_mixture",
     "RealNVP": "zoo.realnvp",
     "MADE": "zoo.made",
+    "Transformer": "zoo.transformer",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",

@@ -80,6 +80,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8})),
     Family("made", "zoo.made:MADE", "discrete numbers one by one, by one masked network",
            Example((2, 2), "levels", context_shape=(2,), kwargs={"levels": 3, "hidden": 8})),
+    Family("transformer", "zoo.transformer:Transformer", "tokens one by one, by attention to all before them",
+           Example((4,), "levels", context_shape=(2,), kwargs={"levels": 3, "layers": 2, "heads": 2, "width": 8})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
