@@ -25,6 +25,27 @@ def adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer
     return FusedAdam(parameters, lr)
 
 
+def adamw(
+    parameters: Sequence[nn.Parameter],
+    lr: float,
+    weight_decay: float = 0.1,
+    betas: tuple[float, float] = (0.9, 0.99),
+    eps: float = 1e-8,
+) -> torch.optim.Optimizer:
+    """AdamW, fused. Matrices decay, vectors (biases, scales) do not; the defaults are those of small Transformers.
+
+    References:
+        Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019), https://arxiv.org/abs/1711.05101
+    """
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay must be at least 0, not {weight_decay}")
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=betas, eps=eps, fused=True)
+
+
 @dataclass(frozen=True)
 class Settings:
     """The keyword arguments of `fit`, checked."""

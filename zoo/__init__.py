@@ -38,6 +38,7 @@ _HOMES = {
     "WaveNet": "zoo.wavenet",
     "mu_law_encode": "zoo.companding",
     "mu_law_decode": "zoo.companding",
+    "Transformer": "zoo.transformer",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",

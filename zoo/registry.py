@@ -103,6 +103,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((7,), "levels", context_shape=(2,), kwargs={
                "levels": 3, "channels": 4, "skip": 6, "blocks": 2, "layers": 2,
            })),
+    Family("transformer", "zoo.transformer:Transformer", "tokens one by one, by attention to all before them",
+           Example((4,), "levels", context_shape=(2,), kwargs={"levels": 3, "layers": 2, "heads": 2, "width": 8})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",

@@ -5,6 +5,8 @@
     data.bits_per_dim(log_prob, x)    # bits a dimension of the raw levels
     data.restore(x)                   # the levels again
 
+    from_text(open("book.txt").read())          # a text of one's own, by the character or by any tokenizer
+
 Nothing is downloaded but `mnist`, `fashion_mnist`, `binarized_mnist` and `tinyshakespeare`, and these only
 where the folder that the environment variable ZOO_DATA names does not hold them; `spoken_digits` are read from
 that folder alone.
@@ -19,9 +21,10 @@ from functools import partial
 from zoo.datasets import images, shapes, sounds, tables, text
 from zoo.datasets.data import Data, Split
 from zoo.datasets.files import Missing
+from zoo.datasets.text import Windows, from_text
 from zoo.graph_files import shipped_networks
 
-__all__ = ["Data", "Missing", "Split", "load", "names", "networks"]
+__all__ = ["Data", "Missing", "Split", "Windows", "from_text", "load", "names", "networks"]
 
 Loader = Callable[[int], Data]
 
