@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.distributions import constraints
+from torch.nn import functional as F
 
 from zoo.base import Explicit, Shape, as_shape
 from zoo.choosing import Choose

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.distributions import constraints
+from torch.nn import functional as F
 
 from zoo.base import Explicit, Shape
 from zoo.distributions import Bits, DiagonalNormal, Levels, StandardNormal
