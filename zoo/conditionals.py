@@ -13,10 +13,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+from torch.nn import functional as F
 
 from zoo.base import Explicit, Shape
 from zoo.distributions import Bits, DiagonalNormal, Levels, StandardNormal
 from zoo.networks import flat, mlp
+from zoo.unrolling import Factorised
 
 
 class StandardGaussian(Explicit):
@@ -86,10 +88,11 @@ class HomoscedasticGaussian(Explicit):
         return DiagonalNormal(loc, self.log_scale.expand_as(loc), len(self.event_shape))
 
 
-class Bernoulli(Explicit):
+class Bernoulli(Factorised):
     """Independent bits; x holds zeros and ones, as floats."""
 
     support = constraints.boolean
+    levels = 2
 
     def __init__(
         self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
@@ -103,8 +106,11 @@ class Bernoulli(Explicit):
             logits = logits.unflatten(-1, self.event_shape)
         return Bits(logits, len(self.event_shape))
 
+    def level_logits(self, context: Tensor | None) -> Tensor:
+        return F.pad(self.parameters_of(context).reshape(-1, self.features, 1), (1, 0))
 
-class Categorical(Explicit):
+
+class Categorical(Factorised):
     """Independent variables of `levels` levels each; x holds codes 0..levels-1."""
 
     def __init__(
@@ -125,3 +131,6 @@ class Categorical(Explicit):
     def distribution(self, context: Tensor | None = None) -> Levels:
         logits = self.parameters_of(context).unflatten(-1, (*self.event_shape, self.levels))
         return Levels(logits, len(self.event_shape))
+
+    def level_logits(self, context: Tensor | None) -> Tensor:
+        return self.parameters_of(context).reshape(-1, self.features, self.levels)
