@@ -69,7 +69,7 @@ def test_log_determinants_of_each_part_are_autograds(name, nets):
     check_against_autograd(part, normal(1, *SHAPE, seed=7), normal(1, 3) if nets is GIVEN else None)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     family=st.sampled_from(sorted(FAMILIES)),
     shape=st.sampled_from([(1, 2, 2), (1, 4, 4), (2, 4, 4), (3, 2, 4)]),
@@ -297,10 +297,10 @@ def test_the_dtype_is_the_models(family, dtype):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_more_than_twenty_layers_train_without_nan(family):
-    model = FAMILIES[family]((1, 4, 4), hidden=8, **{{"glow": "steps", "realnvp": "couplings"}[family]: 12})
+    model = FAMILIES[family]((1, 4, 4), hidden=8, **{"glow": {"steps": 12}, "realnvp": {"couplings": 6}}[family])
     x = (normal(128, 1, 4, 4).float() * torch.tensor([0.01, 1, 5, 100])).contiguous()
     before = float(model.log_prob(x).detach().mean())
-    fit(model, x, steps=25, batch_size=64, lr=3e-3, progress=False)
+    fit(model, x, steps=16, batch_size=64, lr=3e-3, progress=False)
     after = model.log_prob(x).detach()
     assert torch.isfinite(after).all() and torch.isfinite(model.sample(50)).all()
     assert float(after.mean()) > before + 10
