@@ -104,6 +104,16 @@ class ClosedForm(Protocol):
     def maximise(self, statistics: tuple[Tensor, ...]) -> None: ...
 
 
+class Advising(Protocol):
+    """A model that says how it is best fitted to so many rows, where the caller of `fit` doesn't say how long.
+
+    `recipe(rows)` gives keywords of `fit` for what was left open, such as steps, validation, patience, optimizer or
+    transform; an empty mapping where it knows nothing better.
+    """
+
+    def recipe(self, rows: int) -> Any: ...
+
+
 class Graph(Protocol):
     """A pgmpy graph of tables, `DiscreteBayesianNetwork` as it stands."""
 

@@ -53,6 +53,7 @@ _HOMES = {
     "StandardGaussian": "zoo.conditionals",
     "Gaussian": "zoo.conditionals",
     "HomoscedasticGaussian": "zoo.conditionals",
+    "StudentT": "zoo.student_t",
     "Bernoulli": "zoo.conditionals",
     "Categorical": "zoo.conditionals",
 }

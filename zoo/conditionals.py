@@ -33,7 +33,7 @@ class StandardGaussian(Explicit):
         return standard if context is None else standard.expand(context.shape[:1])
 
 
-class _Parameters(nn.Module):
+class Parameters(nn.Module):
     """`count` parameters for each number of a row: [..., features * count], from a network or free."""
 
     def __init__(self, model: Explicit, count: int, hidden: Sequence[int]) -> None:
@@ -58,7 +58,7 @@ class Gaussian(Explicit):
         self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = _Parameters(self, 2, hidden)
+        self.parameters_of = Parameters(self, 2, hidden)
 
     def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
         loc, log_scale = self.parameters_of(context).chunk(2, -1)
@@ -78,7 +78,7 @@ class HomoscedasticGaussian(Explicit):
         self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = _Parameters(self, 1, hidden)
+        self.parameters_of = Parameters(self, 1, hidden)
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
@@ -98,7 +98,7 @@ class Bernoulli(Factorised):
         self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = _Parameters(self, 1, hidden)
+        self.parameters_of = Parameters(self, 1, hidden)
 
     def distribution(self, context: Tensor | None = None) -> Bits:
         logits = self.parameters_of(context)
@@ -126,7 +126,7 @@ class Categorical(Factorised):
             raise ValueError(f"levels must be at least 2, not {levels}")
         self.levels = levels
         self.support = constraints.integer_interval(0, levels - 1)
-        self.parameters_of = _Parameters(self, levels, hidden)
+        self.parameters_of = Parameters(self, levels, hidden)
 
     def distribution(self, context: Tensor | None = None) -> Levels:
         logits = self.parameters_of(context).unflatten(-1, (*self.event_shape, self.levels))

@@ -44,8 +44,13 @@ class SoftAffine(Elementwise):
         if not clamp > 0:
             raise ValueError(f"clamp must be above 0, not {clamp}")
         # Tensors: a product with a Python number takes twice as long.
-        self.register_buffer("clamp", torch.tensor(clamp), persistent=False)
-        self.register_buffer("steep", torch.tensor(1 / clamp), persistent=False)
+        self.register_buffer("clamp", torch.tensor(float(clamp)))
+        self.register_buffer("steep", torch.tensor(1 / clamp))
+
+    def tighten(self, clamp: float) -> None:
+        """Another clamp from now on, which is saved with the map."""
+        self.clamp.fill_(clamp)
+        self.steep.fill_(1 / clamp)
 
     def forward_and_log_slope(self, x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         shift, bend = values.unbind(-1)

@@ -128,6 +128,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("homoscedastic_gaussian", "zoo.conditionals:HomoscedasticGaussian", "normals that share one scale",
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("student_t", "zoo.student_t:StudentT", "independent Student-t's, with heavy tails, from the context",
+           Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("bernoulli", "zoo.conditionals:Bernoulli", "independent bits, from the context",
            Example((3,), "bits", context_shape=(2,), kwargs=_SMALL)),
     Family("categorical", "zoo.conditionals:Categorical", "independent variables of a few levels, from the context",
