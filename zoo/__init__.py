@@ -28,6 +28,7 @@ _HOMES = {
     "RealNVP": "zoo.realnvp",
     "MADE": "zoo.made",
     "PixelCNN": "zoo.pixelcnn",
+    "PixelRNN": "zoo.pixelrnn",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",

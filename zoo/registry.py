@@ -82,6 +82,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((2, 2), "levels", context_shape=(2,), kwargs={"levels": 3, "hidden": 8})),
     Family("pixelcnn", "zoo.pixelcnn:PixelCNN", "images pixel by pixel, by two stacks of convolutions",
            Example((2, 2, 3), "levels", kwargs={"levels": 3, "hidden": 6, "layers": 2, "kernel": 3})),
+    Family("pixelrnn", "zoo.pixelrnn:PixelRNN", "images pixel by pixel, by LSTMs along rows or diagonals",
+           Example((2, 2, 3), "levels", kwargs={"levels": 3, "mixture": 2, "hidden": 4, "layers": 2, "kernel": 3})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
