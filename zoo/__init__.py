@@ -39,6 +39,7 @@ _HOMES = {
     "mu_law_encode": "zoo.companding",
     "mu_law_decode": "zoo.companding",
     "Transformer": "zoo.transformer",
+    "PixelRNN": "zoo.pixelrnn",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",

@@ -163,12 +163,12 @@ class PixelCNNWalk:
         found = []
         reach = self.model.gated[0].reach
         width = self.told.shape[-1]
-        fresh = self.told[:, :, row - 1] if row else None
+        fresh = self.told[:, :, row - 1] if row else torch.zeros_like(self.told[:, :, 0])
         for layer, kept, (vertical, horizontal) in zip(self.model.gated, self.above, self.shifts, strict=True):
-            if fresh is not None:
-                kept[:, :, row + reach, reach : reach + width] = fresh
+            bias = cast(Tensor, layer.horizontal.bias)
+            kept[:, :, row + reach, reach : reach + width] = fresh
             seen = _plus(layer.vertical(kept[:, :, row : row + reach + 1]), vertical)
-            offset = _plus(layer.link(seen) + layer.horizontal.bias[:, None, None], horizontal)
+            offset = _plus(layer.link(seen) + bias[:, None, None], horizontal)
             found.append(offset.squeeze(2).permute(2, 1, 0).contiguous())
             fresh = gate(seen).squeeze(2)
         return found

@@ -105,6 +105,8 @@ FAMILIES: tuple[Family, ...] = (
            })),
     Family("transformer", "zoo.transformer:Transformer", "tokens one by one, by attention to all before them",
            Example((4,), "levels", context_shape=(2,), kwargs={"levels": 3, "layers": 2, "heads": 2, "width": 8})),
+    Family("pixelrnn", "zoo.pixelrnn:PixelRNN", "images pixel by pixel, by LSTMs along rows or diagonals",
+           Example((2, 2, 3), "levels", kwargs={"levels": 3, "mixture": 2, "hidden": 4, "layers": 2, "kernel": 3})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",

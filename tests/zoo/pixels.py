@@ -21,6 +21,6 @@ def sees(model: Any, seeds: int = 8) -> Tensor:
 
     for seed in range(seeds):  # a unit may be off at one image
         read = normal(1, *model.event_shape, seed=seed)
-        jacobian = torch.autograd.functional.jacobian(put_out, read)  # [features, outputs, 1, *event_shape]
+        jacobian = torch.autograd.functional.jacobian(put_out, read, vectorize=True)
         found |= (jacobian.abs() > 0).any(1).flatten(1)[:, places(model)]
     return found
