@@ -76,10 +76,7 @@ def decompress(model: Any, data: bytes, *, context: Any = None) -> Tensor:
     """The rows that `compress` was given, in their dtype, [N, *event_shape]; numbers that were absent are 0."""
     check_codable(model)
     header, words = unpack(data)
-    if header.model != digest(model):
-        raise ValueError(
-            f"the rows were packed by another model than this {name_of(model)}: its parameters or settings differ"
-        )
+    check_own(model, header)
     given = None if context is None else placed(model, context)
     if given is not None and len(given) != header.rows:
         raise ValueError(f"{header.rows} rows were packed, but context has {len(given)}")
@@ -116,6 +113,14 @@ def check_codable(model: Any) -> None:
     else:
         why = "it gives whole rows a probability, but does not make them number by number"
     raise TypeError(f"{name_of(model)} can't compress: {why}")
+
+
+def check_own(model: Any, header: Header) -> None:
+    """Refuse rows that another model packed."""
+    if header.model != digest(model):
+        raise ValueError(
+            f"the rows were packed by another model than this {name_of(model)}: its parameters or settings differ"
+        )
 
 
 def digest(model: Any) -> bytes:
