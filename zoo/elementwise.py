@@ -36,23 +36,27 @@ class SoftAffine(Elementwise):
     """
 
     outputs = 2
-    clamp: Tensor
+    lowest: Tensor
+    highest: Tensor
     steep: Tensor
 
     def __init__(self, clamp: float) -> None:
         super().__init__()
         if not clamp > 0:
             raise ValueError(f"clamp must be above 0, not {clamp}")
-        # Tensors: a product with a Python number takes twice as long.
-        self.register_buffer("clamp", torch.tensor(clamp), persistent=False)
-        self.register_buffer("steep", torch.tensor(1 / clamp), persistent=False)
+        # tanh(r / clamp) is 2 sigmoid(2 r / clamp) - 1, in a third of the time; and arithmetic with a Python number
+        # takes twice as long as with a tensor.
+        self.span = 2 * float(torch.tensor(float(clamp)))
+        self.register_buffer("lowest", torch.tensor(-self.span / 2), persistent=False)
+        self.register_buffer("highest", torch.tensor(self.span / 2), persistent=False)
+        self.register_buffer("steep", torch.tensor(4 / self.span), persistent=False)
 
     def forward_and_log_slope(self, x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         shift, bend = values.unbind(-1)
-        log_slope = (bend * self.steep).tanh() * self.clamp
+        log_slope = torch.add(self.lowest, (bend * self.steep).sigmoid(), alpha=self.span)
         return shift.addcmul(x, log_slope.exp()), log_slope
 
     def inverse_and_log_slope(self, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         shift, bend = values.unbind(-1)
-        log_slope = (bend * -self.steep).tanh() * self.clamp
+        log_slope = torch.add(self.highest, (bend * self.steep).sigmoid(), alpha=-self.span)
         return (y - shift) * log_slope.exp(), log_slope
