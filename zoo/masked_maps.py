@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,10 @@ class MaskedMaps(Transform):
         super().__init__()
         self.event_shape, self.context_shape, self.map = event_shape, context_shape, map
         size, contexts = event_shape.numel(), 0 if context_shape is None else context_shape.numel()
+        # Without straight connections: they cost a sixth of a step (more, the more outputs) for 0.04 bits on digits.
         self.networks = nn.ModuleList(
-            MaskedNetwork(size, inputs=1, outputs=map.outputs, hidden=hidden, context=contexts) for _ in range(layers)
+            MaskedNetwork(size, inputs=1, outputs=map.outputs, hidden=hidden, context=contexts, straight=False)
+            for _ in range(layers)
         )
         for network in self._masked:
             for parameter in network.last.parameters():
@@ -62,7 +64,7 @@ class MaskedMaps(Transform):
         for network in reversed(self._masked):
             found: list[Tensor] = []
 
-            def choose(i: int, values: Tensor, y: Tensor = x, found: list[Tensor] = found) -> Tensor:
+            def choose(i: int, values: Tensor, y: Any = x.unbind(0), found: list[Tensor] = found) -> Tensor:
                 number, log_slope = self.map.inverse_and_log_slope(y[i], values)
                 found.append(number)
                 slopes.append(log_slope)
