@@ -54,7 +54,7 @@ class Glow(ImageFlow):
             return [part for _ in range(steps) for part in _step(shape[0], nets)]
 
         nets = Nets(hidden, blocks, clamp, self.context_shape)
-        self.build(scales, nets, _nothing, coarse)
+        self._assemble(scales, nets, _nothing, coarse)
 
 
 def _step(channels: int, nets: Nets) -> list[Part]:

@@ -105,7 +105,7 @@ class Images(Transform):
 
 
 class ImageFlow(Explicit):
-    """A flow over images of several scales; a family says what each is made of (`build`).
+    """A flow over images of several scales; a family says what each is made of (`_assemble`).
 
     Shapes: x is [N, channels, height, width]; context is [N, *context_shape]. `log_prob` is in nats a row.
     """
@@ -124,7 +124,7 @@ class ImageFlow(Explicit):
             raise ValueError(f"base: {type(self.base).__name__} is discrete, but a flow moves real numbers")
         self.register_buffer("started", torch.tensor(False))
 
-    def build(self, count: int, nets: Nets, fine: Parts, coarse: Parts) -> None:
+    def _assemble(self, count: int, nets: Nets, fine: Parts, coarse: Parts) -> None:
         """Make the transform, of `count` scales."""
         check_sizes(type(self).__name__, self.event_shape, count)
         self.transform = Images(nested(self.event_shape, count, nets, fine, coarse), self.context_shape)

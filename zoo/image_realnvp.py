@@ -59,4 +59,4 @@ class ImageRealNVP(ImageFlow):
             return [part for pair in pairs for part in pair]
 
         nets = Nets(hidden, blocks, clamp, self.context_shape)
-        self.build(scales, nets, fine, coarse)
+        self._assemble(scales, nets, fine, coarse)

@@ -85,13 +85,20 @@ class WithinSpans(constraints.Constraint):
 
     def check(self, value: Tensor) -> Tensor:
         value = torch.as_tensor(value)
-        low, high = (
-            torch.tensor(ends, dtype=value.dtype, device=value.device).reshape(self.event_shape)
-            for ends in zip(*((span.low, span.high) for span in self.spans), strict=True)
-        )
-        circle = torch.tensor([span.circle for span in self.spans], device=value.device).reshape(self.event_shape)
-        inside = (value > low) & (value < high)
-        return inside | (circle & ((value == low) | (value == high)))
+        low, high = (self._ends(end, value) for end in ("low", "high"))
+        circle = torch.tensor([span.circle for span in self._distinct()], device=value.device)
+        inside, at_the_seam = (value > low) & (value < high), (value == low) | (value == high)
+        return inside | (at_the_seam & self._shaped(circle))
+
+    def _distinct(self) -> Sequence[Span]:
+        """The spans, or the one that all numbers have."""
+        return self.spans[:1] if len(set(self.spans)) == 1 else self.spans
+
+    def _ends(self, end: str, like: Tensor) -> Tensor:
+        return self._shaped(like.new_tensor([getattr(span, end) for span in self._distinct()]))
+
+    def _shaped(self, numbers: Tensor) -> Tensor:
+        return numbers if len(numbers) == 1 else numbers.reshape(self.event_shape)
 
     def __repr__(self) -> str:
         if len(set(self.spans)) == 1:
@@ -174,6 +181,8 @@ class OntoSpans(Transform):
         groups = [torch.tensor([i for i, each in enumerate(kinds) if each == kind]) for kind in self.kinds]
         for i, group in enumerate(groups):
             self.register_buffer(f"group_{i}", group, persistent=False)
+        members = [[self.spans[i] for i in group.tolist()] for group in groups]
+        self.members = [each[:1] if len(set(each)) == 1 else each for each in members]
         self.register_buffer("order", torch.cat(groups).argsort(), persistent=False)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -191,15 +200,15 @@ class OntoSpans(Transform):
         values, log_dets = [], []
         for i, kind in enumerate(self.kinds):
             group = getattr(self, f"group_{i}")
-            value, log_det = getattr(self._map(kind, group, rows), way)(rows.index_select(-1, group))
+            numbers = rows if len(self.kinds) == 1 else rows.index_select(-1, group)
+            value, log_det = getattr(self._map(kind, self.members[i], rows), way)(numbers)
             values.append(value)
             log_dets.append(log_det)
-        moved = torch.cat(values, -1).index_select(-1, self.get_buffer("order"))
+        moved = values[0] if len(values) == 1 else torch.cat(values, -1).index_select(-1, self.get_buffer("order"))
         return unflat(moved, self.event_shape), torch.cat(log_dets, -1).sum(-1)
 
-    def _map(self, kind: tuple[bool, bool], group: Tensor, like: Tensor) -> _Line | _Interval | _Half:
+    def _map(self, kind: tuple[bool, bool], members: Sequence[Span], like: Tensor) -> _Line | _Interval | _Half:
         """The map of a group of numbers; the ends stand in Python, exact whatever the dtype."""
-        members = [self.spans[i] for i in group.tolist()]
         low, high = (like.new_tensor([getattr(span, end) for span in members]) for end in ("low", "high"))
         if kind == (True, True):
             return _Interval(low, high)
