@@ -44,7 +44,7 @@ class Whitening(Transform):
         correlation = (standard.mT @ standard / len(rows)).fill_diagonal_(1 + ridge) / (1 + ridge)
         factor = torch.linalg.cholesky(correlation) * scale[:, None]
         inverse = torch.linalg.solve_triangular(factor, torch.eye(len(loc)).to(factor), upper=False)
-        self.loc, self.matrix = loc.to(self.loc), inverse.to(self.matrix)
+        self.loc, self.matrix = loc.to(self.loc), inverse.contiguous().to(self.matrix)  # laid out as when loaded
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if not len(self.loc):

@@ -23,7 +23,7 @@ from torch import distributions as td
 from torch.distributions import constraints
 
 from zoo import datasets
-from zoo.datasets import Data, Missing, Split, files, images
+from zoo.datasets import Data, Missing, Split, files, images, measured
 from zoo.datasets.views import Dequantise, Logit, Standardise, Unit
 
 EMBEDDED = {
@@ -53,7 +53,8 @@ def levels_data(rows: int, shape: tuple[int, ...], levels: int, seed: int = 0) -
 
 
 def test_names_lists_every_data_set_with_a_line() -> None:
-    assert set(datasets.names()) == {*EMBEDDED, "pydoc_topics", "spoken_digits", *LARGE}
+    kept = {*measured.ANOMALIES, "sp500", "spoken_digits"}
+    assert set(datasets.names()) == {*EMBEDDED, "pydoc_topics", *LARGE, *kept}
     assert all(line and "\n" not in line for line in datasets.names().values())
 
 

@@ -18,7 +18,7 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
-from zoo.datasets import images, shapes, sounds, tables, text
+from zoo.datasets import images, measured, shapes, sounds, tables, text
 from zoo.datasets.data import Data, Split
 from zoo.datasets.files import Missing
 from zoo.datasets.text import Windows, from_text
@@ -35,12 +35,14 @@ def _fixed(build: Callable[[], Data]) -> Loader:
 
 
 def _registry() -> dict[str, tuple[str, Loader]]:
-    lines = images.DESCRIPTIONS | text.DESCRIPTIONS | sounds.DESCRIPTIONS
+    lines = images.DESCRIPTIONS | text.DESCRIPTIONS | sounds.DESCRIPTIONS | measured.DESCRIPTIONS
     entries: dict[str, tuple[str, Loader]] = {"digits": (lines["digits"], images.digits)}
     for name, (line, draw) in shapes.SHAPES.items():
         entries[name] = (line, partial(shapes.shape, name, line, draw))
     for name, (line, _, _) in tables.TABLES.items():
         entries[name] = (line, partial(tables.table, name))
+    for name in measured.ANOMALIES:
+        entries[name] = (lines[name], partial(measured.anomalies, name))
     entries["synthetic_voice"] = (lines["synthetic_voice"], sounds.synthetic_voice)
     fixed: dict[str, Callable[[], Data]] = {
         **{name: partial(images.idx_set, name) for name in images.IDX},
@@ -48,6 +50,7 @@ def _registry() -> dict[str, tuple[str, Loader]]:
         "pydoc_topics": text.pydoc_topics,
         "tinyshakespeare": text.tinyshakespeare,
         "spoken_digits": sounds.spoken_digits,
+        "sp500": measured.sp500,
     }
     return entries | {name: (lines[name], _fixed(build)) for name, build in fixed.items()}
 
