@@ -114,8 +114,11 @@ class MarkovChain(Explicit):
     def _check_codes(self, x: Tensor) -> None:
         if x.dim() != 2:
             raise ValueError(f"MarkovChain takes rows of symbols, [N, T], not {list(x.shape)}")
-        bad = (x < 0) | (x >= self.levels) | (x != x.long())
-        if bad.any():
+        if not x.numel():
+            return
+        low, high = torch.aminmax(x)
+        if low < 0 or high >= self.levels or (x.is_floating_point() and (x != x.long()).any()):
+            bad = (x < 0) | (x >= self.levels) | (x != x.long())
             row, place = bad.nonzero()[0].tolist()
             raise ValueError(
                 f"row {row} has {x[row, place].item():g} at place {place}, but symbols are those "
@@ -148,8 +151,10 @@ class MarkovChain(Explicit):
     def count(self, x: Tensor) -> None:
         """Add the n-grams of these rows, of any length, to what was counted before."""
         self._check_codes(x)
-        keys, counts = counted(keys_of(x, self.order, self.levels))
-        self._set(*merged(torch.cat([self.keys, keys]), torch.cat([self.counts, counts])))
+        keys, counts = counted(x, self.order, self.levels)
+        if len(self.keys):
+            keys, counts = merged(torch.cat([self.keys, keys]), torch.cat([self.counts, counts]))
+        self._set(keys, counts)
 
     def _set(self, keys: Tensor, counts: Tensor) -> None:
         self.keys, self.counts, self._table = keys, counts, None
@@ -165,7 +170,7 @@ class MarkovChain(Explicit):
     @torch.no_grad()
     def expect(self, prepared: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """How often each n-gram is met, a sparse vector, and the rows' log-likelihood."""
-        keys, counts = counted(keys_of(prepared, self.order, self.levels))
+        keys, counts = counted(prepared, self.order, self.levels)
         size = ((self.levels + 1) ** (self.order + 1),)
         # each key once and sorted, which is what coalesced means
         sums = torch.sparse_coo_tensor(keys[None], counts, size, is_coalesced=True, check_invariants=False)
