@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from zoo.base import Explicit, Shape
+from zoo.bridges import LARGEST, Histories, one_hot
+from zoo.bridges import draw as draw_state
 from zoo.distributions import RowDistribution
 from zoo.ngrams import Level, added, counted, discounted, draw, keys_of, merged, probabilities
 
@@ -145,6 +147,37 @@ class MarkovChain(Explicit):
             found[t] = draw(levels, history, self.levels)
             history = (history * base + found[t]) % base**self.order
         return found.mT.contiguous()
+
+    # ---- what is missing
+
+    @torch.no_grad()
+    def cells(self, x: Tensor, known: Tensor) -> Tensor:
+        """p(x_t | the known symbols), [N, T, levels], exactly; `known` [N, T] says which of x they are."""
+        chain, told = self._bridge(x, known)
+        if self.order == 0:
+            found = told * chain.table
+            return (found / found.sum(-1, keepdim=True)).to(self.dtype)
+        return chain.marginals(told).to(self.dtype)
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, known: Tensor, draws: int = 1) -> Tensor:
+        """Bridges: the unknown symbols drawn given the known ones, exactly, [draws, N, T]."""
+        chain, told = self._bridge(x, known)
+        if self.order == 0:
+            return draw_state((told * chain.table).expand(draws, -1, -1, -1))
+        return chain.draws(chain.ahead(told), draws)
+
+    def _bridge(self, x: Tensor, known: Tensor) -> tuple[Histories, Tensor]:
+        self._check_codes(torch.where(known, x, torch.zeros_like(x)))
+        base = self.levels + 1
+        if base**self.order * self.levels > LARGEST:
+            raise ValueError(
+                f"a bridge passes messages over all {base**self.order} histories of {self.levels} symbols, which is "
+                f"too many (most: {LARGEST} numbers); sample by continue_from, or take a lower order"
+            )
+        keys = torch.arange(base**self.order, device=self.device)[:, None] * base
+        table = probabilities(self._levels, keys + torch.arange(self.levels, device=self.device), self.levels)
+        return Histories(table, self.order, self.levels), one_hot(x, known, self.levels)
 
     # ---- counting
 
