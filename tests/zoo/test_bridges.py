@@ -76,7 +76,7 @@ def test_what_is_missing_of_numbers_is_a_mixture_over_the_states() -> None:
     known[0, 1, 0] = known[1, 2] = False
     cells = model.cells(x, known)
     torch.testing.assert_close(cells[known], torch.stack([x[known], torch.zeros_like(x[known])], -1))
-    grid = torch.linspace(-12, 12, 4001).double()
+    grid = torch.linspace(-12, 12, 4001, dtype=torch.float64)
     rows = x[:1].repeat(4001, 1, 1)
     rows[:, 1, 0] = grid
     density = model.log_prob(rows).detach().softmax(0)
