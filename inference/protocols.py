@@ -35,6 +35,21 @@ class Density(Protocol):
     def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor: ...
 
 
+class Sequential(Protocol):
+    """Rows of codes 0..levels-1 made number by number, in an order of the model's own.
+
+    `unroll(choose, rows)` asks `choose(i, logits)` for the codes [rows] of the order's number i, given the logits
+    [rows, levels] of its levels given those before, and gives all codes, [rows, *event_shape]. The same choices in the
+    same number of rows must be given the same logits to the bit. Optional: `order`, a tensor with the place in a
+    flattened row of each number of the order; without it the order is that of memory.
+    """
+
+    levels: int
+    event_shape: Any
+
+    def unroll(self, choose: Any, rows: int, *, context: Tensor | None = None) -> Tensor: ...
+
+
 class Latent(Protocol):
     """p(z), p(x | z) and q(z | x), each a distribution whose batch is the rows."""
 
@@ -87,6 +102,16 @@ class ClosedForm(Protocol):
     def prepare(self, x: Tensor) -> Tensor: ...
     def expect(self, prepared: Tensor) -> tuple[tuple[Tensor, ...], Tensor]: ...
     def maximise(self, statistics: tuple[Tensor, ...]) -> None: ...
+
+
+class Advising(Protocol):
+    """A model that says how it is best fitted to so many rows, where the caller of `fit` doesn't say how long.
+
+    `recipe(rows)` gives keywords of `fit` for what was left open, such as steps, validation, patience, optimizer or
+    transform; an empty mapping where it knows nothing better.
+    """
+
+    def recipe(self, rows: int) -> Any: ...
 
 
 class Graph(Protocol):

@@ -14,6 +14,7 @@ from inference.em import em
 from inference.fit import fit
 from inference.objectives import default_objective
 from inference.protocols import ClosedForm, offers
+from tests.zoo.autoregression import unrolled_log_prob
 from zoo.base import VERBS, EnergyBased, Explicit, Implicit, LatentVariable, Model, Refusal
 from zoo.registry import Family, families
 
@@ -207,6 +208,19 @@ def test_it_moves_whole(member: Family, model: Model, place) -> None:
     assert values.dtype == model.dtype
     assert draws.device == model.device
     assert draws.dtype == model.dtype or not draws.is_floating_point()
+
+
+def test_number_by_number_is_all_at_once(member: Family, model: Model) -> None:
+    if "unroll" not in model.capabilities:
+        return
+    x, context = rows(member, model)
+    model.double()
+    context = None if context is None else context.double()
+    steps = model.step_log_prob(x, context=context).detach()
+    torch.testing.assert_close(steps.sum(-1), model.log_prob(x, context=context).detach())
+    for told in (0, 1, model.features - 1):
+        found = unrolled_log_prob(model, x, context, told)
+        torch.testing.assert_close(found, steps[:, told:], atol=1e-9, rtol=1e-7)
 
 
 def test_the_context_is_honoured(member: Family, model: Model) -> None:

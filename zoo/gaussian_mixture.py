@@ -142,8 +142,9 @@ class GaussianMixture(Explicit):
         """The mixture of these of a row's numbers, in this order, alone: a model of its own, [len(dims)]."""
         places = positions(dims, self.features).to(self.device)
         with torch.random.fork_rng(devices=[]):
-            form = {"components": self.components, "covariance": self.form, "ridge": self.ridge}
-            found = GaussianMixture(len(places), **form).to(self.device, self.dtype)
+            found = GaussianMixture(len(places), components=self.components, covariance=self.form, ridge=self.ridge).to(
+                self.device, self.dtype
+            )
         with torch.no_grad():
             found.logits.copy_(self.logits)
             found.means.copy_(self.means[:, places])

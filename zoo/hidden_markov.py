@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from zoo.base import Explicit, Shape, Slot
 from zoo.bridges import Chain
+from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
 from zoo.emissions import CategoricalEmission, DensityEmission, Emission, GaussianEmission
 from zoo.hidden_states import best_path, evidence_of, filtered, log_evidence, smooth
+from zoo.networks import flat, unflat
+from zoo.unrolling import HiddenChain, in_turn
+from zoo.verbs import Refusal
 
 _CLOSED = {"em_start", "prepare", "expect", "maximise"}
 
@@ -70,6 +74,8 @@ class HiddenMarkov(Explicit):
             self.emission: Emission = DensityEmission(states, self._step, emission)
         elif levels is not None:
             self.emission = CategoricalEmission(states, self._step.numel(), levels)
+            self.levels = levels
+            self.__dict__["capabilities"] = self.capabilities | {"unroll"}
         else:
             self.emission = GaussianEmission(states, self._step.numel(), floor)
         self.support = self.emission.support
@@ -164,6 +170,31 @@ class HiddenMarkov(Explicit):
             raise ValueError(f"future must be [{len(x)}, H, {list(x.shape[2:])}], but is {list(future.shape)}")
         both = torch.cat([seen, self._seen(future)], 1)
         return log_evidence(start, move, both, None) - log_evidence(start, move, seen, None)
+
+    # ---- number by number
+
+    @torch.no_grad()
+    def unroll(
+        self, choose: Choose, rows: int, *, context: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """So many rows of codes, each number what `choose` makes of its logits, z summed out: [rows, *event_shape]."""
+        if not isinstance(self.emission, CategoricalEmission):
+            raise Refusal("HiddenMarkov makes rows number by number where it was given levels; ask sample")
+        start, move = self.start_logits.log_softmax(-1), self.move_logits.log_softmax(-1)
+        chain = HiddenChain(start, move, self.emission.logits.log_softmax(-1), rows)
+        codes = torch.zeros(rows, self.features, dtype=torch.long, device=self.device)
+        return unflat(in_turn(choose, chain.logits, codes, known), self.event_shape)
+
+    def step_log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """log p(x_i | the numbers before it) of codes of which none is missing, [N, features], without gradients."""
+        codes, found = flat(x, self.event_shape).long(), []
+
+        def choose(i: int, logits: Tensor) -> Tensor:
+            found.append(logits.log_softmax(-1).gather(-1, codes[:, i : i + 1]))
+            return codes[:, i]
+
+        self.unroll(choose, len(codes))
+        return torch.cat(found, -1).to(self.dtype)
 
     def _walk(self, first: Tensor, steps: int) -> Tensor:
         """States drawn from p(z_1), [M, K], on: [M, steps]."""

@@ -12,8 +12,10 @@ from torch.distributions import constraints
 from zoo.base import Explicit, Shape
 from zoo.bridges import LARGEST, Histories, one_hot
 from zoo.bridges import draw as draw_state
+from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
-from zoo.ngrams import Level, added, counted, discounted, draw, keys_of, merged, probabilities
+from zoo.ngrams import Level, added, after, counted, discounted, draw, keys_of, merged, probabilities
+from zoo.unrolling import in_turn
 
 MOST_STATES = 4096
 
@@ -40,7 +42,7 @@ class MarkovChain(Explicit):
         An Empirical Study of Smoothing Techniques for Language Modeling (Chen and Goodman, 1999)
     """
 
-    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise"}
+    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise", "unroll"}
     keys: Tensor
     counts: Tensor
     unit: Tensor
@@ -128,10 +130,28 @@ class MarkovChain(Explicit):
             )
 
     @torch.no_grad()
-    def step_log_prob(self, x: Tensor) -> Tensor:
+    def step_log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
         """log p(x_t | what comes before it) of rows of any length, [N, T], in nats."""
         self._check_codes(x)
         return probabilities(self._levels, keys_of(x, self.order, self.levels), self.levels).log().to(self.dtype)
+
+    @torch.no_grad()
+    def unroll(
+        self, choose: Choose, rows: int, *, context: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """So many rows symbol by symbol, each what `choose` makes of its logits: codes, [rows, T]."""
+        levels, order, base = self._levels, self.order, self.levels + 1
+        history = torch.full((rows,), base**order - 1, dtype=torch.long, device=self.device)
+        read = 0
+
+        def logits(t: int, codes: Tensor) -> Tensor:
+            nonlocal history, read
+            for k in range(read, t):
+                history = (history * base + codes[:, k]) % base**order
+            read = t
+            return after(levels, history, self.levels).log()
+
+        return in_turn(choose, logits, torch.zeros(rows, self.features, dtype=torch.long, device=self.device), known)
 
     @torch.no_grad()
     def continue_from(self, x: Tensor, steps: int) -> Tensor:

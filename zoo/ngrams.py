@@ -167,6 +167,25 @@ def probabilities(levels: list[Level], keys: Tensor, symbols: int) -> Tensor:
     return found
 
 
+def after(levels: list[Level], history: Tensor, symbols: int) -> Tensor:
+    """p(symbol | history) of every symbol after each history, [M] keys: [M, symbols], in float64."""
+    base = symbols + 1
+    found = torch.full((len(history), symbols), 1.0 / symbols, dtype=torch.float64, device=history.device)
+    for level in levels:
+        if not len(level.keys):
+            continue
+        own = history % (level.width // base)
+        place, left = level.of_history(own)
+        first = level.first[place]
+        kinds = torch.where(level.histories[place] == own, level.first[place + 1] - first, 0)
+        row = torch.arange(len(own), device=own.device).repeat_interleave(kinds)
+        within = torch.arange(len(row), device=own.device) - (kinds.cumsum(0) - kinds)[row]
+        met = first[row] + within
+        found = found * left.unsqueeze(-1)
+        found[row, level.keys[met] % base] += level.shares[met]
+    return found
+
+
 def draw(levels: list[Level], history: Tensor, symbols: int) -> Tensor:
     """A symbol after each history, [M] keys: from the highest level down, until one keeps its draw."""
     base = symbols + 1

@@ -24,6 +24,7 @@ VERBS: frozenset[str] = frozenset(
         "prepare",
         "expect",
         "maximise",
+        "unroll",
     }
 )
 """All that the inference layer may ask of a model, by method name."""
@@ -44,8 +45,11 @@ _BOUND = "ask inference.log_likelihood for a lower bound"
 _ESTIMATE = "ask free_energy, or inference.log_likelihood for an estimate"
 _NO_DENSITY = "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples"
 
+_NO_ORDER = {"unroll": "it does not make a row number by number; ask sample"}
+
 EXPLICIT = {
     **_NO_EM,
+    **_NO_ORDER,
     **_NO_CHAIN,
     **_NO_GENERATOR,
     "prior": _NO_LATENT,
@@ -60,6 +64,7 @@ EXPLICIT = {
 }
 LATENT_VARIABLE = {
     **_NO_EM,
+    **_NO_ORDER,
     **_NO_CHAIN,
     "distribution": f"its density integrates over z; {_BOUND}",
     "log_prob": f"its likelihood integrates over z; {_BOUND}",
@@ -72,6 +77,7 @@ LATENT_VARIABLE = {
 }
 ENERGY_BASED = {
     **_NO_EM,
+    **_NO_ORDER,
     **_NO_GENERATOR,
     "distribution": f"its density lacks log Z; {_ESTIMATE}",
     "log_prob": f"its density lacks log Z; {_ESTIMATE}",

@@ -12,14 +12,11 @@ from torch import Tensor
 
 from benchmarks.foundation_tasks.data import binarised_digits
 from inference.fit import fit
+from tests.zoo.autoregression import all_rows, naive_rows
 from tests.zoo.shaking import normal, shaken
+from zoo.choosing import drawing
 from zoo.made import MADE
 from zoo.masked import MaskedNetwork
-
-
-def all_rows(levels: int, *shape: int) -> Tensor:
-    size = torch.Size(shape).numel()
-    return torch.tensor(list(itertools.product(range(levels), repeat=size))).view(-1, *shape)
 
 
 @pytest.mark.parametrize("context_size", [None, 2])
@@ -95,18 +92,20 @@ def test_draws_have_the_frequencies_of_the_probabilities(levels, shape):
     assert ((found - expected).abs() < 5 * (expected * (1 - expected) / 40_000).sqrt() + 1e-4).all()
 
 
-def test_the_cached_draws_are_the_naive_loops_from_the_same_seed():
-    model = shaken(MADE((2, 4), levels=3, hidden=(20, 10), context_shape=2))
-    context = normal(9, 2)
+@pytest.mark.parametrize(("levels", "context_size"), [(3, 2), (2, None)])
+@pytest.mark.parametrize("told", [0, 3, 8])
+def test_the_cached_draws_are_the_naive_loops_from_the_same_seed(levels, context_size, told):
+    model = shaken(MADE((2, 4), levels=levels, hidden=(20, 10), context_shape=context_size))
+    context = None if context_size is None else normal(9, context_size)
+    prefix = torch.randint(0, levels, (9, told), generator=torch.Generator().manual_seed(1))
+    options = {"temperature": 0.8, "top_k": 2, "top_p": 0.9}
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(4)
-        cached = model.sample(9, context=context)
+        cached = model.sample(9, context=context, prefix=prefix, **options)
         torch.manual_seed(4)
-        rows, naive = model.distribution(context), torch.zeros(9, 8, dtype=torch.long)
-        for i in range(8):
-            values = rows.network(rows.encoded(naive), context)[:, i : i + 1]
-            naive[:, i] = rows.conditional(values).sample()[:, 0]
-    assert torch.equal(cached.flatten(1), naive)
+        naive = naive_rows(model, 9, context, prefix, drawing(**options))
+    assert torch.equal(cached, naive)
+    assert torch.equal(cached.flatten(1)[:, :told].long(), prefix)
 
 
 def test_the_context_is_honoured_row_by_row_and_under_further_axes():
