@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.base import Explicit, Shape, Slot
+from zoo.bridges import Chain
 from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
 from zoo.emissions import CategoricalEmission, DensityEmission, Emission, GaussianEmission
@@ -209,6 +210,34 @@ class HiddenMarkov(Explicit):
     def _show(self, path: Tensor) -> Tensor:
         """x drawn given its states [M, T]."""
         return self.emission.sample(path.flatten()).reshape(*path.shape, *self.event_shape[1:])
+
+    # ---- what is missing
+
+    @torch.no_grad()
+    def cells(self, x: Tensor, known: Tensor) -> Tensor | None:
+        """What is exactly so of each cell given the known ones; None with emissions that have no closed form.
+
+        Of codes p(code), [*x.shape, levels]; of numbers mean and standard deviation, [*x.shape, 2].
+        """
+        gaps = self._lacking(x, known)
+        moments = self.emission.mixed(self.posterior(gaps).reshape(-1, self.states))
+        if moments is None:
+            return None
+        return self.emission.settled(gaps, moments.reshape(*x.shape, moments.shape[-1]))
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, known: Tensor, draws: int = 1) -> Tensor:
+        """The unknown cells drawn given the known ones, exactly, [draws, *x.shape]: states first, then cells."""
+        gaps = self._lacking(x, known)
+        self.check(gaps)
+        ahead = filtered(*self._chain(gaps))
+        chain = Chain(self.initial.double(), self.transition.double().expand(x.shape[1] - 1, -1, -1))
+        drawn = self._show(chain.draws(ahead, draws).flatten(0, 1)).reshape(draws, *x.shape)
+        return torch.where(known, x.to(drawn.dtype), drawn)
+
+    def _lacking(self, x: Tensor, known: Tensor) -> Tensor:
+        """x with the missing code where it is not known."""
+        return torch.where(known, x, torch.full_like(x, self.missing_code))
 
     # ---- Baum-Welch
 

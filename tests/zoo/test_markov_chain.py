@@ -12,6 +12,7 @@ from torch import Tensor
 import zoo
 from inference.em import em
 from zoo.markov_chain import MarkovChain
+from zoo.ngrams import counted
 
 SMOOTHINGS = ("kneser-ney", "absolute", "add")
 
@@ -181,6 +182,25 @@ def test_a_chain_that_turns_in_a_circle_never_mixes() -> None:
     assert model.spectral_gap() == pytest.approx(0.0, abs=1e-9)
     assert model.mixing_time() == math.inf
     torch.testing.assert_close(model.hitting_times([0]), torch.tensor([0.0, 4, 3, 2, 1]).double())
+
+
+@pytest.mark.parametrize(
+    ("levels", "order"), [(2, 0), (3, 4), (3, 12), (97, 4), (255, 3), (255, 4), (300, 3), (70_000, 1), (1000, 4)]
+)
+def test_ngrams_are_counted_as_a_dictionary_counts_them(levels: int, order: int) -> None:
+    """Keys that fit 32 bits, keys that do by the rank of their first symbols, and keys that don't."""
+    x = torch.randint(levels, (3, 400), generator=torch.Generator().manual_seed(0))
+    x[:, 200:] = x[:, :200]
+    expected = Counter()
+    for row in x.tolist():
+        padded = [levels] * order + row
+        expected.update(tuple(padded[t : t + order + 1]) for t in range(len(row)))
+    keys, counts = counted(x, order, levels)
+    places = (levels + 1) ** torch.arange(order, -1, -1)
+    grams = keys[:, None] // places % (levels + 1)
+    assert dict(zip(map(tuple, grams.tolist()), counts.tolist(), strict=True)) == expected
+    assert (keys.diff() > 0).all()
+    assert not len(counted(x[:, :0], order, levels)[0])
 
 
 def test_five_grams_of_the_python_manual() -> None:
