@@ -43,12 +43,15 @@ class MaskedNetwork(nn.Module):
         inputs, outputs: how many values the network reads and puts out for each.
         hidden: widths of the hidden layers.
         context: how many values of context every unit may read; 0 for none.
+        dropout: which part of the hidden units is dropped at random in training; `unroll` drops none.
 
     References:
         MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509
     """
 
-    def __init__(self, size: int, *, inputs: int, outputs: int, hidden: Sequence[int], context: int = 0) -> None:
+    def __init__(
+        self, size: int, *, inputs: int, outputs: int, hidden: Sequence[int], context: int = 0, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.size, self.inputs, self.outputs = size, inputs, outputs
         read = torch.arange(1, size + 1).repeat_interleave(inputs)
@@ -62,6 +65,7 @@ class MaskedNetwork(nn.Module):
         if self.straight is not None:
             nn.init.zeros_(self.straight.weight)
         self.context_layer = nn.Linear(context, hidden[0], bias=False) if context else None
+        self.dropout = nn.Dropout(dropout)
         ticks = torch.arange(size + 1)
         self.starts = [torch.searchsorted(degree, ticks).tolist() for degree in degrees]
 
@@ -75,8 +79,8 @@ class MaskedNetwork(nn.Module):
         if self.context_layer is not None:
             h = h + self.context_layer(context)
         for layer in others:
-            h = layer(h.relu())
-        out = self.last(h.relu())
+            h = layer(self.dropout(h.relu()))
+        out = self.last(self.dropout(h.relu()))
         if self.straight is not None:
             out = out + self.straight(x)
         return out.unflatten(-1, (self.size, self.outputs))
