@@ -44,6 +44,7 @@ class MaskedNetwork(nn.Module):
         hidden: widths of the hidden layers.
         context: how many values of context every unit may read; 0 for none.
         straight: have connections past the hidden layers too, from each number to those after it.
+        dropout: which part of the hidden units is dropped at random in training; `unroll` drops none.
 
     References:
         MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509
@@ -58,6 +59,7 @@ class MaskedNetwork(nn.Module):
         hidden: Sequence[int],
         context: int = 0,
         straight: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.size, self.inputs, self.outputs = size, inputs, outputs
@@ -72,6 +74,7 @@ class MaskedNetwork(nn.Module):
         if self.straight is not None:
             nn.init.zeros_(self.straight.weight)
         self.context_layer = nn.Linear(context, hidden[0], bias=False) if context else None
+        self.dropout = nn.Dropout(dropout)
         ticks = torch.arange(size + 1)
         self.starts = [torch.searchsorted(degree, ticks).tolist() for degree in degrees]
 
@@ -85,8 +88,8 @@ class MaskedNetwork(nn.Module):
         if self.context_layer is not None:
             h = h + self.context_layer(context)
         for layer in others:
-            h = layer(h.relu())
-        out = self.last(h.relu())
+            h = layer(self.dropout(h.relu()))
+        out = self.last(self.dropout(h.relu()))
         if self.straight is not None:
             out = out + self.straight(x)
         return out.unflatten(-1, (self.size, self.outputs))

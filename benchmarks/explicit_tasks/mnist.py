@@ -42,7 +42,7 @@ class Setting:
 
 
 SETTINGS = {
-    "cpu": Setting({"hidden": 24, "layers": 5, "kernel": 5}, steps=5000, batch_size=50, lr=4e-3),
+    "cpu": Setting({"hidden": 16, "layers": 6, "kernel": 5}, steps=5000, batch_size=50, lr=5e-3),
     "cuda": Setting({"hidden": 64, "layers": 10, "kernel": 5, "dropout": 0.2}, steps=40_000, batch_size=128, lr=2e-3),
 }
 

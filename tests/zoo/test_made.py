@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.foundation_tasks.data import binarised_digits
 from inference.fit import fit
-from tests.zoo.autoregression import all_rows, naive_rows
+from tests.zoo.autoregression import all_rows, naive_rows, unrolled_log_prob
 from tests.zoo.shaking import normal, shaken
 from zoo.choosing import drawing
 from zoo.made import MADE
@@ -121,6 +121,18 @@ def test_the_context_is_honoured_row_by_row_and_under_further_axes():
     assert model.distribution(context[:1]).expand([6]).sample().shape == (6, 2, 2)
 
 
+def test_dropout_is_for_training_alone_and_never_in_draws():
+    model = shaken(MADE(6, hidden=(20, 20), dropout=0.5))
+    x = all_rows(2, 6).double()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        noisy = model.train().step_log_prob(x)
+        drawn = unrolled_log_prob(model, x)
+    still = model.eval().step_log_prob(x)
+    assert not torch.allclose(noisy, still)
+    torch.testing.assert_close(drawn, still)
+
+
 def test_it_learns_the_digits():
     train, test = binarised_digits()
     with torch.random.fork_rng():
@@ -138,6 +150,7 @@ def test_it_learns_the_digits():
         ({"hidden": 0}, "hidden must be a width"),
         ({"hidden": ()}, "hidden must be a width"),
         ({"hidden": (4, 0)}, "hidden must be a width"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
     ],
 )
 def test_wrong_parameters_are_refused(arguments, message):
