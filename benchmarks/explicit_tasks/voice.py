@@ -18,7 +18,7 @@ from zoo.choosing import drawing
 from zoo.wavenet import WaveNet
 
 LENGTH, BATCH, TIMED, CLIPS = 1024, 8, 8, 4
-DRAWN = 500
+DRAWN = 1000
 
 
 class ByHand(nn.Module):

@@ -15,7 +15,7 @@ from zoo.datasets import Data, Missing, load
 from zoo.markov_chain import MarkovChain
 from zoo.wavenet import WaveNet
 
-STEPS = 1500
+STEPS = 1000
 
 
 def bits(log_prob: Tensor, x: Tensor) -> float:
