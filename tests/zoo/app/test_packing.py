@@ -92,7 +92,7 @@ def test_what_is_printed_is_what_was_packed(topics, tmp_path, capsys):
     assert cli.main(["compress", str(topics), str(tmp_path / "text.txt"), "--out", str(tmp_path / "a.zoo")]) == 0
     said = capsys.readouterr().out
     size = (tmp_path / "a.zoo").stat().st_size
-    assert ff"{len(x):,} characters: {size:,} bytes, {size * 8 / len(x):.4f} bits a character" in said
+    assert f"{len(x):,} characters: {size:,} bytes, {size * 8 / len(x):.4f} bits a character" in said
     model = zoo.load(topics)
     whole = len(x) // 64 * 64
     parts = [model.step_log_prob(part).double().sum() for part in (x[:whole].reshape(-1, 64), x[whole:][None])]
