@@ -164,7 +164,7 @@ def test_a_damaged_cut_or_foreign_file_writes_nothing(asia, digits, cases, tmp_p
     for broken in (whole[:-1], whole[:40], whole[:30] + b"\xff" + whole[31:]):
         packed.write_bytes(broken)
         assert "damaged or cut short" in refused(capsys, "decompress", asia, packed, "--out", out)
-    for foreign in (b"", b"PK\x03\x04"):
+    for foreign in (b"", b"Zebra", b"PK\x03\x04"):
         packed.write_bytes(foreign)
         assert "no packed rows" in refused(capsys, "decompress", asia, packed, "--out", out)
     packed.write_bytes(whole)
@@ -177,7 +177,7 @@ def test_a_damaged_cut_or_foreign_file_writes_nothing(asia, digits, cases, tmp_p
 
 def test_a_refusal_leaves_an_older_file_as_it_was(asia, cases, tmp_path, capsys):
     packed, out = tmp_path / "cases.zoo", tmp_path / "out.csv"
-    packed.write_bytes(b"zoo\x01 no more")
+    packed.write_bytes(b"Z\x81 no more")
     out.write_text("older")
     assert "damaged" in refused(capsys, "decompress", asia, packed, "--out", out)
     assert out.read_text() == "older"
