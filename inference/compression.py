@@ -18,7 +18,6 @@ References:
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 
 from inference.asking import asking, placed
 from inference.data import check_data
-from inference.packed import DTYPES, Header, pack, unpack
+from inference.packed import BLOCK, DTYPES, Header, ended, pack, unpack, words_of
 from inference.protocols import Density, Energy, Generator, Latent, Sequential, graph_of, measure_of, name_of, offers
 
 Code = Callable[[slice, int, np.ndarray], np.ndarray]
@@ -37,7 +36,7 @@ Code = Callable[[slice, int, np.ndarray], np.ndarray]
 
 
 def compress(
-    model: Any, x: Any, *, context: Any = None, absent: int = 0, note: bytes = b"", block: int = 1024
+    model: Any, x: Any, *, context: Any = None, absent: int = 0, note: bytes = b"", block: int = BLOCK
 ) -> bytes:
     """Rows x as bytes from which `decompress`, given the same model and context, makes them again to the bit.
 
@@ -57,8 +56,9 @@ def compress(
             f"absent must be 0 to {rows[0].numel() - 1} and block at least 1, but they are {absent} and {block}"
         )
     codes = _codes(model, rows)
-    whole = codes.numel() - absent
-    header = Header(len(x), absent, block, x.dtype, digest(model), _checksum(codes, whole), note)
+    own = digest(model)
+    content = _mark(own, codes, absent)
+    header = Header(len(x), x.dtype, own[:2], content, absent=absent, block=block, note=note)
     known, encoder = codes.numpy().astype(np.int32), _coder().stream.queue.RangeEncoder()
     tables = _coder().stream.model.Categorical(perfect=False)
 
@@ -69,25 +69,25 @@ def compress(
 
     for _ in _blocks(model, header, given, encode):
         pass
-    return pack(header, encoder.get_compressed())
+    return pack(header, ended(encoder))
 
 
 def decompress(model: Any, data: bytes, *, context: Any = None) -> Tensor:
     """The rows that `compress` was given, in their dtype, [N, *event_shape]; numbers that were absent are 0."""
     check_codable(model)
-    header, words = unpack(data)
-    check_own(model, header)
+    header, payload = unpack(data)
+    own = check_own(model, header)
     given = None if context is None else placed(model, context)
     if given is not None and len(given) != header.rows:
         raise ValueError(f"{header.rows} rows were packed, but context has {len(given)}")
     if hasattr(model, "check"):
         model.check(context=given)
-    decoder = _coder().stream.queue.RangeDecoder(words)
+    decoder = _coder().stream.queue.RangeDecoder(words_of(payload))
     tables = _coder().stream.model.Categorical(perfect=False)
     found = [*_blocks(model, header, given, lambda rows, i, table: decoder.decode(tables, table))]
     x = torch.cat(found).cpu()
     codes = x.flatten(1)[:, _order(model, x[0].numel())]
-    if _checksum(codes, codes.numel() - header.absent) != header.codes:
+    if _mark(own, codes, header.absent) != header.content:
         raise ValueError(
             "what was decoded is not what was packed: "
             + ("the context is another, or " if given is not None else "")
@@ -115,27 +115,35 @@ def check_codable(model: Any) -> None:
     raise TypeError(f"{name_of(model)} can't compress: {why}")
 
 
-def check_own(model: Any, header: Header) -> None:
-    """Refuse rows that another model packed."""
-    if header.model != digest(model):
+def check_own(model: Any, header: Header) -> bytes:
+    """The model's digest; refused are rows that another model packed."""
+    own = digest(model)
+    if header.model != own[:2]:
         raise ValueError(
             f"the rows were packed by another model than this {name_of(model)}: its parameters or settings differ"
         )
+    return own
 
 
 def digest(model: Any) -> bytes:
-    """Four bytes that tell models apart: by class, tensors, and settings that are plain values."""
-    found = hashlib.blake2b(name_of(model).encode(), digest_size=4)
+    """Sixteen bytes that tell models apart: by class, tensors, and settings that are plain values."""
+    found = hashlib.blake2b(name_of(model).encode(), digest_size=16)
     parts = model.named_modules() if isinstance(model, nn.Module) else [("", model)]
     for name, part in parts:
         for key, value in sorted(vars(part).items()):
-            if not key.startswith("_") and key != "training" and isinstance(value, (bool, int, float, str, tuple)):
+            if not key.startswith("_") and key != "training" and _is_plain(value):
                 found.update(f"{name}.{key}={value!r}".encode())
     state = model.state_dict() if isinstance(model, nn.Module) else {}
     for name, tensor in state.items():
         found.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.digest()
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, (bool, int, float, str))
 
 
 # ---- both ends
@@ -198,8 +206,10 @@ def _codes(model: Any, x: Tensor) -> Tensor:
     return codes[:, _order(model, codes.shape[1])]
 
 
-def _checksum(codes: Tensor, whole: int) -> int:
-    return zlib.crc32(codes.flatten()[:whole].to(torch.int32).numpy().astype("<i4").tobytes())
+def _mark(own: bytes, codes: Tensor, absent: int) -> bytes:
+    """Three bytes of the codes that are there, and of the model."""
+    there = codes.flatten()[: codes.numel() - absent].numpy().astype("<i4")
+    return hashlib.blake2b(own + there.tobytes(), digest_size=3).digest()
 
 
 def _coder() -> Any:

@@ -18,7 +18,7 @@ from zoo.datasets import Data
 from zoo.registry import near
 
 TEXT, COLUMNS, ARRAY = "t", "c", "a"
-"""What a note may hold: a text's vocabulary, as a checksum; a table's columns; an array's dtype and the shape of a row."""
+"""A note's keys: a text's vocabulary, as a checksum; a table's columns; an array's dtype and the shape of its rows."""
 
 
 @dataclass(frozen=True)
