@@ -14,6 +14,10 @@ SMALLEST = 1e-3
 """The smallest bin, as a fraction of the box, and the smallest slope at a knot."""
 
 
+UNIT = math.log(math.expm1(1 - SMALLEST))
+"""What gives a slope of one."""
+
+
 class Spline(Elementwise):
     """An increasing map of [-bound, bound] onto itself in `bins` rational-quadratic pieces, the identity outside.
 
@@ -30,8 +34,6 @@ class Spline(Elementwise):
 
     sums: Tensor
     starts: Tensor
-    unit: Tensor
-    smallest: Tensor
 
     def __init__(self, bins: int, bound: float) -> None:
         super().__init__()
@@ -47,9 +49,6 @@ class Spline(Elementwise):
         sums[-1], starts[-1] = 0, bound
         self.register_buffer("sums", torch.block_diag(sums, sums), persistent=False)
         self.register_buffer("starts", starts.repeat(2), persistent=False)
-        # Tensors: arithmetic with a Python number takes twice as long.
-        self.register_buffer("unit", torch.tensor(math.log(math.expm1(1 - SMALLEST))), persistent=False)
-        self.register_buffer("smallest", torch.tensor(SMALLEST), persistent=False)
 
     def forward_and_log_slope(self, x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         # At an end of the box the piece is the identity, and so is what is added for a number beyond it.
@@ -82,7 +81,7 @@ class Spline(Elementwise):
         width, height = (end - start).unbind(-1)
         # Only the two slopes that are read are worked out; a zero stands for the slope one of both ends.
         chosen = F.pad(slopes, (1, 1)).gather(-1, index.squeeze(-2))
-        slope, last = (F.softplus(chosen + self.unit) + self.smallest).unbind(-1)
+        slope, last = (F.softplus(chosen + UNIT) + SMALLEST).unbind(-1)
         rise = height / width
         return left, width, low, height, slope, rise, slope + last - (rise + rise)
 
