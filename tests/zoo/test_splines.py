@@ -44,7 +44,7 @@ def test_it_is_the_papers_spline_and_autograds_slope(bins, bound, seed):
     for i, number in enumerate(x.tolist()):
         expected, expected_slope = by_definition(number, values[i], bins, bound)
         assert abs(y[i].item() - expected) < 1e-6 * bound  # the box is rounded to float32
-        assert abs(log_slope[i].item() - expected_slope) < 1e-5
+        assert abs(log_slope[i].item() - expected_slope) < 1e-3  # and so are knots that may be close
 
 
 @settings(max_examples=25, deadline=None)
@@ -88,7 +88,7 @@ def test_the_end_of_the_box_is_smooth_and_beyond_it_nothing_moves():
         assert log_slope.abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("scale", [1, 10, 100])
+@pytest.mark.parametrize("scale", [1, 10, 100, 1e6])
 def test_in_float32_it_stays_finite_monotone_and_goes_back_to_where_it_came_from(scale):
     spline = Spline(8, 5.0)
     values = (scale * normal(spline.outputs)).float().expand(20_001, -1)
