@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -58,22 +58,32 @@ class MaskedMaps(Transform):
         x, given = flat(y, self.event_shape), self._given(context)
         batch = x.shape[:-1]
         if given is not None:
+            batch = torch.broadcast_shapes(batch, given.shape[:-1])
             given = given.expand(*batch, given.shape[-1]).reshape(batch.numel(), given.shape[-1])
+        size = x.shape[-1]
         # Columns are rows of the data: what a step reads is then one contiguous block.
-        x, slopes = self._upright(x.reshape(batch.numel(), -1).t(), 0), []
+        columns = self._upright(x.expand(*batch, size).reshape(batch.numel(), size).t(), 0)
+        slopes: list[Tensor] = []
         for network in reversed(self._masked):
-            found: list[Tensor] = []
-
-            def choose(i: int, values: Tensor, y: Any = x.unbind(0), found: list[Tensor] = found) -> Tensor:
-                number, log_slope = self.map.inverse_and_log_slope(y[i], values)
-                found.append(number)
-                slopes.append(log_slope)
-                return number.unsqueeze(-1)
-
-            network.unroll(choose, batch.numel(), given)
-            x = torch.stack(found[::-1])
-        x = x.flip(0).t().reshape(*batch, -1)
+            numbers = self._undo(network, columns.unbind(0), given, slopes)
+            columns = torch.stack(numbers[::-1])
+        x = columns.flip(0).t().reshape(*batch, size)
         return unflat(x, self.event_shape), torch.stack(slopes).sum(0).reshape(batch)
+
+    def _undo(
+        self, network: MaskedNetwork, y: Sequence[Tensor], given: Tensor | None, slopes: list[Tensor]
+    ) -> list[Tensor]:
+        """The numbers that one layer moved to y, each [rows], from the first on; their log-slopes go to `slopes`."""
+        numbers: list[Tensor] = []
+
+        def choose(i: int, values: Tensor) -> Tensor:
+            number, log_slope = self.map.inverse_and_log_slope(y[i], values)
+            numbers.append(number)
+            slopes.append(log_slope)
+            return number.unsqueeze(-1)
+
+        network.unroll(choose, len(y[0]), given)
+        return numbers
 
     def _given(self, context: Tensor | None) -> Tensor | None:
         return None if context is None or self.context_shape is None else flat(context, self.context_shape)

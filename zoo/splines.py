@@ -14,6 +14,12 @@ SMALLEST = 1e-3
 """The smallest bin, as a fraction of the box, and the smallest slope at a knot."""
 
 
+LARGEST = 1e3
+"""The largest slope at a knot: a network that sees an outlier may put out anything."""
+UNIT = math.log(math.expm1(1 - SMALLEST))
+"""What gives a slope of one."""
+
+
 class Spline(Elementwise):
     """An increasing map of [-bound, bound] onto itself in `bins` rational-quadratic pieces, the identity outside.
 
@@ -30,8 +36,6 @@ class Spline(Elementwise):
 
     sums: Tensor
     starts: Tensor
-    unit: Tensor
-    smallest: Tensor
 
     def __init__(self, bins: int, bound: float) -> None:
         super().__init__()
@@ -47,30 +51,28 @@ class Spline(Elementwise):
         sums[-1], starts[-1] = 0, bound
         self.register_buffer("sums", torch.block_diag(sums, sums), persistent=False)
         self.register_buffer("starts", starts.repeat(2), persistent=False)
-        # Tensors: arithmetic with a Python number takes twice as long.
-        self.register_buffer("unit", torch.tensor(math.log(math.expm1(1 - SMALLEST))), persistent=False)
-        self.register_buffer("smallest", torch.tensor(SMALLEST), persistent=False)
 
     def forward_and_log_slope(self, x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         # At an end of the box the piece is the identity, and so is what is added for a number beyond it.
         inside = x.clamp(-self.bound, self.bound)
-        left, width, low, height, slope, rise, bend = self._piece(inside, values, 0)
+        left, width, low, height, rise, slope, last = self._piece(inside, values, 0)
         t = (inside - left) / width
         square = t * t
         between = t - square
-        level = torch.addcmul(rise, bend, between)
+        level = _level(between, rise, slope, last)
         part = (slope * between + rise * square) / level
-        return torch.addcmul(low, height, part) + (x - inside), _log_slope(t, level, slope, rise, bend)
+        return torch.addcmul(low, height, part) + (x - inside), _log_slope(t, between, level, rise, slope, last)
 
     def inverse_and_log_slope(self, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         inside = y.clamp(-self.bound, self.bound)
-        left, width, low, height, slope, rise, bend = self._piece(inside, values, 1)
-        t = _root((inside - low) / height, slope, rise, bend)
-        level = torch.addcmul(rise, bend, t - t * t)
-        return torch.addcmul(left, width, t) + (y - inside), -_log_slope(t, level, slope, rise, bend)
+        left, width, low, height, rise, slope, last = self._piece(inside, values, 1)
+        t = _root((inside - low) / height, rise, slope, last)
+        between = t - t * t
+        level = _level(between, rise, slope, last)
+        return torch.addcmul(left, width, t) + (y - inside), -_log_slope(t, between, level, rise, slope, last)
 
     def _piece(self, inside: Tensor, values: Tensor, axis: int) -> tuple[Tensor, ...]:
-        """The piece a number is in: left, width, low, height, the slope at its left, its mean slope and its bend."""
+        """The piece that a number is in: left, width, low, height, its mean slope and those at its two ends."""
         sizes, slopes = values.split([2 * self.bins, self.bins - 1], -1)
         sizes = sizes.unflatten(-1, (2, self.bins)).softmax(-1).flatten(-2)
         knots = F.linear(sizes, self.sums, self.starts).unflatten(-1, (2, self.bins + 1))
@@ -81,24 +83,31 @@ class Spline(Elementwise):
         left, low = start.unbind(-1)
         width, height = (end - start).unbind(-1)
         # Only the two slopes that are read are worked out; a zero stands for the slope one of both ends.
-        chosen = F.pad(slopes, (1, 1)).gather(-1, index.squeeze(-2))
-        slope, last = (F.softplus(chosen + self.unit) + self.smallest).unbind(-1)
-        rise = height / width
-        return left, width, low, height, slope, rise, slope + last - (rise + rise)
+        chosen = F.pad(slopes, (1, 1)).gather(-1, index.squeeze(-2)) + UNIT
+        slope, last = (F.softplus(chosen.clamp(max=LARGEST)) + SMALLEST).unbind(-1)
+        return left, width, low, height, height / width, slope, last
 
 
-def _log_slope(t: Tensor, level: Tensor, slope: Tensor, rise: Tensor, bend: Tensor) -> Tensor:
-    """log dy/dx at the fraction t of a piece, level = rise + bend t (1 - t)."""
-    gap, ratio = rise - slope, rise / level
-    return (ratio * ratio * (slope + t * (gap + gap + t * bend))).log()
+# Sums of what is positive: nothing cancels, however far apart the slopes are.
 
 
-def _root(part: Tensor, slope: Tensor, rise: Tensor, bend: Tensor) -> Tensor:
+def _level(between: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
+    """The denominator at the fraction t of a piece, between = t (1 - t)."""
+    return torch.addcmul(rise * (1 - (between + between)), slope + last, between)
+
+
+def _log_slope(t: Tensor, between: Tensor, level: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
+    """log dy/dx at the fraction t of a piece."""
+    ratio, rest = rise / level, 1 - t
+    return (ratio * ratio * (last * t * t + (rise + rise) * between + slope * rest * rest)).log()
+
+
+def _root(part: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
     """The t in [0, 1] where a piece reaches this part of its height: a root of a t^2 + b t = c.
 
     Of its two formulas, the one that doesn't subtract: in float32 the other loses digits.
     """
-    c, shift = rise * part, bend * part
+    c, shift = rise * part, (slope + last - (rise + rise)) * part
     a, b = rise - slope + shift, slope - shift
     larger = (b * b + 4 * a * c).clamp(min=torch.finfo(c.dtype).tiny).sqrt() + b.abs()
     up = b >= 0
