@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import constraints
@@ -20,12 +19,12 @@ from zoo.spans import Declared, HalfLine, OntoSpans, WithinSpans, spans
 
 
 class Supported(Explicit):
-    """A density on a declared support: p(x) = p_flow(u) |det du/dx| p(a | u), each number mapped onto its span.
+    """A density on a declared support: p(x) = p(a) p_flow(u | a) |det du/dx|, each number mapped onto its span.
 
-    `flow` models u, the numbers that are no angles, as reals: through the logistic function onto an interval,
-    through softplus (or exp) onto a half line. The angles a follow it, each given u and the angles before it, by
-    splines of the circle onto itself, whose density has no seam. Outside its span a number has density zero; an angle
-    is read modulo 2 pi, though as data it is to be given in [-pi, pi].
+    The angles a come first, each given those before it, by splines of the circle onto itself, whose density has no
+    seam. `flow` models u, all other numbers, as reals: through the logistic function onto an interval, through
+    softplus (or exp) onto a half line; where there are angles, their cosines and sines are its context. Outside its
+    span a number has density zero; an angle is read modulo 2 pi, though as data it is to be given in [-pi, pi].
 
     Shapes: x is [N, *event_shape], its numbers counted from 0 with the event axes flattened; context is
     [N, *context_shape]. `log_prob` is in nats a row, with respect to length (of the arc, for an angle).
@@ -33,8 +32,9 @@ class Supported(Explicit):
     Parameters:
         support: a span for all numbers, a list of one for each, or a table of some by their index, the rest real.
             A span is "real", "positive", "circle" or [low, high], an end of which may be infinite.
-        flow: any explicit density; without angles it has this model's event_shape, with angles [how many are left].
-            RealNVP unless told, for a single number Gaussian.
+        flow: any explicit density; RealNVP unless told, for a single number Gaussian. Without angles its shapes are
+            this model's; with K angles its event_shape is [how many numbers are left], its context_shape [D + 2 K],
+            D the numbers of this model's context.
         half_line: the map onto a half line: "softplus", or "exp" for numbers of many sizes.
         bins, layers, hidden: of the splines of angles, and the widths of the network that puts out their numbers.
 
@@ -64,10 +64,10 @@ class Supported(Explicit):
         self.register_buffer("lines", torch.nonzero(~circle)[:, 0], persistent=False)
         self.register_buffer("circles", torch.nonzero(circle)[:, 0], persistent=False)
         self.line_shape = torch.Size([len(self.lines)]) if len(self.circles) else self.event_shape
-        self._line(flow, half_line)
         if len(self.circles):
-            given = len(self.lines) + (self.context_shape.numel() if self.context_shape else 0)
+            given = self.context_shape.numel() if self.context_shape else 0
             self.torus = Torus(len(self.circles), given, bins, layers, hidden)
+        self._line(flow, half_line)
 
     def _line(self, flow: Slot | None, half_line: HalfLine) -> None:
         """The density of the numbers that are no angles, where there are such, and its map."""
@@ -78,7 +78,9 @@ class Supported(Explicit):
             return
         self.onto = OntoSpans(kept, self.line_shape, half_line)
         built = flow or (RealNVP if len(kept) > 1 else Gaussian)
-        self.flow = fill(built, "flow", self.line_shape, self.context_shape)
+        given = (self.context_shape.numel() if self.context_shape else 0) + 2 * len(self.circles)
+        shape = torch.Size([given]) if len(self.circles) else self.context_shape
+        self.flow = fill(built, "flow", self.line_shape, shape)
         reals = self.flow.support
         if self.flow.measure != "density" or getattr(reals, "base_constraint", reals) is not constraints.real:
             raise ValueError(f"flow: {type(self.flow).__name__} is no density of the reals, its support is {reals}")
@@ -90,8 +92,10 @@ class Supported(Explicit):
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """The flow's start from a first batch, of a flow that takes one."""
         if len(self.lines) and hasattr(self.flow, "initialise"):
-            u, _ = self.onto.inverse_and_log_det(self.split(x)[0])
-            self.flow.initialise(u, context)
+            lines, angles = self.split(x)
+            known = context is not None or self.context_shape is None
+            u, _ = self.onto.inverse_and_log_det(lines)
+            self.flow.initialise(u, self.given(angles, context) if known else None)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The numbers on lines, [..., *line_shape], and the angles, [..., K]."""
@@ -107,44 +111,56 @@ class Supported(Explicit):
         order = torch.cat([self.lines, self.circles]).argsort()
         return unflat(torch.cat([lines, angles], -1).index_select(-1, order), self.event_shape)
 
+    def given(self, angles: Tensor, context: Tensor | None) -> Tensor | None:
+        """The flow's context, a row for each of [N]: the model's own, and the angles as points of the circle."""
+        if not len(self.circles):
+            return context
+        parts = [angles.cos(), angles.sin()]
+        if context is not None and self.context_shape is not None:
+            parts.append(flat(context, self.context_shape))
+        return torch.cat(parts, -1)
+
 
 class SupportedDistribution(RowDistribution):
     """The distribution of `Supported` given a context: batch shape [] without one, [N] with one of N rows."""
 
     def __init__(self, model: Supported, context: Tensor | None) -> None:
         self._model, self._context = model, context
-        self._line: dist.TorchDistribution | None = None
-        batch = torch.Size([] if context is None else [len(context)])
-        if len(model.lines):
-            self._line = model.flow.distribution(context)
-            batch = self._line.batch_shape
-        super().__init__(batch, model.event_shape)
+        super().__init__(torch.Size() if context is None else context.shape[:1], model.event_shape)
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]
-        return self._line is None or self._line.has_rsample
+        model = self._model
+        if not len(model.lines):
+            return True
+        context = None if model.flow.context_shape is None else model._anchor.new_zeros(1, *model.flow.context_shape)
+        return model.flow.distribution(context).has_rsample
 
     @property
     def support(self) -> constraints.Constraint:
         return constraints.independent(self._model.support, len(self.event_shape))
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
-        new = super().expand(batch_shape)
-        new._line = None if self._line is None else self._line.expand(new.batch_shape)
-        return new
-
     def log_prob(self, value: Tensor) -> Tensor:
         model = self._model
-        lines, angles = model.split(value)
-        total, u = value.new_zeros(()), lines
-        if self._line is not None:
-            inside = model.onto.within.check(lines)
-            u, log_det = model.onto.inverse_and_log_det(torch.where(inside, lines, model.onto.middle(lines)))
-            total = self._line.log_prob(u) + log_det
-            total = total.masked_fill(~inside.flatten(-len(model.line_shape)).all(-1), -torch.inf)
+        batch = torch.broadcast_shapes(value.shape[: value.dim() - len(self.event_shape)], self.batch_shape)
+        rows = value.expand(*batch, *self.event_shape).reshape(-1, *self.event_shape)
+        lines, angles = model.split(rows)
+        context = self._context_rows(batch)
+        total = value.new_zeros(len(rows))
         if len(model.circles):
-            total = total + model.torus.log_prob(angles, self._given(u, angles.shape[:-1]))
-        return total
+            total = model.torus.log_prob(angles, self._flat(context))
+        if len(model.lines):
+            total = total + self._lines(lines, model.given(angles, context))
+        return total.reshape(batch)
+
+    def _lines(self, lines: Tensor, given: Tensor | None) -> Tensor:
+        """The log-density of the numbers that are no angles, [N]; minus infinity outside their spans."""
+        onto = self._model.onto
+        inside = onto.within.check(lines)
+        # A number from within stands in for those outside, whose gradients would be NaN.
+        u, log_det = onto.inverse_and_log_det(torch.where(inside, lines, onto.middle(lines)))
+        total = self._model.flow.distribution(given).log_prob(u) + log_det
+        return total.masked_fill(~inside.flatten(1).all(-1), -torch.inf)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         with torch.no_grad():
@@ -155,19 +171,24 @@ class SupportedDistribution(RowDistribution):
 
     def _draw(self, sample_shape: Any, way: str) -> Tensor:
         model, batch = self._model, torch.Size(sample_shape) + self.batch_shape
-        like = model._anchor
-        u = lines = angles = like.new_empty(*batch, 0)
-        if self._line is not None:
-            u = getattr(self._line, way)(sample_shape)
-            lines, _ = model.onto.forward_and_log_det(u)
+        context, like, n = self._context_rows(batch), model._anchor, batch.numel()
+        lines = angles = like.new_empty(n, 0)
         if len(model.circles):
-            uniform = torch.rand(*batch, len(model.circles), dtype=like.dtype, device=like.device)
-            angles = model.torus.draw(uniform, self._given(u, batch))
-        return model.merge(lines, angles)
+            uniform = torch.rand(n, len(model.circles), dtype=like.dtype, device=like.device)
+            angles = model.torus.draw(uniform, self._flat(context))
+        if len(model.lines):
+            given = model.given(angles, context)
+            shape = (n,) if given is None else ()
+            lines, _ = model.onto.forward_and_log_det(getattr(model.flow.distribution(given), way)(shape))
+        return model.merge(lines, angles).reshape(*batch, *self.event_shape)
 
-    def _given(self, u: Tensor, batch: torch.Size) -> Tensor | None:
-        """What the angles are conditioned on besides each other: u and the context."""
-        parts = [u] if self._line is not None else []
-        if self._context is not None and self._model.context_shape is not None:
-            parts.append(flat(self._context, self._model.context_shape).expand(*batch, -1))
-        return torch.cat(parts, -1) if parts else None
+    def _context_rows(self, batch: torch.Size) -> Tensor | None:
+        """The context, a row for each row of a batch."""
+        if self._context is None or self._model.context_shape is None:
+            return None
+        shape = self._model.context_shape
+        return self._context.expand(*batch, *shape).reshape(-1, *shape)
+
+    def _flat(self, context: Tensor | None) -> Tensor | None:
+        shape = self._model.context_shape
+        return None if context is None or shape is None else flat(context, shape)

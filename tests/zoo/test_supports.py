@@ -197,7 +197,7 @@ def test_one_number_on_each_kind_of_span_integrates_to_one():
 
 def test_an_angle_beside_a_bounded_number_integrates_to_one():
     torch.manual_seed(0)
-    model = shaken(Supported(2, support=["circle", [0, 1]], **SMALL), 0.6)
+    model = shaken(Supported(2, support=["circle", [0, 1]], flow=partial(Gaussian, hidden=(4,)), **SMALL), 0.3)
     angles, width = ticks(-PI, PI, 300)
     shares, share = ticks(0, 1, 600)
     log_prob = model.log_prob(torch.cartesian_prod(angles, shares)).detach()
@@ -284,7 +284,7 @@ def test_it_learns_a_von_mises_and_what_goes_with_it():
 def test_a_spec_builds_it_with_keys_as_a_file_has_them():
     table = {"family": "supported", "support": {"0": [0, 1], "2": "circle"}, "flow": {"family": "realnvp", "layers": 2}}
     model = zoo.build(table, event_shape=3)
-    assert isinstance(model.flow, RealNVP) and model.flow.event_shape == (2,)
+    assert isinstance(model.flow, RealNVP) and model.flow.event_shape == (2,) and model.flow.context_shape == (2,)
     assert [str(span) for span in model.spans] == ["in (0, 1)", "real", "an angle in [-pi, pi]"]
     assert zoo.build({"family": "supported", "support": ["positive", [0, 1]]}, event_shape=2).sample(2).shape == (2, 2)
     assert (
