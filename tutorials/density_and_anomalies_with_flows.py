@@ -79,7 +79,7 @@ try:
 except zoo.datasets.Missing as missing:
     print(f"skipped: {missing}")
 else:
-    flow = zoo.RealNVP(cardio.event_shape, start="whitened", clamp=0.3, base=zoo.StudentT)
+    flow = zoo.RealNVP(cardio.event_shape, start="whitened", clamp=0.5, base=zoo.StudentT)
     noise = flow.transform.whitening.blurred
     fit(flow, cardio.train.x, steps=150, validation=0.2, patience=5, every=25, transform=lambda x: noise(x, 0.2))
     gaussian = GaussianMixture(1, reg_covar=0.1).fit(cardio.train.x.numpy())

@@ -25,7 +25,7 @@ from zoo.whitening import Whitened
 
 FEW, WIDEST = 16, 128
 """Fewer rows than FEW for each number of a row are few; a row of more numbers than WIDEST is no table's."""
-DF, CLAMP, TIGHT, NOISE, DECAY = 5.0, 3.0, 0.3, 0.2, 1.0
+DF, CLAMP, TIGHT, NOISE, DECAY = 5.0, 3.0, 0.5, 0.2, 1.0
 
 Start = Literal["identity", "whitened"]
 
