@@ -18,7 +18,7 @@ class NegativeLogLikelihood(Objective):
     Rows may lack cells where the model sums them out itself; then it is that of what is known.
     """
 
-    looks_at = 2**20
+    looks_at = 2**18
 
     def check(self, model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
         (check_known if sums_out(model) else check_data)(model, x, context, columns)

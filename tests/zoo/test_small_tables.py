@@ -47,7 +47,7 @@ def test_few_rows_settle_what_was_left_open_once():
     model.initialise(x)
     z, _ = model.transform.inverse_and_log_det(x)
     assert np.allclose(np.cov(z.detach().T.numpy(), ddof=0), np.eye(6), atol=0.05)
-    assert clamp(model) == 0.3
+    assert clamp(model) == 0.5
     assert float(model.base.df) == 5
     before = copy.deepcopy(model.state_dict())
     model.initialise(table(10))
@@ -192,5 +192,5 @@ def test_breast_cancer_is_no_worse_than_the_best_mixture_after_a_moment():
 @pytest.mark.slow
 def test_breast_cancer_by_defaults():
     reached = [nats(seed) for seed in range(100, 110)]
-    assert np.mean(reached) < 4.3
-    assert max(reached) < 10
+    assert np.mean(reached) < 4.2
+    assert max(reached) < 8.5

@@ -8,8 +8,8 @@
     from_text(open("book.txt").read())          # a text of one's own, by the character or by any tokenizer
 
 Nothing is downloaded but `mnist`, `fashion_mnist`, `binarized_mnist` and `tinyshakespeare`, and these only
-where the folder that the environment variable ZOO_DATA names does not hold them; `spoken_digits` are read from
-that folder alone.
+where the folder that the environment variable ZOO_DATA names does not hold them; `spoken_digits`, `sp500` and the
+sets of ADBench (`cardio`, `thyroid`, ...) are read from that folder alone.
 """
 
 from __future__ import annotations

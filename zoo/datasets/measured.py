@@ -49,7 +49,7 @@ def anomalies(name: str, seed: int) -> Data:
 
 def _arrays(path: Path) -> tuple[torch.Tensor, np.ndarray]:
     try:
-        with np.load(path) as file:
+        with path.open("rb") as raw, np.load(raw) as file:  # numpy leaves a damaged file open
             return torch.tensor(file["X"].astype(np.float32)), file["y"].astype(np.int64)
     except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a set of ADBench, an npz file with arrays X and y: {error}") from None
