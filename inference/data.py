@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
-from inference.protocols import Incomplete, name_of, offers
+from inference.protocols import Incomplete, measure_of, name_of, offers
 
 Batch = tuple[Tensor, Tensor | None]
 
@@ -143,10 +143,22 @@ def check_known(model: Any, x: Tensor, context: Tensor | None = None, columns: S
     """As `check_data`, for those who can do with what is known: missing cells pass."""
     gaps = absent(model, x)
     if gaps.any():
-        # what stands in must be in the support: code 0 is in every column's, a number that is known in its own
-        numbers = x[~gaps] if math.isnan(model.missing_code) else x[:0].flatten()
-        x = torch.where(gaps, numbers[0] if len(numbers) else torch.zeros_like(x), x)
+        check_around(model, x, gaps, context, columns)
+    else:
+        check_data(model, x, context, columns)
+
+
+def check_around(
+    model: Any, x: Tensor, gaps: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None
+) -> Tensor:
+    """x with something in its gaps that the model may be given, the rest checked as `check_data` does."""
+    # what stands in must be in the support: code 0 is in every column's, a number that is known in its own
+    numbers = x[~gaps] if x.is_floating_point() and not gaps.all() else torch.zeros_like(x[:1]).flatten()
+    if measure_of(model) == "mass":
+        numbers = torch.zeros_like(numbers)
+    x = torch.where(gaps, numbers[0], x)
     check_data(model, x, context, columns)
+    return x
 
 
 def _mapping(data: Mapping[str, Any]) -> TensorRows:

@@ -148,6 +148,18 @@ class Incomplete(Protocol):
     missing_code: float
 
 
+class Completes(Protocol):
+    """A model that knows a part of x given the rest exactly; `known`, of x's shape, says which cells are given.
+
+    What x holds elsewhere does not matter. `cells(x, known)` is what each cell is by itself: of numbers mean and
+    standard deviation, [*x.shape, 2]; of codes p(code), [*x.shape, levels]; None where there is no closed form.
+    `complete(x, known, draws)` is rows whose gaps are drawn together, [draws, *x.shape].
+    """
+
+    def cells(self, x: Tensor, known: Tensor) -> Tensor | None: ...
+    def complete(self, x: Tensor, known: Tensor, draws: int = 1) -> Tensor: ...
+
+
 class IncompleteTables(Incomplete, Tabular, Protocol):
     """Both: a network of tables whose rows may lack cells."""
 
