@@ -26,8 +26,9 @@ class MADE(Autoregressive):
         hidden: widths of the hidden layers; one number stands for one layer.
         dropout: which part of the hidden units is dropped at random in training.
 
-    Reproducible: binarised digits (1,347 to train on, 450 held out), defaults, seed 0, `fit` for 2,000 steps with its
-    defaults: 17.50 nats an image held out. Longer it overfits.
+    Reproducible: binarised digits (1,347 to train on, 450 held out), hidden=(512, 512), dropout=0.5, seed 0, `fit` for
+    2,000 steps with lr=3e-3 and a cosine schedule: 17.14 nats an image held out. With the defaults of both, 17.50:
+    longer they overfit.
 
     References:
         MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509

@@ -74,7 +74,7 @@ class PixelCNN(Pixels):
         for layer, (vertical, horizontal) in zip(self.gated, self.shifts(context), strict=True):
             seen = _plus(layer.vertical(layer.framed(above)), vertical)
             fresh = _plus(layer.horizontal(F.pad(left, (layer.reach, 0))) + layer.link(seen), horizontal)
-            above = gate(seen)
+            above = self.dropout(gate(seen))
             left = found = found + layer.out(self.dropout(gate(fresh)))
         return found
 
