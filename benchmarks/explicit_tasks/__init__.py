@@ -1,0 +1,1 @@
+"""The figures of the explicit families, a module a task."""
