@@ -23,7 +23,7 @@ from inference.settings import adamw
 from zoo.datasets import Windows
 from zoo.transformer import Transformer
 
-LAYERS, HEADS, WIDTH, BLOCK, BATCH, TIMED = 4, 4, 128, 64, 12, 10
+LAYERS, HEADS, WIDTH, BLOCK, BATCH, TIMED = 4, 4, 128, 64, 12, 25
 WINDOW, TOKENS = 256, 200
 SAMPLING = {1: 0.20, 8: 0.07}
 
