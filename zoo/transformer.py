@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.attention import Block, Kept
 from zoo.autoregressive import Autoregressive, Choose, check_codes
 from zoo.base import Shape
 from zoo.choosing import drawing
@@ -163,19 +164,22 @@ class Transformer(Autoregressive):
         length = codes.shape[1]
         if told == length:
             return
-        blocks = cast(list[Block], list(self.blocks))
-        caches = [block.cache(len(codes), length, self.start) for block in blocks]
-        given = None if context is None else self._given(context)
-        h, at = self._embedded(codes[:, :told], context), 0
+        layers = [Kept(cast(Block, block), len(codes), length) for block in self.blocks]
+        given = None if context is None else self._given(context)[:, 0]
+        h = self._embedded(codes[:, :told], context)
+        for layer in layers[:-1]:
+            h = layer.begin(h)
+        h = layers[-1].begin(h, last=1)[:, 0]
+        token, places, scale = self.token.weight, self.place, self.norm.weight
         for i in range(told, length):
-            for block, cache in zip(blocks[:-1], caches, strict=False):
-                h = block.extend(h, cache, at, h.shape[1])
-            h = blocks[-1].extend(h, caches[-1], at, 1)
-            codes[:, i] = choose(first + i, self._logits(h[:, -1]))
-            at = i + 1
-            if at < length:
-                h = self.token(codes[:, i : i + 1]) + self.place[at]
-                h = h if given is None else h + given
+            logits = F.linear(F.layer_norm(h, scale.shape, scale), token)
+            chosen = codes[:, i] = choose(first + i, logits)
+            if i + 1 == length:
+                return
+            h = F.embedding(chosen, token) + places[i + 1]
+            h = h if given is None else h + given
+            for layer in layers:
+                h = layer.extend(h, i + 1)
 
     def _codes(self, x: Tensor, most: int | None = None) -> Tensor:
         """Rows of tokens, checked, as codes."""
@@ -184,57 +188,3 @@ class Transformer(Autoregressive):
             raise ValueError(f"Transformer takes rows of tokens, [N, {up_to}], but was given {list(x.shape)}")
         check_codes("x of Transformer", x, self.levels)
         return x.to(self.device, torch.long)
-
-
-class Block(nn.Module):
-    """Attention to what came before, then a small network at each place; each adds to what it reads."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.norm1 = nn.LayerNorm(width, bias=False)
-        self.asked = nn.Linear(width, 3 * width, bias=False)
-        self.gathered = nn.Linear(width, width, bias=False)
-        self.norm2 = nn.LayerNorm(width, bias=False)
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = nn.Linear(4 * width, width, bias=False)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """All places at once, [N, length, width]."""
-        query, key, value = self._three(h).unbind(2)
-        dropout = self.dropout if self.training else 0.0
-        found = _attended(query, key, value, is_causal=True, dropout_p=dropout)
-        h = h + F.dropout(self.gathered(found), self.dropout, self.training)
-        return h + F.dropout(self._through(h), self.dropout, self.training)
-
-    def cache(self, rows: int, length: int, like: Tensor) -> Tensor:
-        """Room for the keys and values of so many places."""
-        width = like.shape[-1]
-        return like.new_empty(rows, length, 2, self.heads, width // self.heads)
-
-    def extend(self, h: Tensor, cache: Tensor, at: int, wanted: int) -> Tensor:
-        """The last `wanted` (all or one) of new places, [N, new, width], the first of which is place `at`.
-
-        Several are new only where none was before.
-        """
-        end = at + h.shape[1]
-        three = self._three(h)
-        cache[:, at:end] = three[:, :, 1:]
-        key, value = cache[:, :end].unbind(2)
-        query, h = three[:, -wanted:, 0], h[:, -wanted:]
-        h = h + self.gathered(_attended(query, key, value, is_causal=wanted > 1))
-        return h + self._through(h)
-
-    def _three(self, h: Tensor) -> Tensor:
-        """Queries, keys and values, [N, length, 3, heads, width / heads]."""
-        return self.asked(self.norm1(h)).view(*h.shape[:2], 3, self.heads, -1)
-
-    def _through(self, h: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(self.norm2(h))))
-
-
-def _attended(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, dropout_p: float = 0.0) -> Tensor:
-    """Each [N, places, heads, size]; the queries' values together, [N, places, width]."""
-    query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
-    found = F.scaled_dot_product_attention(query, key, value, is_causal=is_causal, dropout_p=dropout_p)
-    return found.transpose(1, 2).flatten(2)

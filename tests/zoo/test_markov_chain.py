@@ -215,6 +215,21 @@ def test_five_grams_of_the_python_manual() -> None:
     assert model.continue_from(test[:, :50], 20).shape == (1, 20)
 
 
+def test_rows_shorter_than_the_order_are_beginnings() -> None:
+    x = rows()
+    model = fitted(x, order=4)
+    whole = model.step_log_prob(x)
+    for length in range(4):
+        found = model.step_log_prob(x[:, :length])
+        assert found.shape == (60, length)
+        torch.testing.assert_close(found, whole[:, :length])
+        assert model.continue_from(x[:, :length], 3).shape == (60, 3)
+    short = MarkovChain(2, levels=3, order=4).double()
+    short.count(x[:, :2])
+    every = torch.tensor(list(itertools.product(range(3), repeat=2)))
+    torch.testing.assert_close(short.log_prob(every).exp().sum(), torch.ones(()).double())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

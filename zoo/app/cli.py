@@ -115,7 +115,9 @@ def _add_asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     for command in (sample, score, diagnose):
         command.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
     sample.add_argument("-n", type=int, default=16, metavar="N", help="how many rows (default: 16)")
-    sample.add_argument("--out", type=Path, metavar="FILE", help="a .csv or a .png file (default: CSV on the terminal)")
+    sample.add_argument(
+        "--out", type=Path, metavar="FILE", help="a .csv, .png or (of text) .txt file (default: to the terminal)"
+    )
     score.add_argument("data", metavar="DATA.csv")
     for command in (sample, score):
         command.add_argument("--seed", type=int, default=0)
