@@ -164,6 +164,19 @@ def test_neither_way_moves_the_random_numbers_or_the_mode_of_the_model():
     assert model.training and torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_a_model_on_a_gpu_packs_too(member):
+    model = build(member)
+    if "unroll" not in model.capabilities:
+        return
+    x, context = rows(member, model, 21)
+    model.cuda()
+    context = None if context is None else context.cuda()
+    packed = compress(model, x.cuda(), context=context, block=8)
+    assert same(decompress(model, packed, context=context), x)
+
+
 # ---- how short
 
 
