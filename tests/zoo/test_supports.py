@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import zoo
 from inference.data import check_data
@@ -266,19 +267,21 @@ def test_images_within_bounds_take_an_image_flow_and_its_start():
     assert model.sample(3).shape == (3, 1, 4, 4)
 
 
-def test_it_learns_a_von_mises_and_what_goes_with_it():
+def test_it_learns_a_von_mises_and_what_goes_with_it_almost_to_the_truth():
+    """Bits lost to the density that the rows come from, on rows not trained on."""
     rng = np.random.default_rng(0)
-    angle = rng.vonmises(3.0, 4.0, 2000)
-    share = 1 / (1 + np.exp(-(np.cos(angle) + 0.3 * rng.normal(size=2000))))
+    angle = rng.vonmises(3.0, 4.0, 3000)
+    logit = np.cos(angle) + 0.3 * rng.normal(size=3000)
+    share = 1 / (1 + np.exp(-logit))
     x = torch.tensor(np.stack([angle, share], 1), dtype=torch.float32)
+    truth = stats.vonmises(4.0, loc=3.0).logpdf(angle) + stats.norm(np.cos(angle), 0.3).logpdf(logit)
+    truth -= np.log(share * (1 - share))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Supported(2, support=["circle", [0, 1]], hidden=(32,))
-    fit(model, x[:1500], steps=300, lr=1e-2, progress=False)
-    uniform = -math.log(2 * PI)
-    assert float(model.log_prob(x[1500:]).detach().mean()) > uniform + 1.0
-    drawn = model.sample(500)
-    assert float((drawn[:, 0] - 3).cos().mean()) > 0.7
+        model = Supported(2, support=["circle", [0, 1]], hidden=(32,), flow=partial(Gaussian, hidden=(32,)))
+    fit(model, x[:2000], steps=400, lr=1e-2, progress=False)
+    lost = truth[2000:].mean() - float(model.log_prob(x[2000:]).detach().mean())
+    assert -0.02 < lost < 0.06
 
 
 def test_a_spec_builds_it_with_keys_as_a_file_has_them():

@@ -215,7 +215,7 @@ def test_a_run_that_exists_is_not_written_over(run, moons, capsys):
     ("change", "message"),
     [
         ("model.familly=3", "model.familly is not a parameter of realnvp"),
-        ("model.family=realnpv", "there is no family 'realnpv'; did you mean realnvp?"),
+        ("model.family=realnpv", "there is no family 'realnpv'; did you mean realnvp"),
         ("model.layrs=3", "model.layrs is not a parameter of realnvp; did you mean layers?"),
         ('model.layers="3"', "model.layers is '3', but a whole number was expected"),
         ("fit.stps=3", "fit.stps is not a parameter of fit; did you mean steps?"),
