@@ -26,7 +26,7 @@ from zoo.datasets.sounds import RATE, write_wav
 
 name = "synthetic_voice"
 settings = {
-    "synthetic_voice": {"blocks": 1, "layers": 7, "channels": 24, "skip": 48, "steps": 250, "batch": 4},
+    "synthetic_voice": {"blocks": 1, "layers": 7, "channels": 24, "skip": 48, "steps": 200, "batch": 4},
     "spoken_digits": {"blocks": 2, "layers": 8, "channels": 32, "skip": 64, "steps": 1000, "batch": 2},
 }[name]
 data = zoo.datasets.load(name)

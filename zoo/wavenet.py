@@ -35,6 +35,12 @@ class WaveNet(Autoregressive):
         blocks, layers: so many times so many layers; within a block the dilation doubles from 1.
         kernel: how many steps a layer reads.
 
+    Reproducible: spoken_digits (900 clips of 4,096 samples, 100 held out), the label one-hot as context, else defaults,
+    seed 0, `fit` for 1,000 steps of 2 clips (lr 3e-3, cosine, clip 1): 3.03 bits a sample held out, in 3.5 minutes of
+    one CPU core; a Markov chain of order 2 has 3.72 (before the silence that fills clips up: 3.99 and 4.90). Words
+    need far longer: drawn freely, this model mumbles and falls silent. A sample takes some 20 kB in training, so
+    batches must be small.
+
     References:
         WaveNet: A Generative Model for Raw Audio (van den Oord et al., 2016), https://arxiv.org/abs/1609.03499
     """
