@@ -96,9 +96,9 @@ def check_codes(what: str, x: Tensor, levels: int) -> None:
     if not x.numel():
         return
     low, high = (float(end) for end in x.aminmax())
-    if low >= 0 and high <= levels - 1:
+    if low >= 0 and high <= levels - 1 and (not x.is_floating_point() or bool((x == x.round()).all())):
         return
-    row, *rest = torch.nonzero((x < 0) | (x > levels - 1) | (x != x))[0].tolist()
+    row, *rest = torch.nonzero(~((x >= 0) & (x <= levels - 1) & (x == x.round())))[0].tolist()
     place = ", ".join(map(str, rest))
     raise ValueError(
         f"{what} has the value {float(x[(row, *rest)]):g} at row {row}, column {place}, "
@@ -119,7 +119,9 @@ class AutoregressiveRows(RowDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         batch = value.shape[: value.dim() - len(self.event_shape)]
-        rows = value.reshape(-1, *self.event_shape)
+        if self._context is not None:
+            batch = torch.broadcast_shapes(batch, self._context.shape[:1])
+        rows = value.expand(*batch, *self.event_shape).reshape(-1, *self.event_shape)
         found = self._model.step_log_prob(rows, context=self._context_of(batch)).sum(-1)
         return found.reshape(batch).expand(torch.broadcast_shapes(batch, self.batch_shape))
 
