@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -196,6 +197,20 @@ def test_number_by_number_is_the_naive_inverse_of_as_many_passes(flow, layers):
             x[:, k] = maps.map.inverse_and_log_slope(y, values)[0][:, k].detach()
         y = x
     assert torch.allclose(found, y, atol=1e-10)
+
+
+@each
+def test_a_copy_has_its_own_parameters(flow):
+    model = shaken(flow(3, layers=2, hidden=4))
+    x = normal(4, 3)
+    before = model.log_prob(x)
+    other = copy.deepcopy(model)
+    assert torch.equal(other.log_prob(x), before)
+    moved = shaken(other, seed=5).log_prob(x)
+    assert not torch.allclose(moved, before)
+    assert torch.equal(model.log_prob(x), before)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.log_prob(x), moved)
 
 
 @each
