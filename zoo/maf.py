@@ -30,6 +30,9 @@ class MAF(Explicit):
         clamp: the largest log-scale of one layer, approached smoothly.
         base: any explicit model of event_shape (and context_shape); the standard normal unless told.
 
+    Reproducible: digits as logits, dequantised (1,347 to train on, 450 held out), defaults, seed 0, 500 steps on
+    batches of 256, the learning rate 1e-3 falling over the last three tenths: 2.25 bits a number held out.
+
     References:
         Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017), https://arxiv.org/abs/1705.07057
     """

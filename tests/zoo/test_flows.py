@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -36,10 +37,10 @@ masked = pytest.mark.parametrize("flow", MASKED, ids=name)
 
 
 @each
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     shape=st.sampled_from([(1,), (2,), (5,), (2, 2), (1, 3, 1)]),
-    layers=st.sampled_from([1, 2, 3, 6, 32]),
+    layers=st.sampled_from([1, 2, 3, 4, 6, 32]),
     context_size=st.sampled_from([None, 1, 3]),
     hidden=st.sampled_from([5, (4,), (3, 4, 5)]),
     seed=st.integers(0, 99),
@@ -89,13 +90,13 @@ def squares(size: int, ticks: int) -> tuple[Tensor, float]:
 def test_the_density_integrates_to_one_and_the_draws_have_its_moments(flow, size):
     if flow in COUPLED and size == 1:
         pytest.skip("couplings need two numbers")
-    model = shaken(flow(size, layers=3, hidden=8), 0.3)
-    grid, measure = squares(size, 4_000 if size == 1 else 450)
+    model = shaken(flow(size, layers=3, hidden=8), 0.2)
+    grid, measure = squares(size, 4_000 if size == 1 else 300)
     with torch.random.fork_rng(), torch.no_grad():
         weights = model.log_prob(grid).exp() * measure
         torch.manual_seed(0)
-        draws = model.sample(100_000)
-    assert abs(float(weights.sum()) - 1) < 3e-3
+        draws = model.sample(50_000)
+    assert abs(float(weights.sum()) - 1) < 1e-3
     moments, made = (torch.cat([x, x.square(), x[:, :1] * x[:, -1:]], -1) for x in (grid, draws))
     error = made.std(0) / len(draws) ** 0.5
     assert ((made.mean(0) - weights @ moments / weights.sum()).abs() < 5 * error + 2e-3).all()
@@ -199,6 +200,20 @@ def test_number_by_number_is_the_naive_inverse_of_as_many_passes(flow, layers):
 
 
 @each
+def test_a_copy_has_its_own_parameters(flow):
+    model = shaken(flow(3, layers=2, hidden=4))
+    x = normal(4, 3)
+    before = model.log_prob(x)
+    other = copy.deepcopy(model)
+    assert torch.equal(other.log_prob(x), before)
+    moved = shaken(other, seed=5).log_prob(x)
+    assert not torch.allclose(moved, before)
+    assert torch.equal(model.log_prob(x), before)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.log_prob(x), moved)
+
+
+@each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_dtype_is_the_models(flow, dtype):
     model = flow((1, 2, 2), hidden=8).to(dtype)
@@ -280,7 +295,7 @@ def test_a_maf_learns_what_an_affine_map_is_too_stiff_for():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = MAF(2, layers=2, hidden=32)
-    fit(model, x, steps=400, lr=5e-3, progress=False)
+    fit(model, x, steps=300, lr=5e-3, progress=False)
     entropy = 1 + torch.tensor(2 * torch.pi * 0.2).log()
     with torch.no_grad():
         assert -model.log_prob(x).mean() < entropy + 0.15
