@@ -43,6 +43,20 @@ def test_top_p_keeps_the_fewest_that_come_to_it():
     assert near(frequencies(top_p=0.01), [0, 1, 0, 0, 0])
 
 
+def test_a_very_low_temperature_takes_the_likeliest():
+    assert frequencies(temperature=1e-40)[1] == 1
+
+
+def test_a_top_p_of_one_keeps_all_however_unlikely():
+    logits = torch.full((20_000, 256), -9.0)
+    logits[:, 0] = 9.0
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        every = drawing()(0, logits)
+        torch.manual_seed(0)
+        assert torch.equal(drawing(top_p=1.0)(0, logits), every)
+
+
 @pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
 def test_two_levels(p):
     logits = torch.tensor([1 - p, p]).log().expand(10_000, -1)

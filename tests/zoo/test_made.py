@@ -143,6 +143,25 @@ def test_it_learns_the_digits():
         assert -model.log_prob(test).mean().item() < 18.3
 
 
+def test_one_row_is_scored_under_each_context_and_each_row_under_one():
+    model = shaken(MADE((2, 2), levels=3, hidden=10, context_shape=2))
+    x, context = torch.randint(0, 3, (4, 2, 2), generator=torch.Generator().manual_seed(0)), normal(4, 2)
+    for value, given_context in ((x[0], context), (x[:1], context), (x, context[:1])):
+        found = model.distribution(given_context).log_prob(value)
+        rows, contexts = value.expand(4, 2, 2), given_context.expand(4, 2)
+        assert torch.allclose(found, model.log_prob(rows, context=contexts))
+
+
+@pytest.mark.parametrize(("levels", "value"), [(3, 1.5), (2, 0.5), (2, float("nan"))])
+def test_fractions_are_refused(levels, value):
+    model = MADE(3, levels=levels)
+    x = torch.tensor([[0.0, 1.0, 1.0], [0.0, value, 1.0]])
+    with pytest.raises(ValueError, match=f"x of MADE has the value {value} at row 1, column 1"):
+        model.log_prob(x)
+    with pytest.raises(ValueError, match="the prefix of MADE has the value"):
+        model.sample(2, prefix=x[:, :2])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
