@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
-from zoo.base import Explicit, Shape, Slot
-from zoo.elementwise import SoftAffine
-from zoo.flows import base_of, widths_of
+from zoo.base import Shape, Slot
+from zoo.flows import widths_of
 from zoo.masked_maps import MaskedMaps
-from zoo.transforms import FlowDistribution, Inverse
+from zoo.small_tables import Start, TableFlow, soft_affine
+from zoo.transforms import Inverse
+from zoo.whitening import Whitened
 
 
-class MAF(Explicit):
+class MAF(TableFlow):
     """A masked autoregressive flow: z_i = x_i exp(s_i) + t_i in a layer, with (t_i, s_i) of x_1..x_(i-1) and c.
 
     A layer alone is a density of normals, each with its mean and scale from the numbers before it. What it leaves is
@@ -27,8 +26,11 @@ class MAF(Explicit):
     Parameters:
         layers: how many masked networks.
         hidden: widths of each; one number stands for two hidden layers of that width.
-        clamp: the largest log-scale of one layer, approached smoothly.
-        base: any explicit model of event_shape (and context_shape); the standard normal unless told.
+        clamp: the largest log-scale of one layer, approached smoothly; 3 unless told, or 0.5 on few rows.
+        base: any explicit model of event_shape (and context_shape); the standard normal unless told, or standard
+            Student-t's on few rows.
+        start: what a fit begins from, "identity" or "whitened", the Gaussian with the rows' own covariance; the
+            identity unless told, or whitened on few rows (`zoo.small_tables`).
 
     References:
         Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017), https://arxiv.org/abs/1705.07057
@@ -41,14 +43,11 @@ class MAF(Explicit):
         context_shape: Shape | None = None,
         layers: int = 6,
         hidden: int | Sequence[int] = 128,
-        clamp: float = 3.0,
+        clamp: float | None = None,
         base: Slot | None = None,
+        start: Start | None = None,
     ) -> None:
-        super().__init__(event_shape, context_shape=context_shape)
+        super().__init__(event_shape, context_shape=context_shape, start=start, base=base)
         widths = widths_of(layers, hidden)
-        self.base = base_of(base, self)
-        maps = MaskedMaps(self.event_shape, self.context_shape, layers, widths, SoftAffine(clamp))
-        self.transform = Inverse(maps)
-
-    def distribution(self, context: Tensor | None = None) -> FlowDistribution:
-        return FlowDistribution(self.base.distribution(context), self.transform, context)
+        maps = MaskedMaps(self.event_shape, self.context_shape, layers, widths, soft_affine(clamp, self))
+        self.transform = Whitened(Inverse(maps), self.event_shape)
