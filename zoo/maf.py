@@ -32,7 +32,7 @@ class MAF(TableFlow):
         start: what a fit begins from, "identity" or "whitened", the Gaussian with the rows' own covariance; the
             identity unless told, or whitened on few rows (`zoo.small_tables`).
 
-    Reproducible: breast_cancer as in `zoo.realnvp`, ten random splits, `fit` with its defaults: 2.4 nats a row held out,
+    Reproducible: breast_cancer as in `zoo.realnvp`, ten random splits, `fit` with its defaults: 2.4 nats held out,
     6.0 on the worst split.
 
     References:
