@@ -63,7 +63,7 @@ class SoftAffine(Elementwise):
         self.span = 2 * clamp
         self.lowest.fill_(-clamp)
         self.highest.fill_(clamp)
-        self.steep.fill_(2 / clamp)
+        self.steep.fill_(float(torch.tensor(2 / clamp)))  # rounded the same whatever the precision it is kept in
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
