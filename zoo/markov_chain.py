@@ -15,6 +15,7 @@ from zoo.bridges import draw as draw_state
 from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
 from zoo.ngrams import Level, added, after, counted, discounted, draw, keys_of, merged, probabilities
+from zoo.reaching import reaching
 from zoo.unrolling import in_turn
 
 MOST_STATES = 4096
@@ -305,9 +306,9 @@ class MarkovChain(Explicit):
         matrix = self.matrix()
         goal = torch.isin(torch.arange(len(matrix)) % self.levels, torch.tensor(targets)).to(matrix.device)
         linked = (matrix > 0).to(matrix.dtype)
-        lost = ~_reaching(linked, goal)
+        lost = ~reaching(linked, goal)
         linked[goal] = 0  # what comes after the goal does not matter
-        lost = _reaching(linked, lost) & ~goal
+        lost = reaching(linked, lost) & ~goal
         between = ~goal & ~lost
         times = torch.zeros_like(matrix[0])
         times[lost] = torch.inf
@@ -315,16 +316,6 @@ class MarkovChain(Explicit):
         eye = torch.eye(len(inner), dtype=matrix.dtype, device=matrix.device)
         times[between] = torch.linalg.solve(eye - inner, torch.ones_like(eye.diagonal()))
         return times.reshape([self.levels] * self.order)
-
-
-def _reaching(linked: Tensor, goal: Tensor) -> Tensor:
-    """From which states some of the goal can be reached, [S]."""
-    found = goal
-    while True:
-        more = found | ((linked @ found.to(linked.dtype)) > 0)
-        if torch.equal(more, found):
-            return found
-        found = more
 
 
 class ChainRows(RowDistribution):
