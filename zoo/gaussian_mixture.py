@@ -81,7 +81,7 @@ class GaussianMixture(Explicit):
         k-means++: The Advantages of Careful Seeding (Arthur and Vassilvitskii, 2007)
     """
 
-    capabilities = Explicit.capabilities | {"posterior", "em_start", "expect", "maximise"}
+    capabilities = Explicit.capabilities | {"posterior", "cells", "complete", "em_start", "expect", "maximise"}
     cache: int = 2**30
     """The most bytes that `prepare` may take; beyond it, products are made anew at each step."""
 

@@ -43,7 +43,7 @@ class MarkovChain(Explicit):
         An Empirical Study of Smoothing Techniques for Language Modeling (Chen and Goodman, 1999)
     """
 
-    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise", "unroll"}
+    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise", "unroll", "cells", "complete"}
     keys: Tensor
     counts: Tensor
     unit: Tensor

@@ -135,6 +135,34 @@ def test_bounded_supports_are_proposed_for_within_their_bounds() -> None:
     assert abs(float(found.sel(statistic="mean")) - expected) < 4 * float(found.sel(statistic="error"))
 
 
+def test_supports_without_a_bijection_are_proposed_for_and_cut() -> None:
+    """Above x_0 = 0.5 a standard normal is cut off, and what x_1 is given x_0 stays what it was."""
+
+    class Above(type(constraints.real)):
+        def check(self, value: Tensor) -> Tensor:
+            return value >= 0.5
+
+    class Cut(Plain):
+        support = Above()
+
+        def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+            assert (x >= 0.5).all()
+            return self.inner.log_prob(x)
+
+        def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
+            return self.inner.sample(n).abs() + 0.5
+
+    inner = GaussianMixture(2, components=1).double()
+    with torch.no_grad():
+        inner.means.zero_()
+    answer = query(Cut(inner), "x", given={"x": torch.tensor([[1.5, NAN]]).double()}, draws=4000)
+    normal = torch.distributions.Normal(0.0, 1.0)
+    edge = torch.tensor(0.5)
+    expected = float(normal.log_prob(edge).exp() / (1 - normal.cdf(edge)))
+    found = answer["x"].sel(row=0, x_dim_0=1)
+    assert abs(float(found.sel(statistic="mean")) - expected) < 4 * float(found.sel(statistic="error"))
+
+
 def test_a_model_that_is_hard_to_propose_for_says_so() -> None:
     class Needle(Plain):
         def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
