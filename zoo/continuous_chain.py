@@ -12,7 +12,7 @@ from torch.distributions import constraints
 from zoo.base import Explicit, Shape
 from zoo.bridges import Chain, draw, one_hot
 from zoo.distributions import RowDistribution
-from zoo.reaching import reaching
+from zoo.long_run import hitting_times, stationary
 
 
 class Paths(NamedTuple):
@@ -134,13 +134,7 @@ class ContinuousMarkovChain(Explicit):
     @torch.no_grad()
     def stationary(self) -> Tensor:
         """The share of time spent in each state in the long run, [levels]: p Q = 0, float64."""
-        q = self.generator.double()
-        if (torch.linalg.eigvals(q).abs() <= 1e-9 * q.abs().amax()).sum() > 1:
-            raise ValueError("the chain falls into parts that never meet: it has more than one stationary distribution")
-        system = torch.cat([q.mT, torch.ones_like(q[:1])])
-        target = torch.cat([torch.zeros_like(q[0]), torch.ones_like(q[0, :1])])
-        found = torch.linalg.lstsq(system, target.unsqueeze(-1)).solution.squeeze(-1).clamp(min=0)
-        return found / found.sum()
+        return stationary(self.generator.double())
 
     @torch.no_grad()
     def hitting_times(self, targets: Sequence[int]) -> Tensor:
@@ -150,18 +144,9 @@ class ContinuousMarkovChain(Explicit):
         """
         if not targets or not all(0 <= t < self.levels for t in targets):
             raise ValueError(f"targets are states, 0 to {self.levels - 1}, not {list(targets)}")
-        q = self.generator.double()
-        goal = torch.isin(torch.arange(self.levels, device=q.device), torch.tensor(list(targets), device=q.device))
-        linked = (q > 0).double()
-        lost = ~reaching(linked, goal)
-        linked[goal] = 0  # what comes after the goal does not matter
-        lost = reaching(linked, lost) & ~goal
-        between = ~goal & ~lost
-        times = torch.zeros_like(q[0])
-        times[lost] = torch.inf
-        inner = q[between][:, between]
-        times[between] = torch.linalg.solve(inner, -torch.ones_like(inner.diagonal()))
-        return times
+        goal = torch.zeros(self.levels, dtype=torch.bool, device=self.device)
+        goal[list(targets)] = True
+        return hitting_times(self.generator.double(), goal)
 
     def log_prob_of(self, codes: Tensor) -> Tensor:
         """log p of rows [N, T], those not seen summed out."""
