@@ -153,7 +153,8 @@ class Completes(Protocol):
 
     What x holds elsewhere does not matter. `cells(x, known)` is what each cell is by itself: of numbers mean and
     standard deviation, [*x.shape, 2]; of codes p(code), [*x.shape, levels]; None where there is no closed form.
-    `complete(x, known, draws)` is rows whose gaps are drawn together, [draws, *x.shape].
+    `complete(x, known, draws)` is rows whose gaps are drawn together, [draws, *x.shape]. Optional:
+    `log_known(x, known)`, log p(the known cells), [N], of a model whose `log_prob` takes whole rows only.
     """
 
     def cells(self, x: Tensor, known: Tensor) -> Tensor | None: ...

@@ -47,6 +47,7 @@ _HOMES = {
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",
     "MarkovChain": "zoo.markov_chain",
+    "ContinuousMarkovChain": "zoo.continuous_chain",
     "load_network": "zoo.graph_files",
     "read_network": "zoo.graph_files",
     "shipped_networks": "zoo.graph_files",

@@ -83,8 +83,15 @@ class Histories:
 
     def ahead(self, told: Tensor) -> list[Tensor]:
         """p(the last n symbols at t | likelihoods 1..t), [N, histories] for t = 0..T; at 0 nothing has come."""
+        return self._ahead(told)[0]
+
+    def log_known(self, told: Tensor) -> Tensor:
+        """The log of what the likelihoods come to, [N]."""
+        return self._ahead(told)[1]
+
+    def _ahead(self, told: Tensor) -> tuple[list[Tensor], Tensor]:
         base = self.symbols + 1
-        state = told.new_zeros(len(told), base**self.order)
+        state, total = told.new_zeros(len(told), base**self.order), told.new_zeros(len(told))
         state[:, -1] = 1.0
         found = [state]
         for t in range(told.shape[1]):
@@ -93,8 +100,8 @@ class Histories:
             norm = state.sum(-1, keepdim=True)
             _refuse_impossible(norm[:, 0])
             found.append(state / norm)
-            state = found[-1]
-        return found
+            state, total = found[-1], total + norm[:, 0].log()
+        return found, total
 
     def _after(self, joint: Tensor) -> Tensor:
         """p(history, symbol), [N, histories, symbols], as what the history then is, [N, histories]."""

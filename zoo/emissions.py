@@ -76,7 +76,7 @@ class GaussianEmission(Emission):
         missing = steps.isnan()
         if not missing.any():
             # steps innermost: the sum over a few features, and over a few states after it, then run along memory
-            standard = steps.mT.unsqueeze(1) - self.means.mT.unsqueeze(-1)
+            standard = steps.mT.contiguous().unsqueeze(1) - self.means.mT.unsqueeze(-1)
             standard = standard * (-self.log_scales.mT).exp().unsqueeze(-1)
             constant = self.log_scales.sum(-1) + 0.5 * LOG_2PI * steps.shape[1]
             return (standard.square().sum(0) * -0.5 - constant.unsqueeze(-1)).mT

@@ -81,7 +81,7 @@ class GaussianMixture(Explicit):
         k-means++: The Advantages of Careful Seeding (Arthur and Vassilvitskii, 2007)
     """
 
-    capabilities = Explicit.capabilities | {"posterior", "em_start", "expect", "maximise"}
+    capabilities = Explicit.capabilities | {"posterior", "cells", "complete", "em_start", "expect", "maximise"}
     cache: int = 2**30
     """The most bytes that `prepare` may take; beyond it, products are made anew at each step."""
 
@@ -186,6 +186,18 @@ class GaussianMixture(Explicit):
         for rows, places, given in self._patterns(x, known):
             found[:, rows[:, None], places] = given.sample((draws,))
         return found.reshape(draws, *x.shape)
+
+    @torch.no_grad()
+    def log_known(self, x: Tensor, known: Tensor) -> Tensor:
+        """log p(the known numbers of each row), [N], in nats: 0 where none is known."""
+        self.check(x)
+        rows, told = x.flatten(1), known.flatten(1)
+        found = torch.zeros(len(x), dtype=self.dtype, device=self.device)
+        for pattern in told.unique(dim=0):
+            index = (told == pattern).all(-1).nonzero()[:, 0]
+            places = pattern.nonzero()[:, 0]
+            found[index] = conditional(*self._parts, places, rows[index][:, places])[3]
+        return found
 
     def _patterns(self, x: Tensor, known: Tensor) -> Iterator[tuple[Tensor, Tensor, Any]]:
         """Rows that lack the same numbers, the places of those, and their distribution."""

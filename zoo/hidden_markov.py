@@ -45,7 +45,7 @@ class HiddenMarkov(Explicit):
         A Tutorial on Hidden Markov Models and Selected Applications in Speech Recognition (Rabiner, 1989)
     """
 
-    capabilities = Explicit.capabilities | {"posterior"} | _CLOSED
+    capabilities = Explicit.capabilities | {"posterior", "cells", "complete"} | _CLOSED
 
     def __init__(
         self,

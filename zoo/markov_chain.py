@@ -14,6 +14,7 @@ from zoo.bridges import LARGEST, Histories, one_hot
 from zoo.bridges import draw as draw_state
 from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
+from zoo.long_run import hitting_times, stationary
 from zoo.ngrams import Level, added, after, counted, discounted, draw, keys_of, merged, probabilities
 from zoo.unrolling import in_turn
 
@@ -42,7 +43,7 @@ class MarkovChain(Explicit):
         An Empirical Study of Smoothing Techniques for Language Modeling (Chen and Goodman, 1999)
     """
 
-    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise", "unroll"}
+    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise", "unroll", "cells", "complete"}
     keys: Tensor
     counts: Tensor
     unit: Tensor
@@ -187,6 +188,14 @@ class MarkovChain(Explicit):
             return draw_state((told * chain.table).expand(draws, -1, -1, -1))
         return chain.draws(chain.ahead(told), draws)
 
+    @torch.no_grad()
+    def log_known(self, x: Tensor, known: Tensor) -> Tensor:
+        """log p(the known symbols of each row), [N], in nats."""
+        chain, told = self._bridge(x, known)
+        if self.order == 0:
+            return (told * chain.table).sum(-1).log().sum(-1).to(self.dtype)
+        return chain.log_known(told).to(self.dtype)
+
     def _bridge(self, x: Tensor, known: Tensor) -> tuple[Histories, Tensor]:
         self._check_codes(torch.where(known, x, torch.zeros_like(x)))
         base = self.levels + 1
@@ -258,14 +267,11 @@ class MarkovChain(Explicit):
         """What histories are met in the long run, [levels] * order; for order 0 the symbols, [levels]."""
         if self.order == 0:
             return self.transition()[0]
+        return stationary(self._flow()).reshape([self.levels] * self.order)
+
+    def _flow(self) -> Tensor:
         matrix = self.matrix()
-        eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        if (torch.linalg.eigvals(matrix) - 1).abs().lt(1e-9).sum() > 1:
-            raise ValueError("the chain falls into parts that never meet: it has more than one stationary distribution")
-        system = torch.cat([matrix.mT - eye, torch.ones_like(matrix[:1])])
-        target = torch.cat([torch.zeros_like(matrix[0]), torch.ones_like(matrix[0, :1])])
-        found = torch.linalg.lstsq(system, target.unsqueeze(-1)).solution.squeeze(-1).clamp(min=0)
-        return (found / found.sum()).reshape([self.levels] * self.order)
+        return matrix - torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
 
     def spectral_gap(self) -> float:
         """1 - the second largest modulus of an eigenvalue: 0 where the chain never forgets, 1 at once."""
@@ -302,29 +308,9 @@ class MarkovChain(Explicit):
         """
         if self.order == 0 or not targets or not all(0 <= t < self.levels for t in targets):
             raise ValueError(f"targets are symbols, 0 to {self.levels - 1}, of a chain of order 1 or more")
-        matrix = self.matrix()
-        goal = torch.isin(torch.arange(len(matrix)) % self.levels, torch.tensor(targets)).to(matrix.device)
-        linked = (matrix > 0).to(matrix.dtype)
-        lost = ~_reaching(linked, goal)
-        linked[goal] = 0  # what comes after the goal does not matter
-        lost = _reaching(linked, lost) & ~goal
-        between = ~goal & ~lost
-        times = torch.zeros_like(matrix[0])
-        times[lost] = torch.inf
-        inner = matrix[between][:, between]
-        eye = torch.eye(len(inner), dtype=matrix.dtype, device=matrix.device)
-        times[between] = torch.linalg.solve(eye - inner, torch.ones_like(eye.diagonal()))
-        return times.reshape([self.levels] * self.order)
-
-
-def _reaching(linked: Tensor, goal: Tensor) -> Tensor:
-    """From which states some of the goal can be reached, [S]."""
-    found = goal
-    while True:
-        more = found | ((linked @ found.to(linked.dtype)) > 0)
-        if torch.equal(more, found):
-            return found
-        found = more
+        flow = self._flow()
+        goal = torch.isin(torch.arange(len(flow)) % self.levels, torch.tensor(targets)).to(flow.device)
+        return hitting_times(flow, goal).reshape([self.levels] * self.order)
 
 
 class ChainRows(RowDistribution):

@@ -124,6 +124,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((7, 2), kwargs={"states": 3})),
     Family("markov_chain", "zoo.markov_chain:MarkovChain", "symbols, each from a few before it; fitted by counting",
            Example((6,), "levels", kwargs={"levels": 3, "order": 2})),
+    Family("continuous_markov_chain", "zoo.continuous_chain:ContinuousMarkovChain", "states that change at any time",
+           Example((5,), "levels", kwargs={"levels": 3, "times": [0.0, 0.5, 1.0, 2.0, 4.0]})),
     Family("standard_gaussian", "zoo.conditionals:StandardGaussian", "N(0, 1), without parameters",
            Example((3,), context_shape=(2,))),
     Family("gaussian", "zoo.conditionals:Gaussian", "independent normals, means and scales from the context",

@@ -25,6 +25,8 @@ VERBS: frozenset[str] = frozenset(
         "expect",
         "maximise",
         "unroll",
+        "cells",
+        "complete",
     }
 )
 """All that the inference layer may ask of a model, by method name."""
@@ -46,9 +48,15 @@ _ESTIMATE = "ask free_energy, or inference.log_likelihood for an estimate"
 _NO_DENSITY = "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples"
 
 _NO_ORDER = {"unroll": "it does not make a row number by number; ask sample"}
+_NO_PARTS = "it has no closed form for a part of x given the rest; "
+_ASK = _NO_PARTS + "ask inference.query(model, 'x', given={'x': rows}), NaN (in codes -1) at what is asked"
+_ASK_Z = _NO_PARTS + "ask inference.query for its latents, or sample"
+_ASK_GIBBS = _NO_PARTS + "ask gibbs_step from the given rows"
 
 EXPLICIT = {
     **_NO_EM,
+    "cells": _ASK,
+    "complete": _ASK,
     **_NO_ORDER,
     **_NO_CHAIN,
     **_NO_GENERATOR,
@@ -64,6 +72,8 @@ EXPLICIT = {
 }
 LATENT_VARIABLE = {
     **_NO_EM,
+    "cells": _ASK_Z,
+    "complete": _ASK_Z,
     **_NO_ORDER,
     **_NO_CHAIN,
     "distribution": f"its density integrates over z; {_BOUND}",
@@ -77,6 +87,8 @@ LATENT_VARIABLE = {
 }
 ENERGY_BASED = {
     **_NO_EM,
+    "cells": _ASK_GIBBS,
+    "complete": _ASK_GIBBS,
     **_NO_ORDER,
     **_NO_GENERATOR,
     "distribution": f"its density lacks log Z; {_ESTIMATE}",

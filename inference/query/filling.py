@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
+from torch.distributions import biject_to, identity_transform
 
 from inference.protocols import name_of
 
@@ -65,8 +65,8 @@ def proposed(model: Any, x: Tensor, known: Tensor, context: Tensor | None, draws
     """Gaps filled from Student kernels about draws of the model: [draws, N, *event], [draws, N].
 
     The kernels sit on the model's own draws that are nearest in the known cells, beside one wide kernel at the normal
-    approximation given them; later rounds put them where the weights were. On a bounded support all this is done in
-    its unbounded coordinates.
+    approximation given them; later rounds put them where the weights were. On a bounded support that torch has a
+    bijection for all this is done in unbounded coordinates; on any other, proposals outside weigh nothing.
     """
     support = getattr(model, "support", None)
     if support is not None and (support.is_discrete or support.event_dim):
@@ -99,7 +99,7 @@ def _row(
         rows[:, ~told] = inner
         back, log_det = _bounded(support, rows)
         back = torch.where(known, x, back.reshape(draws, *x.shape).to(x.dtype))
-        log_w = model.log_prob(back, **given).double() + log_det[:, ~told].sum(-1) - proposal.log_prob(inner)
+        log_w = _inside(model, support, back, given) + log_det[:, ~told].sum(-1) - proposal.log_prob(inner)
         log_w = log_w.nan_to_num(nan=-math.inf, posinf=-math.inf)
         if step + 1 < ROUNDS and bool((log_w > -math.inf).any()):
             proposal = _learned(first, inner, log_w)
@@ -190,15 +190,31 @@ def _root(spread: Tensor) -> Tensor:
     return torch.linalg.cholesky((vectors * values.clamp(min=floor)) @ vectors.mT)
 
 
+def _inside(model: Any, support: Any, x: Tensor, given: dict[str, Tensor]) -> Tensor:
+    """log p of the rows that lie in the support, -inf of others."""
+    inside = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    if support is not None:
+        inside = support.check(x).flatten(1).all(1)
+    found = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
+    if inside.any():
+        found[inside] = model.log_prob(x[inside], **{name: rows[inside] for name, rows in given.items()}).double()
+    return found
+
+
+def _bijection(support: Any) -> Any:
+    """From the reals onto a support, number by number; none is needed, or known."""
+    try:
+        return identity_transform if support is None else biject_to(support)
+    except NotImplementedError:
+        return identity_transform
+
+
 def _unbounded(support: Any, x: Tensor) -> Tensor:
-    return x if support is None else biject_to(support).inv(x)
+    return _bijection(support).inv(x)
 
 
 def _bounded(support: Any, y: Tensor) -> tuple[Tensor, Tensor]:
     """x of these unbounded coordinates, and the log-derivative of each number."""
-    if support is None:
-        return y, torch.zeros_like(y)
-    transform = biject_to(support)
+    transform = _bijection(support)
     x = transform(y)
-    log_det = transform.log_abs_det_jacobian(y, x)
-    return x, log_det.expand_as(y)
+    return x, transform.log_abs_det_jacobian(y, x).expand_as(y)

@@ -23,7 +23,7 @@ UNFIT = "the guide fits their posterior poorly; take more draws, or fit it longe
 
 @runtime_checkable
 class Components(Protocol):
-    """A mixture: the probability of each component given each row, [N, K]."""
+    """A mixture: the probability of each component given each row, [N, K]; of a chain at each step, [N, T, K]."""
 
     def posterior(self, x: Tensor) -> Tensor: ...
 
@@ -39,12 +39,10 @@ def component(question: Question) -> Answer:
     with asking(model, question.seed):
         probability = model.posterior(x) if context is None else model.posterior(x, context=context)
         log_prob = model.log_prob(x, context=context) if offers(model, Density) else None
-    array = xr.DataArray(
-        as_numpy(probability),
-        dims=("row", "component"),
-        coords={"row": np.arange(len(x)), "component": np.arange(probability.shape[1])},
-        name="probability",
-    )
+    between = [f"x_dim_{i}" for i in range(probability.dim() - 2)]  # a chain has a component at each step
+    dims = ["row", *between, "component"]
+    coords = {dim: np.arange(size) for dim, size in zip(dims, probability.shape, strict=True)}
+    array = xr.DataArray(as_numpy(probability), dims=dims, coords=coords, name="probability")
     evidence = None if log_prob is None else by_row(log_prob)
     return Answer(str(question), {"component": array}, "Bayes' rule in closed form", "exact", evidence)
 

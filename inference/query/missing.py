@@ -71,7 +71,11 @@ def _exactly(question: Question, gaps: Gaps) -> Answer:
     model = gaps.model
     if gaps.context is not None:
         model.check(gaps.filled, gaps.context)
-    evidence = by_row(model.log_prob(_marked(gaps))) if sums_out(model) else None
+    evidence = None
+    if sums_out(model):
+        evidence = by_row(model.log_prob(_marked(gaps)))
+    elif hasattr(model, "log_known"):
+        evidence = by_row(model.log_known(gaps.filled, gaps.known))
     cells = model.cells(gaps.filled, gaps.known)
     if cells is not None:
         return Answer(str(question), {"x": _named(gaps, cells)}, "its closed form", "exact", evidence)
@@ -114,7 +118,8 @@ def _weighted(question: Question, gaps: Gaps, drawn: Tensor, log_w: Tensor, meth
 def _averaged(gaps: Gaps, drawn: Tensor, log_w: Tensor) -> xr.DataArray:
     weights = log_w.softmax(0)
     if not gaps.codes:
-        return _named(gaps, moments(drawn.double(), weights))
+        told = torch.stack([gaps.filled.double(), *[torch.zeros_like(gaps.filled, dtype=torch.float64)] * 2], -1)
+        return _named(gaps, torch.where(gaps.known.unsqueeze(-1), told, moments(drawn.double(), weights)))
     codes = drawn.long()
     levels = int(getattr(gaps.model, "levels", int(codes.max()) + 1))
     shape = weights.reshape(*weights.shape, *[1] * (codes.dim() - 2))

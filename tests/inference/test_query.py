@@ -19,6 +19,7 @@ from torch import nn
 
 from inference.query import Answer, query
 from zoo.bayesian_network import BayesianNetwork
+from zoo.hidden_markov import HiddenMarkov
 
 torch.set_num_threads(1)
 
@@ -422,6 +423,15 @@ def test_a_mixture_answers_its_component() -> None:
     np.testing.assert_allclose(answer["component"].sel(component=1).values, expected, rtol=1e-6)
     assert answer["component"].dims == ("row", "component")
     assert answer.kind == "exact" and answer.log_evidence is None
+
+
+def test_a_hidden_chain_answers_its_component_at_each_step() -> None:
+    torch.manual_seed(0)
+    model = HiddenMarkov((4, 2), states=3)
+    x = model.sample(5)
+    answer = query(model, "component", given={"x": x})
+    assert answer["component"].dims == ("row", "x_dim_0", "component")
+    np.testing.assert_allclose(answer["component"], model.posterior(x))
 
 
 def test_before_anything_is_seen_a_pair_draws() -> None:
