@@ -1,5 +1,6 @@
 """What can be asked of any Pyro pair, any model with a likelihood and any pgmpy graph."""
 
+from inference.compression import compress, decompress
 from inference.diagnostics import Diagnosis, diagnose, draw_network
 from inference.em import em
 from inference.evaluate import evaluate
@@ -20,6 +21,8 @@ __all__ = [
     "HillClimb",
     "LogLikelihood",
     "Sensitivity",
+    "compress",
+    "decompress",
     "diagnose",
     "draw_network",
     "em",

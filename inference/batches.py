@@ -41,9 +41,11 @@ class Batches:
         too_small = 0 < n % self.size < world.size
         self.per_epoch = -(-n // self.size) - int(too_small)
 
-    def first(self) -> Batch:
-        """The first rows, as they come."""
-        return self._take(torch.arange(self.size))
+    def first(self, numbers: int = 0) -> Batch:
+        """The first rows, as they come: a batch, or as many more as hold so many numbers."""
+        batch = self._take(torch.arange(self.size))
+        count = min(len(self.rows), numbers // max(1, batch[0][0].numel()))
+        return batch if count <= self.size else self._take(torch.arange(count))
 
     def after(self, step: int) -> Iterator[tuple[Tensor, Tensor | None, float]]:
         """The batches from a step on, each with its share: how much of the whole batch this process has."""

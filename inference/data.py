@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
-from inference.protocols import Incomplete, name_of, offers
+from inference.protocols import Incomplete, measure_of, name_of, offers
 
 Batch = tuple[Tensor, Tensor | None]
 
@@ -128,16 +129,36 @@ def lacks_cells(model: Any, x: Tensor) -> bool:
 
 def lacking(model: Any, x: Tensor) -> Tensor:
     """Which rows lack a cell, [N]."""
+    return absent(model, x).flatten(1).any(1)
+
+
+def absent(model: Any, x: Tensor) -> Tensor:
+    """Which cells of x are not known, in the model's own code for that; of its shape."""
     if not offers(model, Incomplete):
-        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    return (x == model.missing_code).flatten(1).any(1)
+        return torch.zeros_like(x, dtype=torch.bool)
+    return x.isnan() if math.isnan(model.missing_code) else x == model.missing_code
 
 
 def check_known(model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
     """As `check_data`, for those who can do with what is known: missing cells pass."""
-    if lacks_cells(model, x):
-        x = torch.where(x == model.missing_code, torch.zeros_like(x), x)
+    gaps = absent(model, x)
+    if gaps.any():
+        check_around(model, x, gaps, context, columns)
+    else:
+        check_data(model, x, context, columns)
+
+
+def check_around(
+    model: Any, x: Tensor, gaps: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None
+) -> Tensor:
+    """x with something in its gaps that the model may be given, the rest checked as `check_data` does."""
+    # what stands in must be in the support: code 0 is in every column's, a number that is known in its own
+    numbers = x[~gaps] if x.is_floating_point() and not gaps.all() else torch.zeros_like(x[:1]).flatten()
+    if measure_of(model) == "mass":
+        numbers = torch.zeros_like(numbers)
+    x = torch.where(gaps, numbers[0], x)
     check_data(model, x, context, columns)
+    return x
 
 
 def _mapping(data: Mapping[str, Any]) -> TensorRows:

@@ -16,7 +16,7 @@ from torch import Tensor
 from inference.data import as_rows, check_known, lacks_cells
 from inference.exact.learning import ExpectedCounts
 from inference.progress import Bar, Progress
-from inference.protocols import ClosedForm, name_of, offers
+from inference.protocols import ClosedForm, name_of, offers, sums_out
 from inference.results import Fit
 from inference.world import World
 
@@ -39,8 +39,8 @@ def em(
     is that of the model given back. Where the model has a prior (`log_prior`), the step goes up the log posterior,
     and that is a column too. Rows of a network of tables may lack cells (NaN, None or the code -1, up to whole
     columns: latent variables); they are summed over exactly, by elimination, and the likelihood is that of the
-    known cells. Under `torchrun` every process is given the same data and takes a share
-    of the rows; the sums are those of one process.
+    known cells. So may rows of a model that sums them out itself (`inference.protocols.Incomplete`). Under
+    `torchrun` every process is given the same data and takes a share of the rows; the sums are those of one process.
 
     Parameters:
         model: any object with the methods of `inference.protocols.ClosedForm`.
@@ -110,7 +110,7 @@ def _climb(
     """EM from the model's parameters: what it climbs and the likelihood, a row, after each step, and why it ended."""
     world = World.current()
     share = x.tensor_split(world.size)[world.rank]
-    closed = ExpectedCounts(model) if lacks_cells(model, x) else model
+    closed = ExpectedCounts(model) if not sums_out(model) and lacks_cells(model, x) else model
     prepared = closed.prepare(share)
     bar = Bar(steps, 0, progress and world.first, f"em {name_of(model)}")
     history: list[float] = []

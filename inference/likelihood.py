@@ -182,7 +182,8 @@ def log_likelihood(
     x is whatever `fit` takes as data: a tensor, an array, a mapping of x and context, a DataFrame, a Dataset.
     The model may be a pgmpy network or factor graph as it stands, x then a DataFrame of states, or codes [N, V]
     in the order of its `nodes()`.
-    Where its tables can be summed, rows may lack cells (NaN, None or -1): the likelihood is that of the others.
+    Where its tables can be summed, or it sums itself over what is not known, rows may lack cells (NaN, None or
+    -1): the likelihood is that of the others.
     """
     model = as_density(model)
     chosen = default_method(model) if method is None else method

@@ -48,8 +48,11 @@ class _Best:
 class Loop:
     """The state of one fit. Everything that changes from step to step is in `state()`."""
 
-    def __init__(self, model: Any, data: Any, objective: Objective | None, settings: Settings) -> None:
+    def __init__(
+        self, model: Any, data: Any, objective: Objective | None, settings: Settings, advice: Mapping[str, Any]
+    ) -> None:
         self.model, self.settings, self.world = model, settings, World.current()
+        self.advice = dict(advice)
         self.module = model if isinstance(model, nn.Module) else _parts(model)
         self._place()
         self.objective = objective or default_objective(model)
@@ -111,6 +114,15 @@ class Loop:
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
 
+    def _first_rows(self, devices: list[torch.device]) -> Batch:
+        """The rows that the objective is prepared on; what noise they need leaves the steps' noise as it is."""
+        looks_at, transform = self.objective.looks_at, self.settings.transform
+        x, context = self.batches.first(looks_at)
+        if looks_at and transform is not None:
+            with torch.random.fork_rng(devices), torch.no_grad():
+                x = transform(x)
+        return x, context
+
     # ---- the run
 
     def run(self) -> Fit:
@@ -121,7 +133,7 @@ class Loop:
             self.module.train()
             self.objective.train()
             self.world.broadcast(self.module)
-            self.objective.prepare(self.model, *self.batches.first())
+            self.objective.prepare(self.model, *self._first_rows(devices))
             self._place()  # again, for parameters that came into being at a guide's first call
             self.turns = self._turns()
             self._keep()
@@ -144,6 +156,7 @@ class Loop:
             stopped=stopped,
             seed=settings.seed,
             best_step=self.best.step if self.best.state is not None else None,
+            extra={"recipe": self.advice} if self.advice else {},
         )
 
     def _go(self, bar: Bar, interrupt: Any) -> str:

@@ -35,6 +35,21 @@ class Density(Protocol):
     def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor: ...
 
 
+class Sequential(Protocol):
+    """Rows of codes 0..levels-1 made number by number, in an order of the model's own.
+
+    `unroll(choose, rows)` asks `choose(i, logits)` for the codes [rows] of the order's number i, given the logits
+    [rows, levels] of its levels given those before, and gives all codes, [rows, *event_shape]. The same choices in the
+    same number of rows must be given the same logits to the bit. Optional: `order`, a tensor with the place in a
+    flattened row of each number of the order; without it the order is that of memory.
+    """
+
+    levels: int
+    event_shape: Any
+
+    def unroll(self, choose: Any, rows: int, *, context: Tensor | None = None) -> Tensor: ...
+
+
 class Latent(Protocol):
     """p(z), p(x | z) and q(z | x), each a distribution whose batch is the rows."""
 
@@ -89,6 +104,16 @@ class ClosedForm(Protocol):
     def maximise(self, statistics: tuple[Tensor, ...]) -> None: ...
 
 
+class Advising(Protocol):
+    """A model that says how it is best fitted to so many rows, where the caller of `fit` doesn't say how long.
+
+    `recipe(rows)` gives keywords of `fit` for what was left open, such as steps, validation, patience, optimizer or
+    transform; an empty mapping where it knows nothing better.
+    """
+
+    def recipe(self, rows: int) -> Any: ...
+
+
 class Graph(Protocol):
     """A pgmpy graph of tables, `DiscreteBayesianNetwork` as it stands."""
 
@@ -112,14 +137,27 @@ class Tabular(Protocol):
 
 
 class Incomplete(Protocol):
-    """A model of codes whose rows may lack cells: `missing_code` stands for a value that is not known.
+    """A model whose rows may lack cells: `missing_code`, a code or NaN, stands for a value that is not known.
 
-    `em`, `fit` and `log_likelihood` take such rows where the model is `Tabular` too: they sum over what is
-    missing by elimination. Then `maximise((counts,))` takes expected counts of all tables' entries, the tables
-    in the order of `variables`, end to end. Whoever else is given such rows refuses them.
+    `em`, `fit` and `log_likelihood` take such rows. Where the model is `Tabular` too they sum over what is
+    missing by elimination, and `maximise((counts,))` takes expected counts of all tables' entries, the tables
+    in the order of `variables`, end to end. Any other model sums over it by itself, in its own `log_prob` and
+    `expect`. Whoever else is given such rows refuses them.
     """
 
-    missing_code: int
+    missing_code: float
+
+
+class Completes(Protocol):
+    """A model that knows a part of x given the rest exactly; `known`, of x's shape, says which cells are given.
+
+    What x holds elsewhere does not matter. `cells(x, known)` is what each cell is by itself: of numbers mean and
+    standard deviation, [*x.shape, 2]; of codes p(code), [*x.shape, levels]; None where there is no closed form.
+    `complete(x, known, draws)` is rows whose gaps are drawn together, [draws, *x.shape].
+    """
+
+    def cells(self, x: Tensor, known: Tensor) -> Tensor | None: ...
+    def complete(self, x: Tensor, known: Tensor, draws: int = 1) -> Tensor: ...
 
 
 class IncompleteTables(Incomplete, Tabular, Protocol):
@@ -148,6 +186,11 @@ class Hybrid(Protocol):
 
     discrete: Any
     densities: Any
+
+
+def sums_out(model: Any) -> bool:
+    """Whether a model's own `log_prob` and `expect` take rows that lack cells."""
+    return offers(model, Incomplete) and not offers(model, Tabular)
 
 
 def offers(model: Any, protocol: type) -> bool:

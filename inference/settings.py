@@ -25,6 +25,31 @@ def adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer
     return FusedAdam(parameters, lr)
 
 
+def adamw(
+    parameters: Sequence[nn.Parameter],
+    lr: float,
+    weight_decay: float = 0.1,
+    betas: tuple[float, float] = (0.9, 0.99),
+    eps: float = 1e-8,
+) -> torch.optim.Optimizer:
+    """AdamW, fused. Matrices decay, vectors (biases, scales) do not; the defaults are those of small Transformers.
+
+    References:
+        Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019), https://arxiv.org/abs/1711.05101
+    """
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay must be at least 0, not {weight_decay}")
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=betas, eps=eps, fused=True)
+
+
+DEFAULTS: Mapping[str, Any] = {"lr": 1e-3, "optimizer": adam, "every": 50}
+"""What `fit` takes where neither its caller nor the model says."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The keyword arguments of `fit`, checked."""
@@ -50,8 +75,13 @@ class Settings:
     tensorboard: str | Path | None
 
     @classmethod
-    def of(cls, arguments: dict[str, Any]) -> Settings:
+    def of(cls, arguments: Mapping[str, Any], advice: Mapping[str, Any] | None = None) -> Settings:
+        """The arguments of `fit`; what is None is taken from a model's advice, and then from `DEFAULTS`."""
         given = {name: arguments[name] for name in cls.__dataclass_fields__}
+        for name, value in {**DEFAULTS, **(advice or {})}.items():
+            if name not in given:
+                raise ValueError(f"the model's recipe has {name!r}, which is no argument of fit")
+            given[name] = value if given[name] is None else given[name]
         if given["steps"] is not None and given["epochs"] is not None:
             raise ValueError("give steps or epochs, not both")
         for name in ("steps", "epochs", "batch_size", "every", "patience"):

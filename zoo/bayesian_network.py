@@ -11,12 +11,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+from torch.nn import functional as F
 
 from zoo.base import Explicit, Shape, as_shape
+from zoo.choosing import Choose
 from zoo.graph_files import load_network, read_network
 from zoo.graph_files.text import near
 from zoo.programs import tables_program
 from zoo.tables import Layout, Tables
+from zoo.unrolling import in_turn
 
 
 class BayesianNetwork(Explicit):
@@ -40,7 +43,7 @@ class BayesianNetwork(Explicit):
 
     support = constraints.nonnegative_integer
     missing_code = -1
-    capabilities = Explicit.capabilities | {"em_start", "expect", "maximise"}
+    capabilities = Explicit.capabilities | {"em_start", "expect", "maximise", "unroll"}
 
     def __init__(
         self,
@@ -98,6 +101,33 @@ class BayesianNetwork(Explicit):
 
     def distribution(self, context: Tensor | None = None) -> Tables:
         return Tables([table.log_softmax(-1) for table in self.tables], self._layout)
+
+    # ---- number by number
+
+    @property
+    def levels(self) -> int:
+        """How many states the variable with the most has (at least 2)."""
+        return max(2, *map(len, self.states.values()))
+
+    def step_log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """log p(x_v | its parents) of each variable, [N, V], in nats."""
+        return self.distribution().flat[self._layout.entries(x.long())]
+
+    @torch.no_grad()
+    def unroll(
+        self, choose: Choose, rows: int, *, context: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """So many rows variable by variable, each what `choose` makes of its logits: codes, [rows, V].
+
+        The logits are of `levels` states, -inf those that a variable does not have.
+        """
+        tables, levels = self.distribution().log_tables, self.levels
+
+        def logits(v: int, codes: Tensor) -> Tensor:
+            own = tables[v].reshape(-1, tables[v].shape[-1])[self._layout.parent_rows(codes, v)]
+            return F.pad(own, (0, levels - own.shape[-1]), value=-torch.inf)
+
+        return in_turn(choose, logits, torch.zeros(rows, self.features, dtype=torch.long, device=self.device), known)
 
     @property
     def parents(self) -> list[list[int]]:

@@ -13,10 +13,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+from torch.nn import functional as F
 
 from zoo.base import Explicit, Shape
 from zoo.distributions import Bits, DiagonalNormal, Levels, StandardNormal
 from zoo.networks import flat, mlp
+from zoo.unrolling import Factorised
 
 
 class StandardGaussian(Explicit):
@@ -31,7 +33,7 @@ class StandardGaussian(Explicit):
         return standard if context is None else standard.expand(context.shape[:1])
 
 
-class _Parameters(nn.Module):
+class Parameters(nn.Module):
     """`count` parameters for each number of a row: [..., features * count], from a network or free."""
 
     def __init__(self, model: Explicit, count: int, hidden: Sequence[int]) -> None:
@@ -56,7 +58,7 @@ class Gaussian(Explicit):
         self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = _Parameters(self, 2, hidden)
+        self.parameters_of = Parameters(self, 2, hidden)
 
     def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
         loc, log_scale = self.parameters_of(context).chunk(2, -1)
@@ -76,7 +78,7 @@ class HomoscedasticGaussian(Explicit):
         self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = _Parameters(self, 1, hidden)
+        self.parameters_of = Parameters(self, 1, hidden)
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
@@ -86,16 +88,17 @@ class HomoscedasticGaussian(Explicit):
         return DiagonalNormal(loc, self.log_scale.expand_as(loc), len(self.event_shape))
 
 
-class Bernoulli(Explicit):
+class Bernoulli(Factorised):
     """Independent bits; x holds zeros and ones, as floats."""
 
     support = constraints.boolean
+    levels = 2
 
     def __init__(
         self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = _Parameters(self, 1, hidden)
+        self.parameters_of = Parameters(self, 1, hidden)
 
     def distribution(self, context: Tensor | None = None) -> Bits:
         logits = self.parameters_of(context)
@@ -103,8 +106,11 @@ class Bernoulli(Explicit):
             logits = logits.unflatten(-1, self.event_shape)
         return Bits(logits, len(self.event_shape))
 
+    def level_logits(self, context: Tensor | None) -> Tensor:
+        return F.pad(self.parameters_of(context).reshape(-1, self.features, 1), (1, 0))
 
-class Categorical(Explicit):
+
+class Categorical(Factorised):
     """Independent variables of `levels` levels each; x holds codes 0..levels-1."""
 
     def __init__(
@@ -120,8 +126,11 @@ class Categorical(Explicit):
             raise ValueError(f"levels must be at least 2, not {levels}")
         self.levels = levels
         self.support = constraints.integer_interval(0, levels - 1)
-        self.parameters_of = _Parameters(self, levels, hidden)
+        self.parameters_of = Parameters(self, levels, hidden)
 
     def distribution(self, context: Tensor | None = None) -> Levels:
         logits = self.parameters_of(context).unflatten(-1, (*self.event_shape, self.levels))
         return Levels(logits, len(self.event_shape))
+
+    def level_logits(self, context: Tensor | None) -> Tensor:
+        return self.parameters_of(context).reshape(-1, self.features, self.levels)

@@ -40,6 +40,14 @@ class Emission(nn.Module):
     def sample(self, states: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def mixed(self, weights: Tensor) -> Tensor | None:
+        """What a step is exactly by the weights of its states, [M, K]: [M, D, levels or 2]; None: no closed form."""
+        return None
+
+    def settled(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Those, with what is known of x put in, the rest of x being missing."""
+        raise NotImplementedError
+
     def start(self, steps: Tensor, generator: torch.Generator) -> Tensor | None:
         """Starting parameters from the steps; the state that each seems to be in, -1 unknown, or None."""
         raise Refusal("this emission has no closed-form steps: fit the hidden Markov model by inference.fit")
@@ -67,9 +75,11 @@ class GaussianEmission(Emission):
     def _log_probs(self, steps: Tensor) -> Tensor:
         missing = steps.isnan()
         if not missing.any():
-            standard = (steps.unsqueeze(1) - self.means) * (-self.log_scales).exp()
+            # steps innermost: the sum over a few features, and over a few states after it, then run along memory
+            standard = steps.mT.unsqueeze(1) - self.means.mT.unsqueeze(-1)
+            standard = standard * (-self.log_scales.mT).exp().unsqueeze(-1)
             constant = self.log_scales.sum(-1) + 0.5 * LOG_2PI * steps.shape[1]
-            return standard.square().sum(-1) * -0.5 - constant
+            return (standard.square().sum(0) * -0.5 - constant.unsqueeze(-1)).mT
         standard = (steps.nan_to_num().unsqueeze(1) - self.means) * (-self.log_scales).exp()
         terms = standard.square() * -0.5 - self.log_scales - 0.5 * LOG_2PI
         return terms.masked_fill(missing.unsqueeze(1), 0.0).sum(-1)
@@ -77,6 +87,17 @@ class GaussianEmission(Emission):
     def sample(self, states: Tensor) -> Tensor:
         means = self.means[states]
         return torch.addcmul(means, self.log_scales[states].exp(), torch.randn_like(means))
+
+    def mixed(self, weights: Tensor) -> Tensor:
+        """Mean and standard deviation, [M, D, 2]."""
+        mean = weights @ self.means
+        # about each mixture's own mean, since squares about zero would cancel far from it
+        spread = (self.means - mean.unsqueeze(1)).square() + (2 * self.log_scales).exp()
+        return torch.stack([mean, (weights.unsqueeze(-1) * spread).sum(1).sqrt()], -1)
+
+    def settled(self, x: Tensor, cells: Tensor) -> Tensor:
+        known = torch.stack([x, torch.zeros_like(x)], -1)
+        return torch.where(self.missing(x).unsqueeze(-1), cells, known)
 
     def start(self, steps: Tensor, generator: torch.Generator) -> Tensor:
         """The moments of the clusters that k-means finds."""
@@ -151,6 +172,15 @@ class CategoricalEmission(Emission):
     def sample(self, states: Tensor) -> Tensor:
         chosen = self.logits.softmax(-1)[states]
         return torch.multinomial(chosen.flatten(0, 1), 1).reshape(chosen.shape[:-1])
+
+    def mixed(self, weights: Tensor) -> Tensor:
+        """p(code), [M, D, levels]."""
+        return torch.einsum("mk,kdl->mdl", weights, self.logits.softmax(-1))
+
+    def settled(self, x: Tensor, cells: Tensor) -> Tensor:
+        missing = self.missing(x)
+        known = F.one_hot(torch.where(missing, torch.zeros_like(x), x).long(), self.levels).to(cells)
+        return torch.where(missing.unsqueeze(-1), cells, known)
 
     def start(self, steps: Tensor, generator: torch.Generator) -> None:
         """How often each level is met, moved at random for each state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyro
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from zoo.base import Explicit, Shape
 from zoo.covariances import Covariance, covariance_of
 from zoo.distributions import LOG_2PI, RowDistribution
+from zoo.mixture_parts import conditional, mixture, positions
 
 ROWS = 4096
 """Rows that go through the arithmetic at a time, so that what is between two products stays in the cache."""
@@ -99,7 +101,7 @@ class GaussianMixture(Explicit):
             raise ValueError(f"components must be at least 1, not {components}")
         if ridge < 0:
             raise ValueError(f"ridge must not be negative, but is {ridge}")
-        self.components, self.ridge = components, float(ridge)
+        self.components, self.ridge, self.form = components, float(ridge), covariance
         self.logits = nn.Parameter(torch.zeros(components))
         self.means = nn.Parameter(torch.randn(components, self.features))
         self.covariance = covariance_of(covariance, components, self.features)
@@ -133,6 +135,69 @@ class GaussianMixture(Explicit):
             z = pyro.sample("z", dist.Categorical(logits=self.logits), infer={"enumerate": "parallel"})
             component = dist.MultivariateNormal(self.means[z], scale_tril=root[z])
             return pyro.sample("x", component, obs=rows).reshape(-1, *self.event_shape)
+
+    # ---- some of the numbers
+
+    def marginal(self, dims: int | Sequence[int]) -> GaussianMixture:
+        """The mixture of these of a row's numbers, in this order, alone: a model of its own, [len(dims)]."""
+        places = positions(dims, self.features).to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            found = GaussianMixture(len(places), components=self.components, covariance=self.form, ridge=self.ridge).to(
+                self.device, self.dtype
+            )
+        with torch.no_grad():
+            found.logits.copy_(self.logits)
+            found.means.copy_(self.means[:, places])
+            parts = self.covariance.covariances()[:, places[:, None], places].double()
+            dense = self.covariance.outer(self.means).dim() == 3
+            found.covariance.update(parts if dense else parts.diagonal(dim1=-2, dim2=-1), found.weights.double(), 0.0)
+        return found
+
+    def conditional(self, x: Tensor, dims: int | Sequence[int]) -> dist.MixtureSameFamily:
+        """The numbers that are not in `dims` (in their order) given those that are, x [N, len(dims)].
+
+        A mixture for each row, batch shape [N]: `log_prob`, `sample`, `mean` and `variance` are those of p(rest | x).
+        """
+        places = positions(dims, self.features)
+        if len(places) == self.features:
+            raise ValueError("every number is given, so none is left to be distributed")
+        if x.dim() != 2 or x.shape[1] != len(places):
+            raise ValueError(
+                f"x must hold the {len(places)} given numbers of each row, [N, {len(places)}], but is {list(x.shape)}"
+            )
+        return mixture(*conditional(*self._parts, places, x)[:3])
+
+    @property
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.logits.log_softmax(-1), self.means, self.covariance.covariances()
+
+    @torch.no_grad()
+    def cells(self, x: Tensor, known: Tensor) -> Tensor:
+        """Mean and standard deviation of each number given the known ones, [*x.shape, 2]; `known` is of x's shape."""
+        found = torch.stack([x, torch.zeros_like(x)], -1).flatten(1, -2)
+        for rows, places, given in self._patterns(x, known):
+            found[rows[:, None], places] = torch.stack([given.mean, given.variance.sqrt()], -1)
+        return found.reshape(*x.shape, 2)
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, known: Tensor, draws: int = 1) -> Tensor:
+        """The unknown numbers drawn given the known ones, [draws, *x.shape]."""
+        found = x.flatten(1).repeat(draws, 1, 1)
+        for rows, places, given in self._patterns(x, known):
+            found[:, rows[:, None], places] = given.sample((draws,))
+        return found.reshape(draws, *x.shape)
+
+    def _patterns(self, x: Tensor, known: Tensor) -> Iterator[tuple[Tensor, Tensor, Any]]:
+        """Rows that lack the same numbers, the places of those, and their distribution."""
+        self.check(x)
+        rows, told = x.flatten(1), known.flatten(1)
+        for pattern in told.unique(dim=0):
+            lacking = (~pattern).nonzero()[:, 0]
+            if not len(lacking):
+                continue
+            index = (told == pattern).all(-1).nonzero()[:, 0]
+            places = pattern.nonzero()[:, 0]
+            yield index, lacking, mixture(*conditional(*self._parts, places, rows[index][:, places])[:3])
 
     # ---- closed form
 

@@ -9,9 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.base import Explicit, Shape, Slot
+from zoo.bridges import Chain
+from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
 from zoo.emissions import CategoricalEmission, DensityEmission, Emission, GaussianEmission
 from zoo.hidden_states import best_path, evidence_of, filtered, log_evidence, smooth
+from zoo.networks import flat, unflat
+from zoo.unrolling import HiddenChain, in_turn
+from zoo.verbs import Refusal
 
 _CLOSED = {"em_start", "prepare", "expect", "maximise"}
 
@@ -21,8 +26,10 @@ class HiddenMarkov(Explicit):
 
     Shapes: x is [N, T, *emission shape]; posterior [N, T, states]. Likelihood in nats a row. What is not known of
     x, NaN in numbers and -1 in codes (so too the end of a shorter sequence), is summed out: single numbers of a step
-    in the built-in emissions, whole steps in others. Fitted by Baum-Welch (`inference.em`) with the built-in emissions,
-    by gradients of the exact likelihood (`inference.fit`) with any. It takes no context.
+    in the built-in emissions, whole steps in others. So sequences of many lengths are one tensor, each filled up to
+    the longest with what is missing; EM counts no moves beyond a sequence's last known step. Fitted by Baum-Welch
+    (`inference.em`) with the built-in emissions, by gradients of the exact likelihood (`inference.fit`) with any. It
+    takes no context.
 
     Parameters:
         states: how many hidden states, K.
@@ -67,9 +74,12 @@ class HiddenMarkov(Explicit):
             self.emission: Emission = DensityEmission(states, self._step, emission)
         elif levels is not None:
             self.emission = CategoricalEmission(states, self._step.numel(), levels)
+            self.levels = levels
+            self.__dict__["capabilities"] = self.capabilities | {"unroll"}
         else:
             self.emission = GaussianEmission(states, self._step.numel(), floor)
         self.support = self.emission.support
+        self.missing_code = self.emission.missing_code
         if not self.emission.closed:
             # of a model, not of the family: what closed-form steps there are is the emission's affair
             self.__dict__["capabilities"] = self.capabilities - _CLOSED
@@ -161,6 +171,31 @@ class HiddenMarkov(Explicit):
         both = torch.cat([seen, self._seen(future)], 1)
         return log_evidence(start, move, both, None) - log_evidence(start, move, seen, None)
 
+    # ---- number by number
+
+    @torch.no_grad()
+    def unroll(
+        self, choose: Choose, rows: int, *, context: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """So many rows of codes, each number what `choose` makes of its logits, z summed out: [rows, *event_shape]."""
+        if not isinstance(self.emission, CategoricalEmission):
+            raise Refusal("HiddenMarkov makes rows number by number where it was given levels; ask sample")
+        start, move = self.start_logits.log_softmax(-1), self.move_logits.log_softmax(-1)
+        chain = HiddenChain(start, move, self.emission.logits.log_softmax(-1), rows)
+        codes = torch.zeros(rows, self.features, dtype=torch.long, device=self.device)
+        return unflat(in_turn(choose, chain.logits, codes, known), self.event_shape)
+
+    def step_log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """log p(x_i | the numbers before it) of codes of which none is missing, [N, features], without gradients."""
+        codes, found = flat(x, self.event_shape).long(), []
+
+        def choose(i: int, logits: Tensor) -> Tensor:
+            found.append(logits.log_softmax(-1).gather(-1, codes[:, i : i + 1]))
+            return codes[:, i]
+
+        self.unroll(choose, len(codes))
+        return torch.cat(found, -1).to(self.dtype)
+
     def _walk(self, first: Tensor, steps: int) -> Tensor:
         """States drawn from p(z_1), [M, K], on: [M, steps]."""
         drawn = torch.rand(steps, len(first), 1, dtype=first.dtype, device=first.device)
@@ -175,6 +210,34 @@ class HiddenMarkov(Explicit):
     def _show(self, path: Tensor) -> Tensor:
         """x drawn given its states [M, T]."""
         return self.emission.sample(path.flatten()).reshape(*path.shape, *self.event_shape[1:])
+
+    # ---- what is missing
+
+    @torch.no_grad()
+    def cells(self, x: Tensor, known: Tensor) -> Tensor | None:
+        """What is exactly so of each cell given the known ones; None with emissions that have no closed form.
+
+        Of codes p(code), [*x.shape, levels]; of numbers mean and standard deviation, [*x.shape, 2].
+        """
+        gaps = self._lacking(x, known)
+        moments = self.emission.mixed(self.posterior(gaps).reshape(-1, self.states))
+        if moments is None:
+            return None
+        return self.emission.settled(gaps, moments.reshape(*x.shape, moments.shape[-1]))
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, known: Tensor, draws: int = 1) -> Tensor:
+        """The unknown cells drawn given the known ones, exactly, [draws, *x.shape]: states first, then cells."""
+        gaps = self._lacking(x, known)
+        self.check(gaps)
+        ahead = filtered(*self._chain(gaps))
+        chain = Chain(self.initial.double(), self.transition.double().expand(x.shape[1] - 1, -1, -1))
+        drawn = self._show(chain.draws(ahead, draws).flatten(0, 1)).reshape(draws, *x.shape)
+        return torch.where(known, x.to(drawn.dtype), drawn)
+
+    def _lacking(self, x: Tensor, known: Tensor) -> Tensor:
+        """x with the missing code where it is not known."""
+        return torch.where(known, x, torch.full_like(x, self.missing_code))
 
     # ---- Baum-Welch
 
@@ -203,10 +266,19 @@ class HiddenMarkov(Explicit):
     @torch.no_grad()
     def expect(self, prepared: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Expected first states, moves and emissions, and the rows' log-likelihood."""
-        smoothed, moves, evidence = smooth(*self._chain(prepared))
+        lengths = self._lengths(prepared)
+        smoothed, moves, evidence = smooth(*self._chain(prepared), lengths=lengths)
         steps = prepared.reshape(-1, self._step.numel())
         emitted = self.emission.statistics(steps, smoothed.reshape(-1, self.states))
-        return (smoothed[:, 0].sum(0), moves, *emitted), evidence.double().sum()
+        first = smoothed[:, 0] if lengths is None else smoothed[lengths > 0, 0]
+        return (first.sum(0), moves, *emitted), evidence.double().sum()
+
+    def _lengths(self, x: Tensor) -> Tensor | None:
+        """How many steps each row has until nothing more is known, [N]; None where all have T."""
+        known = ~self.emission.missing(x).flatten(2).all(-1) if x.dim() > 2 else ~self.emission.missing(x)
+        if known[:, -1].all():
+            return None
+        return (known * torch.arange(1, x.shape[1] + 1, device=x.device)).amax(1)
 
     @torch.no_grad()
     def maximise(self, statistics: tuple[Tensor, ...]) -> None:

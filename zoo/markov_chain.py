@@ -10,8 +10,12 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from zoo.base import Explicit, Shape
+from zoo.bridges import LARGEST, Histories, one_hot
+from zoo.bridges import draw as draw_state
+from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
-from zoo.ngrams import Level, added, counted, discounted, draw, keys_of, merged, probabilities
+from zoo.ngrams import Level, added, after, counted, discounted, draw, keys_of, merged, probabilities
+from zoo.unrolling import in_turn
 
 MOST_STATES = 4096
 
@@ -38,7 +42,7 @@ class MarkovChain(Explicit):
         An Empirical Study of Smoothing Techniques for Language Modeling (Chen and Goodman, 1999)
     """
 
-    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise"}
+    capabilities = Explicit.capabilities | {"em_start", "prepare", "expect", "maximise", "unroll"}
     keys: Tensor
     counts: Tensor
     unit: Tensor
@@ -114,8 +118,11 @@ class MarkovChain(Explicit):
     def _check_codes(self, x: Tensor) -> None:
         if x.dim() != 2:
             raise ValueError(f"MarkovChain takes rows of symbols, [N, T], not {list(x.shape)}")
-        bad = (x < 0) | (x >= self.levels) | (x != x.long())
-        if bad.any():
+        if not x.numel():
+            return
+        low, high = torch.aminmax(x)
+        if low < 0 or high >= self.levels or (x.is_floating_point() and (x != x.long()).any()):
+            bad = (x < 0) | (x >= self.levels) | (x != x.long())
             row, place = bad.nonzero()[0].tolist()
             raise ValueError(
                 f"row {row} has {x[row, place].item():g} at place {place}, but symbols are those "
@@ -123,10 +130,28 @@ class MarkovChain(Explicit):
             )
 
     @torch.no_grad()
-    def step_log_prob(self, x: Tensor) -> Tensor:
+    def step_log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
         """log p(x_t | what comes before it) of rows of any length, [N, T], in nats."""
         self._check_codes(x)
         return probabilities(self._levels, keys_of(x, self.order, self.levels), self.levels).log().to(self.dtype)
+
+    @torch.no_grad()
+    def unroll(
+        self, choose: Choose, rows: int, *, context: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """So many rows symbol by symbol, each what `choose` makes of its logits: codes, [rows, T]."""
+        levels, order, base = self._levels, self.order, self.levels + 1
+        history = torch.full((rows,), base**order - 1, dtype=torch.long, device=self.device)
+        read = 0
+
+        def logits(t: int, codes: Tensor) -> Tensor:
+            nonlocal history, read
+            for k in range(read, t):
+                history = (history * base + codes[:, k]) % base**order
+            read = t
+            return after(levels, history, self.levels).log()
+
+        return in_turn(choose, logits, torch.zeros(rows, self.features, dtype=torch.long, device=self.device), known)
 
     @torch.no_grad()
     def continue_from(self, x: Tensor, steps: int) -> Tensor:
@@ -143,13 +168,46 @@ class MarkovChain(Explicit):
             history = (history * base + found[t]) % base**self.order
         return found.mT.contiguous()
 
+    # ---- what is missing
+
+    @torch.no_grad()
+    def cells(self, x: Tensor, known: Tensor) -> Tensor:
+        """p(x_t | the known symbols), [N, T, levels], exactly; `known` [N, T] says which of x they are."""
+        chain, told = self._bridge(x, known)
+        if self.order == 0:
+            found = told * chain.table
+            return (found / found.sum(-1, keepdim=True)).to(self.dtype)
+        return chain.marginals(told).to(self.dtype)
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, known: Tensor, draws: int = 1) -> Tensor:
+        """Bridges: the unknown symbols drawn given the known ones, exactly, [draws, N, T]."""
+        chain, told = self._bridge(x, known)
+        if self.order == 0:
+            return draw_state((told * chain.table).expand(draws, -1, -1, -1))
+        return chain.draws(chain.ahead(told), draws)
+
+    def _bridge(self, x: Tensor, known: Tensor) -> tuple[Histories, Tensor]:
+        self._check_codes(torch.where(known, x, torch.zeros_like(x)))
+        base = self.levels + 1
+        if base**self.order * self.levels > LARGEST:
+            raise ValueError(
+                f"a bridge passes messages over all {base**self.order} histories of {self.levels} symbols, which is "
+                f"too many (most: {LARGEST} numbers); sample by continue_from, or take a lower order"
+            )
+        keys = torch.arange(base**self.order, device=self.device)[:, None] * base
+        table = probabilities(self._levels, keys + torch.arange(self.levels, device=self.device), self.levels)
+        return Histories(table, self.order, self.levels), one_hot(x, known, self.levels)
+
     # ---- counting
 
     def count(self, x: Tensor) -> None:
         """Add the n-grams of these rows, of any length, to what was counted before."""
         self._check_codes(x)
-        keys, counts = counted(keys_of(x, self.order, self.levels))
-        self._set(*merged(torch.cat([self.keys, keys]), torch.cat([self.counts, counts])))
+        keys, counts = counted(x, self.order, self.levels)
+        if len(self.keys):
+            keys, counts = merged(torch.cat([self.keys, keys]), torch.cat([self.counts, counts]))
+        self._set(keys, counts)
 
     def _set(self, keys: Tensor, counts: Tensor) -> None:
         self.keys, self.counts, self._table = keys, counts, None
@@ -165,7 +223,7 @@ class MarkovChain(Explicit):
     @torch.no_grad()
     def expect(self, prepared: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """How often each n-gram is met, a sparse vector, and the rows' log-likelihood."""
-        keys, counts = counted(keys_of(prepared, self.order, self.levels))
+        keys, counts = counted(prepared, self.order, self.levels)
         size = ((self.levels + 1) ** (self.order + 1),)
         # each key once and sorted, which is what coalesced means
         sums = torch.sparse_coo_tensor(keys[None], counts, size, is_coalesced=True, check_invariants=False)

@@ -32,17 +32,18 @@ class MaskedLinear(nn.Linear):
 
 
 class MaskedNetwork(nn.Module):
-    """A masked perceptron, [..., size * inputs] to [..., size, outputs], with connections past its hidden layers.
+    """A masked perceptron, [..., size * inputs] to [..., size, outputs].
 
     A hidden unit of degree m reads numbers 1..m and units of degree m or less; number i is put out from units
-    below i, and from numbers below i straight. Degrees rise along each layer, so that `unroll` can choose the
-    numbers one by one and compute every unit once, when its degree comes: as much arithmetic as one pass.
+    below i, and from numbers below i straight (if so wanted). Degrees rise along each layer, so that `unroll` can
+    choose the numbers one by one and compute every unit once, when its degree comes: as much arithmetic as one pass.
 
     Parameters:
         size: how many numbers a row holds.
         inputs, outputs: how many values the network reads and puts out for each.
         hidden: widths of the hidden layers.
         context: how many values of context every unit may read; 0 for none.
+        straight: have connections past the hidden layers too, from each number to those after it.
         dropout: which part of the hidden units is dropped at random in training; `unroll` drops none.
 
     References:
@@ -50,7 +51,15 @@ class MaskedNetwork(nn.Module):
     """
 
     def __init__(
-        self, size: int, *, inputs: int, outputs: int, hidden: Sequence[int], context: int = 0, dropout: float = 0.0
+        self,
+        size: int,
+        *,
+        inputs: int,
+        outputs: int,
+        hidden: Sequence[int],
+        context: int = 0,
+        straight: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.size, self.inputs, self.outputs = size, inputs, outputs
@@ -61,7 +70,7 @@ class MaskedNetwork(nn.Module):
         degrees = [torch.linspace(lowest, size - 1, width).round().long() for width in hidden]
         self.layers = nn.ModuleList(MaskedLinear(b[:, None] >= a) for a, b in pairwise([read, *degrees]))
         self.last = MaskedLinear(put_out[:, None] > degrees[-1])
-        self.straight = MaskedLinear(put_out[:, None] > read, bias=False) if size > 1 else None
+        self.straight = MaskedLinear(put_out[:, None] > read, bias=False) if straight and size > 1 else None
         if self.straight is not None:
             nn.init.zeros_(self.straight.weight)
         self.context_layer = nn.Linear(context, hidden[0], bias=False) if context else None
@@ -101,7 +110,9 @@ class MaskedNetwork(nn.Module):
             out = torch.addmm(bias[block], last[block, :below], units[-1][:below])
             if straight is not None and known:
                 out = torch.addmm(out, straight[block, :known], x[:known])
-            x = _extended(x, known, choose(i, out.t()).t())
+            chosen = choose(i, out.t()).t()
+            if i + 1 < self.size:
+                x = _extended(x, known, chosen)
 
     def _stop(self, layer: int, degree: int) -> int:
         """Where, in a layer, the units above this degree begin."""
@@ -121,8 +132,11 @@ class MaskedNetwork(nn.Module):
             start, stop = self.starts[i][degree], self._stop(i, degree)
             if stop > start:
                 offset = bias[start:stop] if i or shift is None else bias[start:stop] + shift[start:stop]
-                fresh = torch.addmm(offset, weight[start:stop, :known], below[:known]).relu()
-                units[i] = _extended(units[i], start, fresh)
+                if _in_place():
+                    torch.addmm(offset, weight[start:stop, :known], below[:known], out=units[i][start:stop]).relu_()
+                else:
+                    fresh = torch.addmm(offset, weight[start:stop, :known], below[:known]).relu()
+                    units[i] = torch.cat([units[i], fresh])
             below, known = units[i], stop
 
 

@@ -43,7 +43,7 @@ class Example:
             raise ValueError("rows of this family are its own draws: give the model")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return model.sample(n)
+            return model.sample(n, context=self.context(n))
 
     def context(self, n: int, *, seed: int = 1) -> Tensor | None:
         """n rows of context, or None."""
@@ -78,10 +78,33 @@ FAMILIES: tuple[Family, ...] = (
            Example((3,), kwargs={"components": 2})),
     Family("realnvp", "zoo.realnvp:RealNVP", "a flow of affine couplings, exact both ways",
            Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8})),
+    Family("spline_flow", "zoo.spline_flow:SplineFlow", "a flow of spline couplings, exact both ways",
+           Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8, "bins": 4})),
+    Family("maf", "zoo.maf:MAF", "a masked autoregressive flow, which scores in one pass",
+           Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8})),
+    Family("iaf", "zoo.iaf:IAF", "an inverse autoregressive flow, which draws in one pass",
+           Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8})),
+    Family("autoregressive_spline_flow", "zoo.autoregressive_spline_flow:AutoregressiveSplineFlow",
+           "each number moved by a spline that the ones before it decide",
+           Example((4,), context_shape=(2,), kwargs={"layers": 2, "hidden": 8, "bins": 4})),
+    Family("image_realnvp", "zoo.image_realnvp:ImageRealNVP", "couplings on checkerboards and channels of images",
+           Example((1, 4, 4), context_shape=(2,), kwargs={"couplings": 1, "hidden": 4, "blocks": 1})),
+    Family("glow", "zoo.glow:Glow", "a flow over images, of invertible convolutions and couplings",
+           Example((1, 4, 4), context_shape=(2,), kwargs={"steps": 1, "hidden": 4, "blocks": 1})),
+    Family("supported", "zoo.supports:Supported", "any density, moved to bounded, positive and circular numbers",
+           Example((4,), "own", kwargs={
+               "support": {"0": [0, 1], "1": "positive", "2": "circle"}, "bins": 4, "hidden": (8,),
+           })),
     Family("made", "zoo.made:MADE", "discrete numbers one by one, by one masked network",
            Example((2, 2), "levels", context_shape=(2,), kwargs={"levels": 3, "hidden": 8})),
     Family("pixelcnn", "zoo.pixelcnn:PixelCNN", "images pixel by pixel, by two stacks of convolutions",
            Example((2, 2, 3), "levels", kwargs={"levels": 3, "hidden": 6, "layers": 2, "kernel": 3})),
+    Family("wavenet", "zoo.wavenet:WaveNet", "sound sample by sample, by dilated causal convolutions",
+           Example((7,), "levels", context_shape=(2,), kwargs={
+               "levels": 3, "channels": 4, "skip": 6, "blocks": 2, "layers": 2,
+           })),
+    Family("transformer", "zoo.transformer:Transformer", "tokens one by one, by attention to all before them",
+           Example((4,), "levels", context_shape=(2,), kwargs={"levels": 3, "layers": 2, "heads": 2, "width": 8})),
     Family("pixelrnn", "zoo.pixelrnn:PixelRNN", "images pixel by pixel, by LSTMs along rows or diagonals",
            Example((2, 2, 3), "levels", kwargs={"levels": 3, "mixture": 2, "hidden": 4, "layers": 2, "kernel": 3})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
@@ -106,6 +129,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("gaussian", "zoo.conditionals:Gaussian", "independent normals, means and scales from the context",
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("homoscedastic_gaussian", "zoo.conditionals:HomoscedasticGaussian", "normals that share one scale",
+           Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("student_t", "zoo.student_t:StudentT", "independent Student-t's, with heavy tails, from the context",
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("bernoulli", "zoo.conditionals:Bernoulli", "independent bits, from the context",
            Example((3,), "bits", context_shape=(2,), kwargs=_SMALL)),

@@ -37,6 +37,20 @@ class Transform(nn.Module, ABC):
         """x = f^-1(y; context) and log |det dx/dy|."""
 
 
+class Inverse(Transform):
+    """Another map, the other way round."""
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform.inverse_and_log_det(x, context)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform.forward_and_log_det(y, context)
+
+
 class FlowDistribution(RowDistribution):
     """The distribution of y = f(x), x from a base: log p(y) = log p(x) + log |det dx/dy|.
 

@@ -75,6 +75,9 @@ class Objective(nn.Module):
     `held_out` is what validation and early stopping look at: the loss itself unless an objective knows better.
     """
 
+    looks_at: int = 0
+    """About how many numbers of x `prepare` would see, transformed as batches are; 0 for a first batch as it comes."""
+
     def check(self, model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
         """Refuse rows that this can't be asked of; an objective that can do with missing cells lets them pass."""
         check_data(model, x, context, columns)
@@ -89,7 +92,7 @@ class Objective(nn.Module):
         ]
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
-        """Called once before the first step with the first batch, to set up what the fit needs."""
+        """Called once before the first step with the first rows (`looks_at`), to set up what the fit needs."""
 
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Mean nats a row on rows not trained on, to go down."""

@@ -12,6 +12,7 @@ from inference.data import check_known, lacks_cells
 from inference.exact.learning import Cells
 from inference.objectives.base import Loss
 from inference.objectives.likelihood import NegativeLogLikelihood
+from inference.protocols import sums_out
 
 
 class MarginalLikelihood(NegativeLogLikelihood):
@@ -29,7 +30,7 @@ class MarginalLikelihood(NegativeLogLikelihood):
         check_known(model, x, context, columns)
 
     def forward(self, model: Any, x: Tensor, context: Tensor | None = None) -> Loss:
-        if not lacks_cells(model, x):
+        if sums_out(model) or not lacks_cells(model, x):
             return super().forward(model, x, context)
         cells = self._cells(model)
         cells.scaled = False  # a batch is scored the same whatever came before it, also after a resumption

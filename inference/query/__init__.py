@@ -4,6 +4,7 @@ query(network, "lung", given={"smoke": "yes"})      elimination, exact
 query(hybrid, "disease", given={"xray": images})    elimination with the density's likelihoods, exact
 query(mixture, "component", given={"x": rows})      Bayes' rule, exact
 query(vae, "z", given={"x": rows})                  importance sampling, an estimate with its reliability
+query(model, "x", given={"x": rows with gaps})      closed form or importance sampling of what is missing
 query(model, "x")                                   draws
 """
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from inference.query import draws as _draws
 from inference.query import hybrid as _hybrid
 from inference.query import latent as _latent
+from inference.query import missing as _missing
 from inference.query import network as _network
 from inference.query.answer import Answer
 from inference.query.question import Question, ask
@@ -29,6 +31,7 @@ METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], 
     (_hybrid.answers, _hybrid.answer),
     (_network.answers, _network.answer),
     (_latent.answers_component, _latent.component),
+    (_missing.answers, _missing.answer),
     (_latent.answers_latent, _latent.latent),
     (_draws.answers, _draws.answer),
 )
@@ -55,6 +58,7 @@ def query(
         given: what was observed: states by name or code for a network, {"x": rows} for a pair. For many cases at
             once, arrays of states, or a DataFrame with a column a variable and NaN where nothing is known; a float
             array [N, states] is the likelihood of what was seen.
+            Rows of x may have gaps, NaN or in codes -1: then the target "x" is what is missing given the rest.
         do: what was set from outside, for a network: its causes no longer matter.
         context: what the pair is conditioned on, a row for each row of x.
         draws: how many, where the answer is an estimate.

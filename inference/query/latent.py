@@ -12,11 +12,13 @@ import xarray as xr
 from torch import Tensor
 
 from inference.asking import asking
-from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.importance import blocks, log_weights
 from inference.protocols import Density, Latent, Pair, given_context, has_likelihood, offers
 from inference.query.answer import Answer
+from inference.query.estimates import as_numpy, by_row, labelled, moments, reliability
 from inference.query.question import Question
+
+UNFIT = "the guide fits their posterior poorly; take more draws, or fit it longer"
 
 
 @runtime_checkable
@@ -38,12 +40,12 @@ def component(question: Question) -> Answer:
         probability = model.posterior(x) if context is None else model.posterior(x, context=context)
         log_prob = model.log_prob(x, context=context) if offers(model, Density) else None
     array = xr.DataArray(
-        _numpy(probability),
+        as_numpy(probability),
         dims=("row", "component"),
         coords={"row": np.arange(len(x)), "component": np.arange(probability.shape[1])},
         name="probability",
     )
-    evidence = None if log_prob is None else _by_row(log_prob)
+    evidence = None if log_prob is None else by_row(log_prob)
     return Answer(str(question), {"component": array}, "Bayes' rule in closed form", "exact", evidence)
 
 
@@ -76,7 +78,7 @@ def latent(question: Question) -> Answer:
     https://arxiv.org/abs/1509.00519
     """
     x, context, draws = question.rows(), question.context, question.draws
-    moments: dict[Any, list[Tensor]] = {target: [] for target in question.targets}
+    found: dict[Any, list[Tensor]] = {target: [] for target in question.targets}
     log_ws = []
     # a block of rows at a time, each with all its draws, so that memory does not grow with the data
     _, step = blocks(draws, len(x), draws * x[0].numel())
@@ -85,14 +87,14 @@ def latent(question: Question) -> Answer:
             part = slice(start, start + step)
             weighted = log_weights(question.model, x[part], None if context is None else context[part], draws)
             log_ws.append(_checked(weighted.log_weights.double(), start))
-            for target, parts in moments.items():
-                parts.append(_moments(weighted.latents[target].double(), log_ws[-1].softmax(0)))
+            for target, parts in found.items():
+                parts.append(moments(weighted.latents[target].double(), log_ws[-1].softmax(0)))
     log_w = torch.cat(log_ws, 1)
-    values = {target: _labelled(torch.cat(parts), str(target)) for target, parts in moments.items()}
-    evidence = _by_row(log_w.logsumexp(0) - math.log(draws))
-    reliability, warned = _reliability(log_w)
+    values = {target: labelled(torch.cat(parts), str(target)) for target, parts in found.items()}
+    evidence = by_row(log_w.logsumexp(0) - math.log(draws))
+    trust, warned = reliability(log_w, UNFIT)
     method = f"importance sampling with the guide, {draws} draws a row"
-    return Answer(str(question), values, method, "estimate", evidence, reliability, warned)
+    return Answer(str(question), values, method, "estimate", evidence, trust, warned)
 
 
 def _checked(log_w: Tensor, start: int) -> Tensor:
@@ -103,49 +105,3 @@ def _checked(log_w: Tensor, start: int) -> Tensor:
             f"row {row}: none of {len(log_w)} draws of the guide can explain it; fit the guide, or ask for more"
         )
     return log_w
-
-
-def _moments(z: Tensor, weights: Tensor) -> Tensor:
-    """[N, ..., 3]: mean, sd and the mean's Monte Carlo error; z is [K, N, ...], weights [K, N]."""
-    w = weights.reshape(*weights.shape, *[1] * (z.dim() - 2))
-    mean = (w * z).sum(0)
-    sd = (w * (z - mean).square()).sum(0).sqrt()
-    error = (w * (z - mean)).square().sum(0).sqrt()
-    return torch.stack([mean, sd, error], -1)
-
-
-def _labelled(moments: Tensor, target: str) -> xr.DataArray:
-    dims = ["row", *(f"{target}_dim_{i}" for i in range(moments.dim() - 2)), "statistic"]
-    coords: dict[str, Any] = {dim: np.arange(size) for dim, size in zip(dims, moments.shape, strict=True)}
-    coords["statistic"] = ["mean", "sd", "error"]
-    return xr.DataArray(_numpy(moments), dims=dims, coords=coords, name="value")
-
-
-def _reliability(log_w: Tensor) -> tuple[dict[str, Any], tuple[str, ...]]:
-    ess = _numpy(1 / log_w.softmax(0).square().sum(0))
-    k = np.nan_to_num(pareto_k(_numpy(log_w)), nan=np.inf)  # too few draws to tell
-    bad = float((k > RELIABLE).mean())
-    reliability = {
-        "ess_min": float(ess.min()),
-        "ess_median": float(np.median(ess)),
-        "pareto_k_max": float(k.max()),
-        "pareto_k_bad": bad,
-        "ess": _by_row(ess),
-        "pareto_k": _by_row(k),
-    }
-    if not bad:
-        return reliability, ()
-    text = (
-        f"Pareto k is above {RELIABLE} in {bad:.0%} of rows: the guide fits their posterior poorly; "
-        "take more draws, or fit it longer"
-    )
-    return reliability, (text,)
-
-
-def _by_row(values: Any) -> xr.DataArray:
-    array = _numpy(values)
-    return xr.DataArray(array, dims=("row",), coords={"row": np.arange(len(array))})
-
-
-def _numpy(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

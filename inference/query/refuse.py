@@ -15,7 +15,10 @@ def _generates(model: Any) -> bool:
 
 
 def _components(question: Question) -> str:
-    return "it answers which component a row came from; ask query(model, 'component', given={'x': rows})"
+    return (
+        "it answers which component a row came from; ask query(model, 'component', given={'x': rows}), or what is "
+        "missing of rows that have gaps; ask query(model, 'x', given={'x': rows})"
+    )
 
 
 def _generator(question: Question) -> str:
@@ -27,7 +30,8 @@ def _generator(question: Question) -> str:
 
 def _density(question: Question) -> str:
     return (
-        "it has no latent variables, and no closed form for a part of x given the rest; ask "
+        "it has no latent variables, and x lacks nothing or is of no kind whose missing cells can be proposed; give "
+        "rows with NaN (in codes -1) at what is asked, or ask "
         "inference.log_likelihood for how likely rows are, or query(model, 'x') for draws"
     )
 

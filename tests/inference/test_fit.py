@@ -17,6 +17,7 @@ from inference.data import TensorRows
 from inference.fit import fit
 from inference.objectives import Loss, Objective, Player
 from inference.schedules import cooldown, cosine, linear, warmup
+from inference.settings import adamw
 from inference.world import World
 from zoo import datasets
 from zoo.conditionals import Bernoulli, Gaussian
@@ -227,6 +228,10 @@ def test_schedule_clip_and_callbacks() -> None:
     assert seen == [5, 10, 15]
     assert result.stopped == "stopped by a callback"
     assert (warmup(4)(2), linear(10, 0.5)(10), cosine(10, 0.1)(10)) == pytest.approx((0.5, 0.5, 0.1))
+    warm = cosine(12, 0.1, warmup=2)
+    assert [warm(step) for step in (1, 2, 7, 12, 40)] == pytest.approx([0.5, 1.0, 0.55, 0.1, 0.1])
+    with pytest.raises(ValueError, match="warmup must be 0 or more and below the 10 steps, not 10"):
+        cosine(10, warmup=10)
     assert [cooldown(10, 4, 0.5)(step) for step in (1, 6, 8, 10)] == [1.0, 1.0, 0.75, 0.5]
 
 
@@ -401,3 +406,16 @@ def test_each_epoch_meets_every_row_once_in_an_order_of_its_own() -> None:
     assert len({tuple(epoch) for epoch in epochs}) == 3
     resumed = Batches(rows, 4, 0, World(), lambda batch: batch).after(4)
     assert next(resumed)[0][:, 0].tolist() == epochs[1][4:8]
+
+
+def test_adamw_decays_matrices_and_not_vectors() -> None:
+    matrix, vector = (torch.nn.Parameter(torch.ones(*shape)) for shape in ((2, 2), (2,)))
+    optimizer = adamw([matrix, vector], 0.1, weight_decay=0.5)
+    for parameter in (matrix, vector):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(matrix.detach(), torch.full((2, 2), 0.95))
+    assert torch.equal(vector.detach(), torch.ones(2))
+    assert len(adamw([vector], 0.1).param_groups) == 1
+    with pytest.raises(ValueError, match="weight_decay must be at least 0, not -1"):
+        adamw([matrix], 0.1, weight_decay=-1)

@@ -20,7 +20,7 @@ def all_rows(levels: int, *shape: int) -> Tensor:
 def places(model: Any) -> Tensor:
     """Where in a flattened row the first, second, ... number of the model's order lies, [features]."""
     order = getattr(model, "order", None)
-    return torch.arange(model.features) if order is None else order.cpu()
+    return order.cpu() if isinstance(order, Tensor) else torch.arange(model.features)
 
 
 def in_order(model: Any, x: Tensor) -> Tensor:

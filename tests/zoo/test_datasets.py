@@ -23,7 +23,7 @@ from torch import distributions as td
 from torch.distributions import constraints
 
 from zoo import datasets
-from zoo.datasets import Data, Missing, Split, files, images
+from zoo.datasets import Data, Missing, Split, files, images, measured
 from zoo.datasets.views import Dequantise, Logit, Standardise, Unit
 
 EMBEDDED = {
@@ -37,6 +37,7 @@ EMBEDDED = {
     "iris": (112, 38, [4]),
     "breast_cancer": (427, 142, [30]),
     "wine": (133, 45, [13]),
+    "synthetic_voice": (400, 100, [1024]),
 }
 LARGE = {"mnist", "fashion_mnist", "binarized_mnist", "tinyshakespeare"}
 
@@ -52,7 +53,8 @@ def levels_data(rows: int, shape: tuple[int, ...], levels: int, seed: int = 0) -
 
 
 def test_names_lists_every_data_set_with_a_line() -> None:
-    assert set(datasets.names()) == {*EMBEDDED, "pydoc_topics", *LARGE}
+    kept = {*measured.ANOMALIES, "sp500", "spoken_digits"}
+    assert set(datasets.names()) == {*EMBEDDED, "pydoc_topics", *LARGE, *kept}
     assert all(line and "\n" not in line for line in datasets.names().values())
 
 

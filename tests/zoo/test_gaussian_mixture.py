@@ -1,7 +1,9 @@
 """Mixtures of Gaussians against torch's own mixture, Pyro's enumeration, Bayes' rule and quadrature."""
 
+import numpy as np
 import pyro
 import pytest
+import scipy.stats
 import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from sklearn.cluster import KMeans
@@ -201,3 +203,91 @@ def test_the_start_is_the_likelier_clustering_whatever_its_inertia(
     model = GaussianMixture(2, components=2).double()
     model.em_start(rows, torch.Generator())
     torch.testing.assert_close(model.means[:, 1].sort().values, torch.tensor([0.0, 4.0]).double(), atol=0.05, rtol=0)
+
+
+def numpy_conditional(model: GaussianMixture, known: list[int], values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Weights, means and covariances of the rest given one row's values, component by component."""
+    weights, means = model.weights.detach().numpy(), model.means.detach().numpy()
+    covariances = model.covariance.covariances().detach().numpy()
+    rest = [d for d in range(means.shape[1]) if d not in known]
+    found = []
+    for w, m, c in zip(weights, means, covariances, strict=True):
+        gain = c[np.ix_(rest, known)] @ np.linalg.inv(c[np.ix_(known, known)])
+        density = scipy.stats.multivariate_normal(m[known], c[np.ix_(known, known)]).pdf(values)
+        cov = c[np.ix_(rest, rest)] - gain @ c[np.ix_(known, rest)]
+        found.append((w * density, m[rest] + gain @ (values - m[known]), cov))
+    weights, means, covariances = (np.array(part) for part in zip(*found, strict=True))
+    return weights / weights.sum(), means, covariances
+
+
+def random_mixture(covariance: str, features: int = 4) -> GaussianMixture:
+    torch.manual_seed(3)
+    model = GaussianMixture(features, components=3, covariance=covariance).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
+def test_some_numbers_given_others_are_what_numpy_says(covariance: str) -> None:
+    model = random_mixture(covariance)
+    x, known = model.sample(5), [2, 0]
+    given = model.conditional(x[:, known], known)
+    grid = torch.randn(7, 5, 2, generator=torch.Generator().manual_seed(0)).double()
+    found = given.log_prob(grid).detach().numpy()
+    for n in range(5):
+        weights, means, covariances = numpy_conditional(model, known, x[n, known].numpy())
+        density = sum(
+            w * scipy.stats.multivariate_normal(m, c).pdf(grid[:, n].numpy())
+            for w, m, c in zip(weights, means, covariances, strict=True)
+        )
+        np.testing.assert_allclose(found[:, n], np.log(density), rtol=1e-9)
+        np.testing.assert_allclose(given.mean[n].detach(), weights @ means, rtol=1e-9)
+    marginal = model.marginal(known)
+    whole = torch.empty(5, 4).double()
+    whole[:, known], whole[:, [1, 3]] = x[:, known], grid[0]
+    torch.testing.assert_close(marginal.log_prob(x[:, known]) + given.log_prob(grid[0]), model.log_prob(whole))
+
+
+def test_a_conditional_density_is_the_joint_integrated() -> None:
+    model = random_mixture("full", features=2)
+    grid = torch.linspace(-40, 40, 40_001, dtype=torch.float64)
+    rows = torch.stack([torch.full_like(grid, 0.3), grid], -1)
+    joint = model.log_prob(rows).detach().exp()
+    step = grid[1] - grid[0]
+    torch.testing.assert_close(model.marginal(0).log_prob(rows[:1, :1]).exp(), joint.sum(0, keepdim=True) * step)
+    given = model.conditional(rows[:1, :1], 0)
+    torch.testing.assert_close(given.log_prob(grid.reshape(-1, 1, 1))[:, 0].exp(), joint / (joint.sum() * step))
+    x, known = rows[:1], torch.tensor([[True, False]])
+    mean, sd = model.cells(x, known)[0, 1]
+    torch.testing.assert_close(mean, (grid * joint).sum() / joint.sum())
+    torch.testing.assert_close(sd.square(), ((grid - mean).square() * joint).sum() / joint.sum())
+
+
+def test_gaps_of_a_row_are_drawn_and_described_given_the_rest() -> None:
+    torch.manual_seed(3)
+    model = GaussianMixture((2, 2), components=3).double()
+    model.load_state_dict(random_mixture("full").state_dict())
+    x = model.sample(3)
+    known = torch.tensor([[[1, 0], [1, 0]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]]).bool()
+    cells = model.cells(torch.where(known, x, torch.nan), known)
+    assert torch.equal(cells[1, ..., 0], x[1])
+    torch.testing.assert_close(cells[2, ..., 0], model.distribution().mean)
+    weights, means, _ = numpy_conditional(model, [0, 2], x[0].flatten()[[0, 2]].numpy())
+    np.testing.assert_allclose(cells[0, :, 1, 0].detach(), weights @ means, rtol=1e-9)
+    drawn = model.complete(x, known, 20_000)
+    assert (drawn == x)[:, known].all()
+    torch.testing.assert_close(drawn.mean(0), cells[..., 0], atol=0.1, rtol=0)
+    torch.testing.assert_close(drawn.std(0), cells[..., 1], atol=0.1, rtol=0.05)
+
+
+def test_wrong_dims_are_refused() -> None:
+    model = GaussianMixture(3)
+    for dims in ([], [3], [0, 0], [0, -3], [True]):
+        with pytest.raises(ValueError, match="different places among the 3"):
+            model.marginal(dims)
+    with pytest.raises(ValueError, match="every number is given"):
+        model.conditional(torch.zeros(1, 3), [0, 1, 2])
+    with pytest.raises(ValueError, match=r"\[N, 2\], but is \[1, 3\]"):
+        model.conditional(torch.zeros(1, 3), [0, 1])

@@ -11,6 +11,7 @@ from torch.autograd import gradcheck
 import zoo
 from inference.em import em
 from inference.fit import fit
+from inference.likelihood import log_likelihood
 from zoo.base import Refusal
 from zoo.conditionals import Bernoulli, Gaussian
 from zoo.gaussian_mixture import GaussianMixture
@@ -181,6 +182,7 @@ def test_a_step_of_baum_welch_on_numbers_with_some_missing_is_that_of_enumeratio
     model = moved(HiddenMarkov((5, 2), states=2))
     x = torch.randn(20, 5, 2, generator=torch.Generator().manual_seed(2)).double()
     x[torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) < 0.3] = float("nan")
+    x[:, -1, 0] = 0.5  # no row ends before the last step
     _, moves, each = (t.detach() for t in em_by_enumeration(model, x))
     known = (~x.isnan()).double()
     count = torch.einsum("ntk,ntd->kd", each, known)
@@ -209,6 +211,70 @@ def test_baum_welch_climbs_and_finds_what_made_the_rows(levels: int | None) -> N
     assert model.log_prob(x).mean() > truth.log_prob(x).mean() - 1e-6
     order = [0, 1] if model.transition[0, 0] > model.transition[1, 1] else [1, 0]
     torch.testing.assert_close(model.transition[order][:, order], truth.transition, atol=0.04, rtol=0)
+
+
+def sequences(levels: int | None, lengths: list[int]) -> tuple[list[Tensor], Tensor]:
+    """Sequences of these lengths, and all of them as one tensor, filled up with the missing code."""
+    generator = torch.Generator().manual_seed(5)
+    if levels is None:
+        each = [torch.randn(n, 2, generator=generator).double() for n in lengths]
+        padded = torch.full((len(lengths), max(lengths), 2), float("nan"), dtype=torch.float64)
+    else:
+        each = [torch.randint(0, levels, (n,), generator=generator) for n in lengths]
+        padded = torch.full((len(lengths), max(lengths)), -1)
+    for row, x in zip(padded, each, strict=True):
+        row[: len(x)] = x
+    return each, padded
+
+
+@pytest.mark.parametrize("levels", [None, 4])
+def test_em_of_padded_sequences_is_that_of_each_at_its_own_length(levels: int | None) -> None:
+    lengths = [3, 7, 1, 5, 2]
+    each, padded = sequences(levels, lengths)
+    tail = () if levels else (2,)
+    model = moved(HiddenMarkov((7, *tail), states=3, levels=levels))
+    sums, total = model.expect(model.prepare(padded))
+    apart = []
+    for x in each:
+        own = HiddenMarkov((len(x), *tail), states=3, levels=levels).double()
+        own.load_state_dict(model.state_dict())
+        apart.append(own.expect(x[None]))
+    torch.testing.assert_close(total, sum(value for _, value in apart))
+    for found, *expected in zip(sums, *(statistics for statistics, _ in apart), strict=True):
+        torch.testing.assert_close(found, sum(expected))
+    torch.testing.assert_close(model.log_prob(padded).sum(), total)
+    unknown = padded[:1].clone()
+    unknown[:] = model.missing_code
+    torch.testing.assert_close(model.expect(torch.cat([padded, unknown]))[0][0], sums[0])
+
+
+@pytest.mark.parametrize("levels", [None, 4])
+def test_rows_with_gaps_are_fitted_and_scored_by_the_layer(levels: int | None) -> None:
+    _, x = sequences(levels, [9, 4, 6, 9, 7, 9, 5, 8])
+    x[0, 3] = x[3, 5] = x[5, 0] = float("nan") if levels is None else -1
+    model = HiddenMarkov(x.shape[1:], states=2, levels=levels).double()
+    found = em(model, x, steps=20, tolerance=0, progress=False)
+    assert found.extra["monotone"]
+    history = found.history.log_likelihood
+    assert history.iloc[-1] > history.iloc[0] + 0.1
+    scored = log_likelihood(model, x.double().where(x != -1, torch.nan))
+    assert scored.kind == "exact"
+    torch.testing.assert_close(scored.values, model.log_prob(x))
+    assert scored.mean == pytest.approx(history.iloc[-1])
+    fresh = HiddenMarkov(x.shape[1:], states=2, levels=levels).double()
+    before = fresh.log_prob(x).mean()
+    fit(fresh, x, steps=30, batch_size=8, progress=False)
+    assert fresh.log_prob(x).mean() > before
+
+
+def test_sweeps_by_loops_are_those_by_blocks() -> None:
+    start, move, seen = chain(3, 150, 5)
+    lengths = torch.tensor([150, 60, 1])
+    for loops, blocks in zip(
+        smooth(start, move, seen, None, lengths), smooth(start, move, seen, 12, lengths), strict=True
+    ):
+        torch.testing.assert_close(loops, blocks)
+    torch.testing.assert_close(evidence_of(start, move, seen), evidence_of(start, move, seen, 12))
 
 
 def test_draws_have_the_moments_of_the_chain() -> None:
@@ -314,7 +380,9 @@ def test_wrong_rows_are_refused() -> None:
     model = coded()
     with pytest.raises(ValueError, match="whose codes are"):
         model.log_prob(torch.full((1, 5), 4))
-    with pytest.raises(ValueError, match="outside the support"):
-        em(model, torch.full((1, 5), 4) - 5, progress=False)
+    with pytest.raises(ValueError, match="whose codes are"):
+        em(model, torch.full((1, 5), 4), progress=False)
+    with pytest.raises(ValueError, match="whose codes are"):
+        em(model, torch.full((1, 5), -2), progress=False)
     with pytest.raises(ValueError, match="4 states need at least as many steps"):
         em(HiddenMarkov((3,)), torch.zeros(1, 3), progress=False)

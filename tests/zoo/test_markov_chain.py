@@ -12,6 +12,7 @@ from torch import Tensor
 import zoo
 from inference.em import em
 from zoo.markov_chain import MarkovChain
+from zoo.ngrams import counted
 
 SMOOTHINGS = ("kneser-ney", "absolute", "add")
 
@@ -183,6 +184,25 @@ def test_a_chain_that_turns_in_a_circle_never_mixes() -> None:
     torch.testing.assert_close(model.hitting_times([0]), torch.tensor([0.0, 4, 3, 2, 1]).double())
 
 
+@pytest.mark.parametrize(
+    ("levels", "order"), [(2, 0), (3, 4), (3, 12), (97, 4), (255, 3), (255, 4), (300, 3), (70_000, 1), (1000, 4)]
+)
+def test_ngrams_are_counted_as_a_dictionary_counts_them(levels: int, order: int) -> None:
+    """Keys that fit 32 bits, keys that do by the rank of their first symbols, and keys that don't."""
+    x = torch.randint(levels, (3, 400), generator=torch.Generator().manual_seed(0))
+    x[:, 200:] = x[:, :200]
+    expected = Counter()
+    for row in x.tolist():
+        padded = [levels] * order + row
+        expected.update(tuple(padded[t : t + order + 1]) for t in range(len(row)))
+    keys, counts = counted(x, order, levels)
+    places = (levels + 1) ** torch.arange(order, -1, -1)
+    grams = keys[:, None] // places % (levels + 1)
+    assert dict(zip(map(tuple, grams.tolist()), counts.tolist(), strict=True)) == expected
+    assert (keys.diff() > 0).all()
+    assert not len(counted(x[:, :0], order, levels)[0])
+
+
 def test_five_grams_of_the_python_manual() -> None:
     data = zoo.datasets.load("pydoc_topics")
     train, test = data.train.x[None], data.test.x[None]
@@ -193,6 +213,21 @@ def test_five_grams_of_the_python_manual() -> None:
     assert bits[:, :20_000].mean() < 2.05  # 2.24 by absolute discounting
     torch.manual_seed(0)
     assert model.continue_from(test[:, :50], 20).shape == (1, 20)
+
+
+def test_rows_shorter_than_the_order_are_beginnings() -> None:
+    x = rows()
+    model = fitted(x, order=4)
+    whole = model.step_log_prob(x)
+    for length in range(4):
+        found = model.step_log_prob(x[:, :length])
+        assert found.shape == (60, length)
+        torch.testing.assert_close(found, whole[:, :length])
+        assert model.continue_from(x[:, :length], 3).shape == (60, 3)
+    short = MarkovChain(2, levels=3, order=4).double()
+    short.count(x[:, :2])
+    every = torch.tensor(list(itertools.product(range(3), repeat=2)))
+    torch.testing.assert_close(short.log_prob(every).exp().sum(), torch.ones(()).double())
 
 
 @pytest.mark.parametrize(

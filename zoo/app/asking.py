@@ -16,6 +16,7 @@ from zoo.app import figures
 from zoo.app.recipe import Task, prepare, recipe
 from zoo.app.rows import numbers, read_csv
 from zoo.app.runs import load, read_spec
+from zoo.app.texts import as_text, read_tokens
 from zoo.datasets import Data
 
 
@@ -29,11 +30,22 @@ def task_of(folder: Path) -> Task:
 
 
 def sample(folder: Path, n: int, out: Path | None, seed: int) -> None:
-    """Draw rows, in the data's own units where the run knows its data, to a CSV file, a picture or the terminal."""
+    """Draw rows, in the data's own units where the run knows its data, to a file or the terminal.
+
+    Rows of a run that keeps a vocabulary are text there, and codes in a CSV file.
+    """
     if n < 1:
         raise ValueError(f"-n is {n}, but at least one row was expected")
-    if out is not None and out.suffix not in (".csv", ".png"):
-        raise ValueError(f"--out {out} is neither a .csv nor a .png file")
+    tokenizer = read_tokens(folder)
+    written = (".csv", ".png") if tokenizer is None else (".csv", ".txt")
+    if out is not None and out.suffix not in written:
+        raise ValueError(f"--out {out} is neither a {written[0]} nor a {written[1]} file")
+    if tokenizer is not None and (out is None or out.suffix == ".txt"):
+        model = load(folder)
+        with asking(model, seed):
+            text = as_text(tokenizer, model.sample(n))
+        _say_or_write(text, n, out)
+        return
     task = task_of(folder) if "data" in read_spec(folder) else None
     model = task.model if task else load(folder)
     with asking(model, seed):
@@ -46,6 +58,14 @@ def sample(folder: Path, n: int, out: Path | None, seed: int) -> None:
         _frame(model, x, rows, names).to_csv(sys.stdout if out is None else out, index=False)
     if out is not None:
         print(f"{n} rows: {out}")
+
+
+def _say_or_write(text: str, n: int, out: Path | None) -> None:
+    if out is None:
+        print(text)
+        return
+    out.write_text(text + "\n", encoding="utf-8")
+    print(f"{n} rows: {out}")
 
 
 def _frame(model: Any, x: torch.Tensor, rows: torch.Tensor, names: list[str]) -> pd.DataFrame:

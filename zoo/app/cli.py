@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.app.pack_command import add_packing
 from zoo.app.query_command import add_query
 
 # Whatever takes long to import is imported by the command that needs it: `zoo --help` answers at once.
@@ -21,6 +22,7 @@ EXAMPLES = """examples:
   zoo run digits-vae.toml --set fit.steps=500   fit and ask; leaves runs/digits-vae/report.html
   zoo sample runs/digits-vae -n 100 --out digits.png
   zoo score runs/moons points.csv               log-likelihood of each row, in nats
+  zoo compress runs/topics notes.txt --out notes.zoo        lossless, about as short as the likelihood says
   zoo query asia --given smoke=yes dysp=yes --find lung bronc
   zoo query alarm --rows rows.csv --find HYPOVOLEMIA --out posteriors.csv
   zoo compare vae.toml realnvp.toml             one scoreboard
@@ -113,11 +115,14 @@ def _add_asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     for command in (sample, score, diagnose):
         command.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
     sample.add_argument("-n", type=int, default=16, metavar="N", help="how many rows (default: 16)")
-    sample.add_argument("--out", type=Path, metavar="FILE", help="a .csv or a .png file (default: CSV on the terminal)")
+    sample.add_argument(
+        "--out", type=Path, metavar="FILE", help="a .csv, .png or (of text) .txt file (default: to the terminal)"
+    )
     score.add_argument("data", metavar="DATA.csv")
     for command in (sample, score):
         command.add_argument("--seed", type=int, default=0)
     add_query(add)
+    add_packing(add)
 
 
 # ---- commands

@@ -24,6 +24,7 @@ from zoo.app.recipe import Recipe, Task, prepare
 from zoo.app.runs import new_folder, refuse_existing, write_model
 from zoo.app.settings import NOT_WRITTEN, gradient_settings, noise_anew
 from zoo.app.telling import Found
+from zoo.app.texts import write_tokens
 from zoo.base import Model
 from zoo.spec import check, spec_of
 
@@ -118,7 +119,7 @@ def compare(recipes: Sequence[Recipe], folder: Path, say: Say = print) -> Path:
         lead = [sentence for found in everything for sentence in telling.likelihood_words(found)]
         shown = [
             report.Section("Scoreboard", table=board and board.readable()),
-            report.Section("Samples", pictures=telling.beside(everything)),
+            telling.samples(everything),
             *(report.Section(f.name, telling.verdict(f), pictures=telling.pictures(f)) for f in everything),
         ]
         title = " and ".join(found.name for found in everything) + " compared"
@@ -142,6 +143,7 @@ def distinct(recipes: Sequence[Recipe]) -> dict[str, Recipe]:
 def leave(found: Found, made: Recipe, folder: Path) -> None:
     """The files of a run but its report."""
     write_model(found.model, folder, {key: value for key, value in made.table.items() if key != "model"})
+    write_tokens(found.task.data, folder)
     found.fit.history.to_csv(folder / "history.csv", index=False)
     if found.diagnosis is not None and found.diagnosis.idata is not None:
         found.diagnosis.to_netcdf(folder / "posterior.nc")

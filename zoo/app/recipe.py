@@ -26,6 +26,7 @@ import torch
 
 from zoo.app.rows import DataAsked, frame_data
 from zoo.app.runs import read_toml
+from zoo.app.texts import cut
 from zoo.base import Model
 from zoo.datasets import Data
 from zoo.datasets import load as load_data
@@ -133,15 +134,20 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
 def prepare(made: Recipe) -> Task:
     """The model, freshly built, and its data: [data] and [model] are right; [fit] is checked by `execute.ready`."""
     data = frame_data(made.data, made.model) if made.data.csv else load_data(str(made.data.name), seed=made.data.seed)
+    table = made.model
+    if data.tokenizer is not None:
+        data, table = cut(data, table)
     if made.data.view is not None:
         data = through(data, made.data.view)
-    written = made.model.get("event_shape")
+    written = table.get("event_shape")
     size = [written] if isinstance(written, int) else written
     if isinstance(size, list) and size != list(data.event_shape) and size == [data.event_shape.numel()]:
         data = data.flat()
+    if data.vocabulary and not data.event_shape and isinstance(size, list) and len(size) == 1:
+        data = data.windows(size[0])  # a text is one long sequence, a model's rows are pieces of it
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(made.seed)  # torch.manual_seed would reach devices that are not put back
-        model = build(made.model, event_shape=data.event_shape)
+        model = build(table, event_shape=data.event_shape)
     if made.data.view is None:
         data = data.default_view(model.support)
     return Task(model, data)

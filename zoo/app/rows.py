@@ -65,10 +65,10 @@ def numbers(frame: pd.DataFrame, path: str) -> torch.Tensor:
     return torch.as_tensor(frame.to_numpy(dtype="float32"))
 
 
-def read_csv(path: str) -> pd.DataFrame:
+def read_csv(path: str, **options: Any) -> pd.DataFrame:
     """A CSV file's rows."""
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, **options)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path!r}") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:

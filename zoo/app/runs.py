@@ -2,6 +2,7 @@
 
 spec.toml          what was built, fitted and asked; `zoo run` takes it again
 weights.safetensors    the model's tensors; loading never unpickles
+tokens.json        the vocabulary, where the data is text
 history.csv  scores.json  posterior.nc  figures/*.png  report.html
 """
 

@@ -16,7 +16,7 @@ from inference import schedules
 from inference.descent import descent
 from inference.fit import fit
 from inference.objectives import Objective
-from inference.settings import Settings, adam
+from inference.settings import Settings, adam, adamw
 from zoo.app.recipe import as_table
 from zoo.datasets import Data
 from zoo.datasets.views import Dequantise
@@ -25,7 +25,7 @@ from zoo.spec import SpecError, check
 
 NOT_WRITTEN = ("model", "data", "objective", "callbacks", "progress", "transform")
 NAMED = ("objective", "schedule", "optimizer")
-OPTIMIZERS = {"adam": adam, "descent": descent}
+OPTIMIZERS = {"adam": adam, "adamw": adamw, "descent": descent}
 SCHEDULES = {name: getattr(schedules, name) for name in ("warmup", "linear", "cosine", "cooldown")}
 
 
@@ -75,9 +75,11 @@ def objective(asked: Any) -> Objective:
 
 
 def _optimizer(asked: Any) -> Callable:
-    """(parameters, lr) -> an optimiser, by name; adam may be given its betas."""
+    """(parameters, lr) -> an optimiser, by name; adam may be given its betas, adamw its weight_decay as well."""
     table = as_table(asked, "fit.optimizer", "name")
     made = _chosen(table.pop("name", None), "fit.optimizer", OPTIMIZERS)
+    if made is adamw:
+        return partial(adamw, **check(table, adamw, "fit.optimizer", skip=("parameters", "lr")))
     if not table or made is not adam:
         check(table, lambda: None, "fit.optimizer")
         return made

@@ -12,7 +12,7 @@ from torch import Tensor
 from inference.likelihood import LogLikelihood
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
-from zoo.app import figures, report
+from zoo.app import figures, report, texts
 from zoo.app.recipe import Recipe, Task
 from zoo.app.runs import toml
 from zoo.base import Model
@@ -73,7 +73,8 @@ def bits_words(data: Data, score: LogLikelihood | None) -> str:
     """Bits a dimension of the raw levels, where a density speaks of them."""
     if score is None or not data.levels or data.space == "bits":
         return ""
-    return f"{data.bits_per_dim(score.values.cpu(), data.test.x.cpu()).mean():.3f} bits a dimension"
+    unit = "token" if data.tokenizer else "dimension"
+    return f"{data.bits_per_dim(score.values.cpu(), data.test.x.cpu()).mean():.3f} bits a {unit}"
 
 
 def made_by(found: Found) -> str:
@@ -85,7 +86,7 @@ def sections(found: Found, made: Recipe, board: Scoreboard | None) -> list[repor
     """The parts of one run's report."""
     shown = [report.Section("Scores", table=board.readable())] if board is not None else []
     if found.samples is not None:
-        shown.append(report.Section("Samples", pictures=beside([found])))
+        shown.append(samples([found]))
     shown.append(report.Section("Fit and diagnosis", table=diagnosis_table(found), pictures=pictures(found)))
     spec = toml({**made.table, "model": spec_of(found.model)})
     return [*shown, report.Section("Spec", ["`zoo run` takes this again."], code=spec)]
@@ -93,6 +94,14 @@ def sections(found: Found, made: Recipe, board: Scoreboard | None) -> list[repor
 
 def diagnosis_table(found: Found) -> pd.DataFrame | None:
     return getattr(found.diagnosis, "table", None)
+
+
+def samples(everything: Sequence[Found]) -> report.Section:
+    """What the models drew, beside held-out data."""
+    data = everything[0].task.data
+    if data.tokenizer is None:
+        return report.Section("Samples", pictures=beside(everything))
+    return report.Section("Samples", code=texts.beside(data, {found.name: found.samples for found in everything}))
 
 
 def beside(everything: Sequence[Found]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.distributions import constraints
 
 from zoo.datasets.spaces import SPACES
 from zoo.datasets.views import Binarise, Dequantise, Flatten, Logit, Standardise, Step, Unit, floating
+from zoo.tokens import Tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Data:
         levels: how many whole-number levels each raw number has (0..levels-1), or None for real numbers.
         threshold: above which a level is 1 in `binarised()`, or None for the middle of the levels.
         value_range: the least and the greatest value that x can have.
-        vocabulary: the character of each code, for text.
+        tokenizer: what the codes stand for, for text.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Data:
     value_range: tuple[float, float] = (-math.inf, math.inf)
     feature_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
-    vocabulary: tuple[str, ...] | None = None
+    tokenizer: Tokenizer | None = None
     steps: tuple[Step, ...] = ()
 
     @property
@@ -79,7 +80,12 @@ class Data:
         for step in reversed(self.steps):
             if step.gives is not None:
                 return step.gives
-        return "codes" if self.vocabulary else "levels" if self.levels else "real"
+        return "codes" if self.tokenizer else "levels" if self.levels else "real"
+
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """The text of each code, where the tokenizer has a list of them."""
+        return getattr(self.tokenizer, "vocabulary", None)
 
     @property
     def measure(self) -> str:
@@ -195,10 +201,10 @@ class Data:
         return SPACES[self.space].words(self.levels)
 
     def text(self, codes: Tensor) -> str:
-        """Codes, of any shape, as the characters that they stand for."""
-        if self.vocabulary is None:
+        """Codes, of any shape, as the text that they stand for."""
+        if self.tokenizer is None:
             raise ValueError(f"{self.name} holds no text")
-        return "".join(self.vocabulary[int(code)] for code in codes.flatten())
+        return self.tokenizer.decode(codes.flatten().long().tolist())
 
     def _back(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1:] != self.event_shape or not x.dim():

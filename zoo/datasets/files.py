@@ -20,6 +20,18 @@ def find(folder: str, file: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
+def at_hand(folder: str, file: str, origin: str) -> Path:
+    """The file in $ZOO_DATA/folder, which is never downloaded; a sentence with its origin where it is not there."""
+    found = find(folder, file)
+    if found is not None:
+        return found
+    root = os.environ.get("ZOO_DATA")
+    where = f"not in {Path(root, folder)} (ZOO_DATA)" if root else "not at hand (ZOO_DATA is not set)"
+    raise Missing(
+        f"{file} of {folder} is {where}: set ZOO_DATA to a folder that holds {folder}/{file}, which comes from {origin}"
+    )
+
+
 def fetch(folder: str, file: str, mirrors: Sequence[str], checksum: str | None) -> Path:
     """The file in $ZOO_DATA/folder, or else in the cache, downloaded from the first mirror that has it.
 

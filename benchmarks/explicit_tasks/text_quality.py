@@ -1,0 +1,118 @@
+"""What a small Transformer learns of a text in minutes: the excerpt of Shakespeare, and a curve beside a chain.
+
+`tinyshakespeare` (ZOO_DATA) has nanoGPT's settings for a CPU and its windows: 64 characters are read, those after
+each of them scored. On `pydoc_topics` the same network reads 128 characters and is scored on the whole last tenth,
+each character given at least 64 before it, beside a chain of order 4 that counts the rest once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import zoo
+from benchmarks.common import Row
+from inference.em import em
+from inference.fit import fit
+from inference.schedules import cosine
+from inference.settings import adamw
+from zoo.datasets import Data, Windows
+from zoo.datasets.files import find
+from zoo.markov_chain import MarkovChain
+from zoo.transformer import Transformer
+
+STEPS, BLOCK = 2000, 64
+CURVE_STEPS, CURVE_BLOCK, CURVE_RATE = 6_000, 128, 3e-3
+CURVE = (200, 500, 1000, 2000, 4000, CURVE_STEPS)
+
+
+def fitted(
+    data: Data, *, block: int, batch: int, steps: int, rate: float, final: float, warmup: int, **told: Any
+) -> Transformer:
+    """Four layers of width 128 on random windows of a symbol more than `block`, by AdamW down a cosine."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Transformer(block + 1, levels=int(data.levels or 0), layers=4, heads=4, width=128)
+    fit(
+        model,
+        Windows(data.train.x, block + 1),
+        steps=steps,
+        batch_size=batch,
+        lr=rate,
+        optimizer=partial(adamw, weight_decay=0.1, betas=(0.9, 0.99)),
+        schedule=cosine(steps, final / rate, warmup),
+        clip=float(block + 1),  # nanoGPT's 1 is of the mean over characters, and a row has so many
+        progress=False,
+        **told,
+    )
+    return model
+
+
+@torch.no_grad()
+def nats(model: Transformer, codes: Tensor, unscored: int) -> float:
+    """Mean nats of each of a sequence's codes, the first `unscored` of each window only read.
+
+    All are scored once but the first `unscored` of the sequence, and those at its end that fill no window.
+    """
+    rows = codes.unfold(0, model.features, model.features - unscored)
+    found = [-model.step_log_prob(part)[:, unscored:] for part in rows.split(64)]
+    return float(torch.cat(found).double().mean())
+
+
+@torch.no_grad()
+def nats_of_random_windows(model: Transformer, codes: Tensor) -> float:
+    """As nanoGPT estimates it: 200 batches of 12 windows, the characters after the first of each."""
+    begin = torch.randint(len(codes) - BLOCK, (200, 12), generator=torch.Generator().manual_seed(0))
+    rows = codes.unfold(0, BLOCK + 1, 1)
+    return float(torch.stack([-model.step_log_prob(rows[index])[:, 1:].mean() for index in begin]).mean())
+
+
+def shakespeare() -> list[Row]:
+    if find("tinyshakespeare", "input.txt") is None:
+        print("tinyshakespeare/input.txt is not in the folder that ZOO_DATA names: left out", flush=True)
+        return []
+    data = zoo.datasets.load("tinyshakespeare")
+    model = fitted(data, block=BLOCK, batch=12, steps=STEPS, rate=1e-3, final=1e-4, warmup=100)
+    return [
+        Row("transformer_tinyshakespeare_nats", nats(model, data.test.x, 1), 1.88, "lower", "nanoGPT"),
+        Row("  by 200 random batches", nats_of_random_windows(model, data.test.x), 1.88, "lower", "nanoGPT"),
+    ]
+
+
+def chain_bits(data: Data) -> float:
+    """Bits a character of the whole last tenth by the 5-grams of the rest."""
+    model = MarkovChain(len(data.train), levels=int(data.levels or 0), order=4)
+    em(model, data.train.x[None], steps=1, progress=False)
+    return -float(model.step_log_prob(data.test.x[None]).mean()) / math.log(2)
+
+
+def curve(say: Callable[[str], None] = print) -> list[Row]:
+    """Bits a character after so many steps, with the CPU seconds that they took."""
+    data = zoo.datasets.load("pydoc_topics")
+    chain, rows, spent = chain_bits(data), [], [time.process_time(), 0.0]
+    rows.append(Row("chain_pydoc_bits", chain, 2.24, "lower"))
+
+    def look(progress: Any) -> None:
+        if progress.step not in CURVE:
+            return
+        spent[1] += time.process_time() - spent[0]
+        bits = nats(progress.model.eval(), data.test.x, CURVE_BLOCK // 2 + 1) / math.log(2)
+        progress.model.train()
+        say(f"{progress.step} steps, {spent[1]:.0f} CPU s: {bits:.3f} bits a character (chain: {chain:.3f})")
+        name = f"transformer_pydoc_bits_{progress.step}_steps_{spent[1]:.0f}_cpu_s"
+        rows.append(Row(name, bits, 2.24 if progress.step == CURVE_STEPS else math.inf, "lower", "5-gram chain"))
+        spent[0] = time.process_time()
+
+    fitted(data, block=CURVE_BLOCK, batch=8, steps=CURVE_STEPS, rate=CURVE_RATE, final=CURVE_RATE / 20, warmup=200,
+           callbacks=[look], every=100)  # fmt: skip
+    return rows
+
+
+def rows(rounds: int) -> list[Row]:
+    return [*shakespeare(), *curve()]
