@@ -41,7 +41,7 @@ show(2 * test[:10])
 torch.manual_seed(0)
 made = zoo.build("made", event_shape=(1, 8, 8))
 pixelcnn = zoo.build({"family": "pixelcnn", "hidden": 24, "layers": 2, "kernel": 7}, event_shape=(1, 8, 8))
-for name, model, steps in (("MADE", made, 1000), ("PixelCNN", pixelcnn, 500)):
+for name, model, steps in (("MADE", made, 1000), ("PixelCNN", pixelcnn, 350)):
     settings = {"lr": 4e-3, "schedule": cosine(steps), "validation": validation, "patience": 4}
     print(f"{name}, {sum(p.numel() for p in model.parameters()):,} parameters:")
     print(fit(model, train, steps=steps, batch_size=64, **settings))

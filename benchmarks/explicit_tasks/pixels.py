@@ -21,7 +21,7 @@ from zoo.masked import MaskedNetwork
 from zoo.pixelcnn import PixelCNN
 
 BATCH = 128
-STEPS = {"made": 100, "pixelcnn": 4}
+STEPS = {"made": 300, "pixelcnn": 5}
 
 
 class PlainMADE(nn.Module):
