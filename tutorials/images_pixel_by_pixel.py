@@ -38,11 +38,10 @@ show(2 * test[:10])
 # It is fitted until the images to choose by stop getting likelier.
 
 # %%
+torch.manual_seed(0)
 made = zoo.build("made", event_shape=(1, 8, 8))
-pixelcnn = zoo.build(
-    {"family": "pixelcnn", "hidden": 16, "layers": 4, "kernel": 5, "dropout": 0.1}, event_shape=(1, 8, 8)
-)
-for name, model, steps in (("MADE", made, 1000), ("PixelCNN", pixelcnn, 500)):
+pixelcnn = zoo.build({"family": "pixelcnn", "hidden": 24, "layers": 2, "kernel": 7}, event_shape=(1, 8, 8))
+for name, model, steps in (("MADE", made, 1000), ("PixelCNN", pixelcnn, 350)):
     settings = {"lr": 4e-3, "schedule": cosine(steps), "validation": validation, "patience": 4}
     print(f"{name}, {sum(p.numel() for p in model.parameters()):,} parameters:")
     print(fit(model, train, steps=steps, batch_size=64, **settings))
@@ -62,7 +61,7 @@ for name, model in (("MADE", made), ("PixelCNN", pixelcnn)):
 # ## What does it expect?
 #
 # `step_log_prob` has the terms of the sum, a pixel each: how surprising each was, given those before it. The picture
-# has the mean surprise over the held-out images, `.` below a quarter of a nat and `#` from a half.
+# has the mean surprise over the held-out images: nothing below 0.05 nats, `.` below 0.35, `#` above.
 
 # %%
 with torch.no_grad():

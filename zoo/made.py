@@ -68,17 +68,24 @@ class MADE(Autoregressive):
         self, choose: Choose, rows: int, *, context: Tensor | None = None, known: Tensor | None = None
     ) -> Tensor:
         told = 0 if known is None else known.shape[1]
-        codes = torch.empty(rows, self.features, dtype=torch.long, device=self.device)
+        # Bits are held as the network reads them.
+        dtype = self.dtype if self.levels == 2 else torch.long
+        codes = torch.empty(self.features, rows, dtype=dtype, device=self.device)
         if known is not None:
-            codes[:, :told] = known
+            codes[:told] = known.t()
 
-        def next_number(i: int, out: Tensor) -> Tensor:
+        def next_bit(i: int, out: Tensor) -> Tensor:
             if i >= told:
-                codes[:, i] = choose(i, F.pad(out, (1, 0)) if self.levels == 2 else out)
-            return self._read(codes[:, i : i + 1])
+                codes[i] = choose(i, F.pad(out, (1, 0)))
+            return codes[i, :, None]
 
-        self.network.unroll(next_number, rows, self._given(context))
-        return unflat(codes, self.event_shape)
+        def next_level(i: int, out: Tensor) -> Tensor:
+            if i >= told:
+                codes[i] = choose(i, out)
+            return self._read(codes[i, :, None])
+
+        self.network.unroll(next_bit if self.levels == 2 else next_level, rows, self._given(context))
+        return unflat(codes.t().long().contiguous(), self.event_shape)
 
     def _given(self, context: Tensor | None) -> Tensor | None:
         return None if context is None or self.context_shape is None else flat(context, self.context_shape)

@@ -45,8 +45,8 @@ def pixelcnn(seed: int = 0) -> PixelCNN:
     train, validation, _ = images()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = PixelCNN((1, 8, 8), hidden=32, layers=4, kernel=3, dropout=0.4)
-    steps = 1000
+        model = PixelCNN((1, 8, 8), hidden=32, layers=3, kernel=5, dropout=0.25)
+    steps = 700
     fit(
         model,
         train,
