@@ -86,6 +86,9 @@ class Transformer(Autoregressive):
     def step_log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
         """log p(x_t | x_1..x_(t-1), c) of each token of rows of up to T, [N, length], in nats."""
         codes = self._codes(x, self.features)
+        self.check(context=context)
+        if context is not None and len(context) != len(codes):
+            raise ValueError(f"x has {len(codes)} rows, but context has {len(context)}")
         if not codes.numel():
             return torch.zeros(codes.shape, dtype=self.dtype, device=self.device)
         h = self.drop(self._embedded(codes[:, :-1], context))
@@ -116,7 +119,7 @@ class Transformer(Autoregressive):
         top_p: float | None = None,
         keep: int | None = None,
     ) -> Tensor:
-        """Draws of the tokens that follow rows of any length, [N, steps].
+        """Draws of the tokens that follow rows of any length, none included, [N, steps].
 
         Up to T tokens in all they are `sample`'s. From there on the oldest tokens are forgotten, and with them every
         place is another: the window is read anew, a whole pass (the last layer at its last place alone).
@@ -173,10 +176,10 @@ class Transformer(Autoregressive):
         token, places, scale = self.token.weight, self.place, self.norm.weight
         for i in range(told, length):
             logits = F.linear(F.layer_norm(h, scale.shape, scale), token)
-            chosen = codes[:, i] = choose(first + i, logits)
+            codes[:, i] = choose(first + i, logits)
             if i + 1 == length:
                 return
-            h = F.embedding(chosen, token) + places[i + 1]
+            h = F.embedding(codes[:, i], token) + places[i + 1]
             h = h if given is None else h + given
             for layer in layers:
                 h = layer.extend(h, i + 1)

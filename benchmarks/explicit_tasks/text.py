@@ -2,8 +2,9 @@
 
 The peer is nanoGPT's network and loop by hand, with the same start symbol, the same fused AdamW and the same
 weights to begin with. Training is nanoGPT's on a CPU: 4 layers of width 128, 64 places, batches of 12 random
-windows. Its `generate` reads the whole text anew for each token; the 200 tokens are drawn in a window of 256, so
-that both are asked the same question (beyond a full window nothing can be kept, and ours costs nearly the same).
+windows. Its `generate` reads the whole text anew for each token; the 200 tokens are drawn in a window of 256, which
+they do not fill. Of a full window nothing can be kept by nanoGPT's rule: at a window of 64 the same tokens cost 0.78x
+(batch 1) and 0.69x (batch 8), and by `keep=32`, another rule, 0.29x and 0.11x.
 """
 
 from __future__ import annotations

@@ -137,8 +137,11 @@ def test_the_context_reaches_every_token_and_each_row_has_its_own() -> None:
     for row in range(4):
         alone = model.step_log_prob(x[row : row + 1], context=context[row : row + 1])
         torch.testing.assert_close(alone[0], found[row])
-    with pytest.raises(ValueError, match="is conditional: give context"):
-        model.log_prob(x)
+    for ask in (model.log_prob, model.step_log_prob):
+        with pytest.raises(ValueError, match="is conditional: give context"):
+            ask(x)
+        with pytest.raises(ValueError, match="x has 4 rows, but context has 3"):
+            ask(x, context=context[:3])
     with pytest.raises(ValueError, match="takes no context"):
         built(5).log_prob(x, context=context)
 

@@ -225,7 +225,7 @@ def test_a_run_that_exists_is_not_written_over(run, moons, capsys):
         ("fit.objective=elbow", "fit.objective.name is 'elbow', which is not known here; did you mean elbo"),
         ("fit.objective.particles=3", "fit.objective.name is None"),
         ('fit.schedule={name="cosine"}', "fit.schedule.steps is missing: a whole number is needed"),
-        ("fit.optimizer=adm", "fit.optimizer is 'adm', which is not known here; did you mean adam?"),
+        ("fit.optimizer=adm", "fit.optimizer is 'adm', which is not known here; did you mean adam or adamw?"),
         ("fit.optimizer={name='adam', beta=3}", "fit.optimizer.beta is not a parameter here; did you mean betas?"),
         ("ask.samples=-1", "ask.samples is -1, but 0 or more rows were expected"),
         ("ask.sample=3", "ask.sample is not a parameter of ask; did you mean samples?"),
