@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def keys_of(x: Tensor, order: int, symbols: int, before: Tensor | None = None) -> Tensor:
@@ -55,12 +54,15 @@ def _short_keys(x: Tensor, order: int, symbols: int) -> tuple[np.ndarray, np.nda
     width = base ** (order + 1 - high)
     if not high or width >= 2**32:
         return None
-    padded = F.pad(x.int(), (order, 0), value=symbols)
+    padded = torch.full((len(x), order + places), symbols, dtype=torch.int32)
+    padded[:, order:] = x
 
     def digits(first: int, last: int) -> Tensor:
-        code = padded[:, first : first + places]
+        code = padded[:, first : first + places].contiguous()
         for k in range(first + 1, last):
-            code = torch.add(padded[:, k : k + places], code, alpha=base)  # beyond 2 ** 31 it wraps, as uint32 would
+            out = code if k > first + 1 else torch.empty_like(code)
+            # beyond 2 ** 31 it wraps, as uint32 would
+            code = torch.add(padded[:, k : k + places], code, alpha=base, out=out)
         return code.reshape(-1)
 
     lead = digits(0, high)
