@@ -143,8 +143,6 @@ def prepare(made: Recipe) -> Task:
     size = [written] if isinstance(written, int) else written
     if isinstance(size, list) and size != list(data.event_shape) and size == [data.event_shape.numel()]:
         data = data.flat()
-    if data.vocabulary and not data.event_shape and isinstance(size, list) and len(size) == 1:
-        data = data.windows(size[0])  # a text is one long sequence, a model's rows are pieces of it
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(made.seed)  # torch.manual_seed would reach devices that are not put back
         model = build(table, event_shape=data.event_shape)
