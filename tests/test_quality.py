@@ -5,6 +5,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.common import Row
+from benchmarks.explicit_tasks import chains, images, pixels, small_tables
 from benchmarks.foundation_tasks import mixture, rbm, vae
 from benchmarks.foundation_tasks.data import binarised_digits
 
@@ -42,3 +43,26 @@ def test_realnvp_on_digits_and_moons():
 
 def test_the_mixture_s_default_start_is_no_worse_than_scikit_learn_s():
     reached([mixture.quality()])
+
+
+def test_splines_and_masked_flows_on_digits_and_moons():
+    pytest.importorskip("zuko")
+    from benchmarks.explicit_tasks import flows
+
+    reached(flows.quality())
+
+
+def test_glow_and_realnvp_on_images():
+    reached(images.rows(1))
+
+
+def test_made_and_pixelcnn_on_binarised_digits():
+    reached(pixels.quality())
+
+
+def test_a_flow_by_its_defaults_on_a_small_table():
+    reached([row for row in small_tables.rows(1) if "nats" in row.figure])
+
+
+def test_a_chain_of_characters_held_out():
+    reached(chains.quality())

@@ -60,7 +60,10 @@ def bits(smoothing: str) -> float:
     return -model.step_log_prob(test).mean().item() / math.log(2)
 
 
-def rows(rounds: int) -> list[Row]:
+def quality() -> list[Row]:
     kinds = ("kneser-ney", "absolute")
-    found = [Row(f"five_grams_bits_{kind}", bits(kind), 2.24, "lower") for kind in kinds]
-    return [counting(rounds), *found]
+    return [Row(f"five_grams_bits_{kind}", bits(kind), 2.24, "lower") for kind in kinds]
+
+
+def rows(rounds: int) -> list[Row]:
+    return [counting(rounds), *quality()]
