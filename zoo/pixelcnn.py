@@ -31,8 +31,8 @@ class PixelCNN(Pixels):
         kernel: side of the convolutions, odd.
         dropout: which part of the features is dropped at random in training.
 
-    Reproducible: binarised digits (1,200 to train on, 147 to stop by, 450 held out), layers=3, dropout=0.25, seed 0, `fit`
-    in batches of 64 for 700 steps with lr=5e-3 and a cosine schedule: 16.69 nats an image held out.
+    Reproducible: binarised digits (1,200 to train on, 147 to stop by, 450 held out), layers=3, dropout=0.25, seed 0,
+    `fit` in batches of 64 for 700 steps with lr=5e-3 and a cosine schedule: 16.69 nats an image held out.
 
     References:
         Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016),
