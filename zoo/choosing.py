@@ -44,7 +44,7 @@ def drawing(temperature: float = 1.0, top_k: int | None = None, top_p: float | N
 def draw(logits: Tensor) -> Tensor:
     """A level for each row, [rows], drawn from softmax(logits)."""
     if logits.shape[-1] == 2:
-        probability = logits.diff(dim=-1).squeeze(-1).sigmoid()
+        probability = (logits[:, 1] - logits[:, 0]).sigmoid_()
         return (torch.rand_like(probability) < probability).long()  # half the time of torch.bernoulli
     # the first of exponential clocks to ring, each at its level's rate: what multinomial does, in less time
     clocks = torch.empty_like(logits).exponential_()

@@ -70,22 +70,27 @@ class MADE(Autoregressive):
         told = 0 if known is None else known.shape[1]
         # Bits are held as the network reads them.
         dtype = self.dtype if self.levels == 2 else torch.long
-        codes = torch.empty(self.features, rows, dtype=dtype, device=self.device)
+        codes = torch.empty(self.features, 1, rows, dtype=dtype, device=self.device)
         if known is not None:
-            codes[:told] = known.t()
+            codes[:told, 0] = known.t()
+        numbers = codes.unbind(0)
+        # The logit of a zero is 0; these are given to `choose` with the bits' own beside it.
+        pairs = torch.zeros(self.features if self.levels == 2 else 0, rows, 2, dtype=self.dtype, device=self.device)
+        logits, ones = pairs.unbind(0), pairs[..., 1:].mT.unbind(0)
 
         def next_bit(i: int, out: Tensor) -> Tensor:
             if i >= told:
-                codes[i] = choose(i, F.pad(out, (1, 0)))
-            return codes[i, :, None]
+                ones[i].copy_(out)
+                numbers[i].copy_(choose(i, logits[i]))
+            return numbers[i]
 
         def next_level(i: int, out: Tensor) -> Tensor:
             if i >= told:
-                codes[i] = choose(i, out)
-            return self._read(codes[i, :, None])
+                numbers[i].copy_(choose(i, out.t()))
+            return self._read(numbers[i].t()).t()
 
         self.network.unroll(next_bit if self.levels == 2 else next_level, rows, self._given(context))
-        return unflat(codes.t().long().contiguous(), self.event_shape)
+        return unflat(codes[:, 0].t().long().contiguous(), self.event_shape)
 
     def _given(self, context: Tensor | None) -> Tensor | None:
         return None if context is None or self.context_shape is None else flat(context, self.context_shape)

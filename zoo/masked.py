@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import cast
 
 import torch
@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Choose = Callable[[int, Tensor], Tensor]
-"""(i, what the network puts out for number i [rows, outputs]) -> number i as the network reads it [rows, inputs]."""
+"""(i, what the network puts out for number i [outputs, rows]) -> number i as the network reads it [inputs, rows]."""
+
+Pieces = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""A layer's weights and biases, cut by the degree of the unit or by the number that they are for."""
 
 
 class MaskedLinear(nn.Linear):
@@ -75,8 +78,8 @@ class MaskedNetwork(nn.Module):
             nn.init.zeros_(self.straight.weight)
         self.context_layer = nn.Linear(context, hidden[0], bias=False) if context else None
         self.dropout = nn.Dropout(dropout)
-        ticks = torch.arange(size + 1)
-        self.starts = [torch.searchsorted(degree, ticks).tolist() for degree in degrees]
+        self.sizes = [degree.bincount(minlength=size).tolist() for degree in degrees]
+        self.stops = [list(accumulate(sizes)) for sizes in self.sizes]
 
     @property
     def _hidden(self) -> list[MaskedLinear]:
@@ -97,56 +100,50 @@ class MaskedNetwork(nn.Module):
     def unroll(self, choose: Choose, rows: int, context: Tensor | None = None) -> None:
         """Ask `choose` for each number in turn, given what the network puts out for it; gradients flow."""
         # Columns are rows of the data: what a step reads is then one contiguous block.
-        layers = [(layer.masked, layer.bias[:, None]) for layer in self._hidden]
-        last, bias = self.last.masked, self.last.bias[:, None]
-        straight = None if self.straight is None else self.straight.masked
-        shift = None if self.context_layer is None else self.context_layer(context).t()
-        x = last.new_empty(self.size * self.inputs if _in_place() else 0, rows)
-        units = [last.new_empty(weight.shape[0] if _in_place() else 0, rows) for weight, _ in layers]
-        for i in range(self.size):
-            self._reach(i, x, units, layers, shift)
-            block = slice(i * self.outputs, (i + 1) * self.outputs)
-            known, below = i * self.inputs, self._stop(-1, i)
-            out = torch.addmm(bias[block], last[block, :below], units[-1][:below])
-            if straight is not None and known:
-                out = torch.addmm(out, straight[block, :known], x[:known])
-            chosen = choose(i, out.t()).t()
-            if i + 1 < self.size:
-                x = _extended(x, known, chosen)
+        hidden = []
+        for i, layer in enumerate(self._hidden):
+            bias = layer.bias[:, None]
+            if i == 0 and self.context_layer is not None:
+                bias = bias + self.context_layer(context).t()
+            hidden.append((layer.masked.split(self.sizes[i]), bias.split(self.sizes[i])))
+        out = self.last.masked.split(self.outputs), self.last.bias[:, None].split(self.outputs)
+        straight = None if self.straight is None else self.straight.masked.split(self.outputs)
+        (self._grow if torch.is_grad_enabled() else self._fill)(choose, rows, hidden, out, straight)
 
-    def _stop(self, layer: int, degree: int) -> int:
-        """Where, in a layer, the units above this degree begin."""
-        return self.starts[layer][degree + 1]
-
-    def _reach(
-        self,
-        degree: int,
-        x: Tensor,
-        units: list[Tensor],
-        layers: list[tuple[Tensor, Tensor]],
-        shift: Tensor | None,
+    def _grow(
+        self, choose: Choose, rows: int, hidden: list[Pieces], out: Pieces, straight: Sequence[Tensor] | None
     ) -> None:
-        """Compute the units of one degree in every layer, from the numbers and units that are known."""
-        below, known = x, degree * self.inputs
-        for i, (weight, bias) in enumerate(layers):
-            start, stop = self.starts[i][degree], self._stop(i, degree)
-            if stop > start:
-                offset = bias[start:stop] if i or shift is None else bias[start:stop] + shift[start:stop]
-                if _in_place():
-                    torch.addmm(offset, weight[start:stop, :known], below[:known], out=units[i][start:stop]).relu_()
-                else:
-                    fresh = torch.addmm(offset, weight[start:stop, :known], below[:known]).relu()
-                    units[i] = torch.cat([units[i], fresh])
-            below, known = units[i], stop
+        """Number by number, every tensor a new one, through which gradients flow."""
+        x = self.last.bias.new_empty(0, rows)
+        units = [x for _ in hidden]
+        for i in range(self.size):
+            below = x
+            for k, (weights, biases) in enumerate(hidden):
+                fresh = torch.addmm(biases[i], weights[i][:, : len(below)], below).relu()
+                units[k] = below = torch.cat([units[k], fresh])
+            put_out = torch.addmm(out[1][i], out[0][i][:, : len(below)], below)
+            if straight is not None:
+                put_out = torch.addmm(put_out, straight[i][:, : len(x)], x)
+            x = torch.cat([x, choose(i, put_out)])
 
-
-def _in_place() -> bool:
-    return not torch.is_grad_enabled()
-
-
-def _extended(values: Tensor, start: int, fresh: Tensor) -> Tensor:
-    """The values with fresh ones from `start` on; written in place where no gradient is kept."""
-    if not _in_place():
-        return torch.cat([values, fresh])
-    values[start : start + len(fresh)] = fresh
-    return values
+    def _fill(
+        self, choose: Choose, rows: int, hidden: list[Pieces], out: Pieces, straight: Sequence[Tensor] | None
+    ) -> None:
+        """The same in place, with as few views of tensors as can be: they cost as much as the arithmetic."""
+        x = self.last.bias.new_empty(self.size * self.inputs, rows)
+        units = [x.new_empty(sum(sizes), rows) for sizes in self.sizes]
+        numbers, fresh = x.split(self.inputs), [u.split(sizes) for u, sizes in zip(units, self.sizes, strict=True)]
+        for i in range(self.size):
+            told = known = i * self.inputs
+            before = below = x.narrow(0, 0, told)
+            for k, (weights, biases) in enumerate(hidden):
+                if self.sizes[k][i]:
+                    torch.addmm(biases[i], weights[i].narrow(1, 0, known), below, out=fresh[k][i]).relu_()
+                known = self.stops[k][i]
+                below = units[k].narrow(0, 0, known)
+            put_out = torch.addmm(out[1][i], out[0][i].narrow(1, 0, known), below)
+            if straight is not None and i:
+                put_out.addmm_(straight[i].narrow(1, 0, told), before)
+            chosen = choose(i, put_out)
+            if i + 1 < self.size:
+                numbers[i].copy_(chosen)

@@ -77,10 +77,10 @@ class MaskedMaps(Transform):
         numbers: list[Tensor] = []
 
         def choose(i: int, values: Tensor) -> Tensor:
-            number, log_slope = self.map.inverse_and_log_slope(y[i], values)
+            number, log_slope = self.map.inverse_and_log_slope(y[i], values.t())
             numbers.append(number)
             slopes.append(log_slope)
-            return number.unsqueeze(-1)
+            return number.unsqueeze(0)
 
         network.unroll(choose, len(y[0]), given)
         return numbers

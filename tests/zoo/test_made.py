@@ -67,8 +67,8 @@ def test_number_by_number_is_the_same_function_as_one_pass(inputs, context, hidd
     met: list[Tensor] = []
 
     def choose(i: int, values: Tensor) -> Tensor:
-        met.append(values)
-        return x[:, i]
+        met.append(values.t())
+        return x[:, i].t()
 
     with torch.set_grad_enabled(gradients):
         network.unroll(choose, 6, given_context)
