@@ -3,6 +3,10 @@
 `tinyshakespeare` (ZOO_DATA) has nanoGPT's settings for a CPU and its windows: 64 characters are read, those after
 each of them scored. On `pydoc_topics` the same network goes on for six times as many steps and is scored on the whole
 last tenth, each character given at least 32 before it, beside a chain of order 4 that counts the rest once.
+
+Measured, seed 0: tinyshakespeare at nanoGPT's rate 1.900 nats (1.892 in random batches), at 2e-3 1.791 (1.783), 175 CPU
+seconds each; nanoGPT names 1.88. That a larger rate learns sooner was seen on the last tenth of what `pydoc_topics`
+gives to train on.
 """
 
 from __future__ import annotations
