@@ -106,44 +106,49 @@ class MaskedNetwork(nn.Module):
             if i == 0 and self.context_layer is not None:
                 bias = bias + self.context_layer(context).t()
             hidden.append((layer.masked.split(self.sizes[i]), bias.split(self.sizes[i])))
-        out = self.last.masked.split(self.outputs), self.last.bias[:, None].split(self.outputs)
-        straight = None if self.straight is None else self.straight.masked.split(self.outputs)
-        (self._grow if torch.is_grad_enabled() else self._fill)(choose, rows, hidden, out, straight)
+        (self._grow if torch.is_grad_enabled() else self._fill)(choose, rows, hidden)
 
-    def _grow(
-        self, choose: Choose, rows: int, hidden: list[Pieces], out: Pieces, straight: Sequence[Tensor] | None
-    ) -> None:
+    def _grow(self, choose: Choose, rows: int, hidden: list[Pieces]) -> None:
         """Number by number, every tensor a new one, through which gradients flow."""
         x = self.last.bias.new_empty(0, rows)
         units = [x for _ in hidden]
+        last, bias = self.last.masked.split(self.outputs), self.last.bias[:, None].split(self.outputs)
+        straight = None if self.straight is None else self.straight.masked.split(self.outputs)
         for i in range(self.size):
             below = x
             for k, (weights, biases) in enumerate(hidden):
                 fresh = torch.addmm(biases[i], weights[i][:, : len(below)], below).relu()
                 units[k] = below = torch.cat([units[k], fresh])
-            put_out = torch.addmm(out[1][i], out[0][i][:, : len(below)], below)
+            out = torch.addmm(bias[i], last[i][:, : len(below)], below)
             if straight is not None:
-                put_out = torch.addmm(put_out, straight[i][:, : len(x)], x)
-            x = torch.cat([x, choose(i, put_out)])
+                out = torch.addmm(out, straight[i][:, : len(x)], x)
+            x = torch.cat([x, choose(i, out)])
 
-    def _fill(
-        self, choose: Choose, rows: int, hidden: list[Pieces], out: Pieces, straight: Sequence[Tensor] | None
-    ) -> None:
-        """The same in place, with as few views of tensors as can be: they cost as much as the arithmetic."""
+    def _fill(self, choose: Choose, rows: int, hidden: list[Pieces]) -> None:
+        """The same in place: each unit and number, once known, is added to all that is put out from there on.
+
+        Views of tensors cost as much as the arithmetic, so most are made at once, before the first number.
+        """
         x = self.last.bias.new_empty(self.size * self.inputs, rows)
         units = [x.new_empty(sum(sizes), rows) for sizes in self.sizes]
         numbers, fresh = x.split(self.inputs), [u.split(sizes) for u, sizes in zip(units, self.sizes, strict=True)]
+        sums = self.last.bias[:, None].expand(-1, rows).clone()
+        out, last = sums.split(self.outputs), self.last.masked.split(self.sizes[-1], 1)
+        straight = None if self.straight is None else self.straight.masked.split(self.inputs, 1)
         for i in range(self.size):
-            told = known = i * self.inputs
-            before = below = x.narrow(0, 0, told)
+            known, below = i * self.inputs, x.narrow(0, 0, i * self.inputs)
             for k, (weights, biases) in enumerate(hidden):
                 if self.sizes[k][i]:
                     torch.addmm(biases[i], weights[i].narrow(1, 0, known), below, out=fresh[k][i]).relu_()
                 known = self.stops[k][i]
                 below = units[k].narrow(0, 0, known)
-            put_out = torch.addmm(out[1][i], out[0][i].narrow(1, 0, known), below)
+            start = i * self.outputs
+            length = len(sums) - start
+            later = sums.narrow(0, start, length)
+            if self.sizes[-1][i]:
+                later.addmm_(last[i].narrow(0, start, length), fresh[-1][i])
             if straight is not None and i:
-                put_out.addmm_(straight[i].narrow(1, 0, told), before)
-            chosen = choose(i, put_out)
+                later.addmm_(straight[i - 1].narrow(0, start, length), numbers[i - 1])
+            chosen = choose(i, out[i])
             if i + 1 < self.size:
                 numbers[i].copy_(chosen)
