@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.networks import mlp
-
-LEAST_BIN, LEAST_SLOPE = 1e-3, 1e-3
-_TO_ONE = math.log(math.expm1(1 - LEAST_SLOPE))
+from zoo.splines import LARGEST, SMALLEST, UNIT, denominator, fraction_at, log_slope_at
 
 
 def wrapped(angle: Tensor) -> Tensor:
@@ -30,35 +28,30 @@ def circular_spline(angle: Tensor, free: Tensor, *, backward: bool) -> tuple[Ten
     """
     widths, heights, slopes = free.chunk(3, -1)
     x, y = _knots(widths), _knots(heights)
-    slopes = LEAST_SLOPE + F.softplus(slopes + _TO_ONE)
+    slopes = SMALLEST + F.softplus((slopes + UNIT).clamp(max=LARGEST))
     slopes = torch.cat([slopes, slopes[..., :1]], -1)
     found = (y if backward else x)[..., 1:-1].contiguous()
     at = torch.searchsorted(found, angle.detach().unsqueeze(-1).contiguous(), right=True)
-    x0, x1, y0, y1, d0, d1 = (knots.gather(-1, at + step).squeeze(-1) for knots in (x, y, slopes) for step in (0, 1))
-    mean, bend = (y1 - y0) / (x1 - x0), d0 + d1 - 2 * (y1 - y0) / (x1 - x0)
-    t = _root(angle - y0, y1 - y0, mean, bend, d0) if backward else (angle - x0) / (x1 - x0)
-    u = t * (1 - t)
-    below = mean + bend * u
-    slope = mean.square() * (d1 * t.square() + 2 * mean * u + d0 * (1 - t).square()) / below.square()
+    left, right, low, high, slope, last = (
+        knots.gather(-1, at + step).squeeze(-1) for knots in (x, y, slopes) for step in (0, 1)
+    )
+    width, height = right - left, high - low
+    rise = height / width
+    t = fraction_at((angle - low) / height, rise, slope, last) if backward else (angle - left) / width
+    between = t - t * t
+    level = denominator(between, rise, slope, last)
+    log_slope = log_slope_at(t, between, level, rise, slope, last)
     if backward:
-        return x0 + t * (x1 - x0), -slope.log()
-    return y0 + (y1 - y0) * (mean * t.square() + d0 * u) / below, slope.log()
+        return left + width * t, -log_slope
+    return low + height * (slope * between + rise * t * t) / level, log_slope
 
 
 def _knots(free: Tensor) -> Tensor:
-    """K + 1 knots from -pi to pi, no bin narrower than `LEAST_BIN` of the circle."""
-    bins = LEAST_BIN + (1 - LEAST_BIN * free.shape[-1]) * free.softmax(-1)
+    """K + 1 knots from -pi to pi, no bin narrower than `SMALLEST` of the circle."""
+    bins = SMALLEST + (1 - SMALLEST * free.shape[-1]) * free.softmax(-1)
     inner = bins.cumsum(-1)[..., :-1] * (2 * math.pi) - math.pi
     end = torch.full_like(free[..., :1], math.pi)
     return torch.cat([-end, inner, end], -1)
-
-
-def _root(rise: Tensor, height: Tensor, mean: Tensor, bend: Tensor, d0: Tensor) -> Tensor:
-    """Where in its bin, 0 to 1, the spline has risen so far: a quadratic's root, in the form that keeps its digits."""
-    a = height * (mean - d0) + rise * bend
-    b = height * d0 - rise * bend
-    c = -mean * rise
-    return 2 * c / (-b - (b.square() - 4 * a * c).clamp(min=0).sqrt())
 
 
 class Torus(nn.Module):
@@ -79,8 +72,8 @@ class Torus(nn.Module):
         super().__init__()
         if bins < 2 or layers < 1:
             raise ValueError(f"a circle needs 2 bins and 1 layer at least, not {bins} and {layers}")
-        if bins * LEAST_BIN >= 0.5:
-            raise ValueError(f"bins must be below {0.5 / LEAST_BIN:g}, not {bins}")
+        if bins * SMALLEST >= 0.5:
+            raise ValueError(f"bins must be below {0.5 / SMALLEST:g}, not {bins}")
         self.angles, self.layers, self.size = angles, layers, 3 * bins + 1
         self.register_buffer("rotations", torch.rand(angles, layers) * 2 * math.pi)
         outputs = layers * self.size

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.base import Explicit, Shape, Slot, fill
-from zoo.conditionals import StandardGaussian
+from zoo.base import Explicit, Shape, Slot
+from zoo.flows import base_of
 from zoo.image_parts import Chain, ChannelCoupling, Nets, Part
 from zoo.networks import flat
 from zoo.transforms import FlowDistribution, Transform
@@ -97,6 +97,8 @@ class Images(Transform):
 
     def _rows(self, go: Callable, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = x.shape[:-3]
+        if not x.numel():  # torch neither shuffles nor chunks what is empty
+            return x, x.new_zeros(batch)
         if context is not None and self.context_shape is not None:
             context = flat(context, self.context_shape)
             context = context.expand(*batch, context.shape[-1]).reshape(-1, context.shape[-1])
@@ -119,9 +121,7 @@ class ImageFlow(Explicit):
             raise ValueError(
                 f"{type(self).__name__} models images, of shape [channels, height, width], not {list(self.event_shape)}"
             )
-        self.base = fill(base or StandardGaussian, "base", self.event_shape, self.context_shape)
-        if self.base.measure != "density":
-            raise ValueError(f"base: {type(self.base).__name__} is discrete, but a flow moves real numbers")
+        self.base = base_of(base, self)
         self.register_buffer("started", torch.tensor(False))
 
     def _assemble(self, count: int, nets: Nets, fine: Parts, coarse: Parts) -> None:

@@ -71,8 +71,9 @@ class ActNorm(Part):
     def start(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         scale, loc = torch.std_mean(y, (0, 2, 3), correction=0, keepdim=True)
         self.loc.copy_(loc[0])
-        # A channel that never changes says nothing of its scale.
-        self.log_scale.copy_(torch.where(scale > 1e-6, scale, 1.0)[0].log())
+        # A channel that never changes says nothing of its scale, which is then one of rounding errors.
+        moves = scale > 1e-6 * y.abs().amax((0, 2, 3), keepdim=True)
+        self.log_scale.copy_(torch.where(moves, scale, 1.0)[0].log())
         return self.inverse_and_log_det(y)[0]
 
     def _log_det(self, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from zoo.whitening import Whitened
 
 FEW, WIDEST = 16, 128
 """Fewer rows than FEW for each number of a row are few; a row of more numbers than WIDEST is no table's."""
-DF, CLAMP, TIGHT, NOISE, DECAY = 5.0, 3.0, 0.5, 0.2, 1.0
+DF, CLAMP, TIGHT, NOISE, DECAY, VALIDATION = 5.0, 3.0, 0.5, 0.2, 1.0, 0.2
 
 Start = Literal["identity", "whitened"]
 
@@ -65,8 +65,8 @@ class TableFlow(Explicit):
 
     `initialise(x)`, which `fit` calls with the rows to be fitted to, does on a small table (`is_small`) what was not
     decided by hand: whitened rows, a base of Student-t's, tight scales. On any other data the flow stays as it was
-    built. The choice is made once, kept in buffers, and saved with the model; a flow that is a part of another model
-    (a VAE's prior, a node of a network) is never asked.
+    built. The choice is made once, kept in buffers, and saved with the model. A flow that is a part of another model
+    (a VAE's prior, a node of a network) is never asked, but for one that models the reals behind `Supported`.
 
     A family gives `transform` and calls this constructor before.
     """
@@ -95,6 +95,8 @@ class TableFlow(Explicit):
         """Settle, once in a model's life, what was left open, by rows [N, *event_shape] to fit to."""
         if self.settled:
             return
+        if not torch.isfinite(x).all():
+            raise ValueError(f"{type(self).__name__} takes its start from x, which is not finite")
         self.settled.fill_(True)
         small = is_small(len(x), self.event_shape)
         if self.start == "whitened" or (small and self.start is None):
@@ -103,13 +105,16 @@ class TableFlow(Explicit):
             tighten()
 
     def recipe(self, rows: int) -> dict[str, Any]:
-        """How to fit so many rows where the caller doesn't say: keywords of `fit`, none unless the table is small."""
-        if not is_small(rows, self.event_shape):
+        """How to fit so many rows where the caller doesn't say: keywords of `fit`.
+
+        None unless the table is small, nor where no row of it could be held out.
+        """
+        if not is_small(rows, self.event_shape) or round(VALIDATION * rows) < 1:
             return {}
         return {
             "steps": 1000,
             "optimizer": decaying,
-            "validation": 0.2,
+            "validation": VALIDATION,
             "patience": 6,
             "every": 20,
             "transform": partial(self.transform.whitening.blurred, noise=NOISE),

@@ -52,6 +52,8 @@ def spans(support: Declared | Sequence[Declared] | Mapping[int | str, Declared],
         for key, declared in support.items():
             found[_index(key, features)] = _span(declared, f"support[{key}]")
         return tuple(found)
+    if not isinstance(support, (str, Sequence)):
+        raise TypeError(f"support is {support!r}, but a name, [low, high], a list or a table of those was expected")
     if isinstance(support, str) or all(isinstance(each, (int, float)) for each in support):
         return (_span(cast(Declared, support), "support"),) * features
     if len(support) != features:

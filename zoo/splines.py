@@ -59,17 +59,17 @@ class Spline(Elementwise):
         t = (inside - left) / width
         square = t * t
         between = t - square
-        level = _level(between, rise, slope, last)
+        level = denominator(between, rise, slope, last)
         part = (slope * between + rise * square) / level
-        return torch.addcmul(low, height, part) + (x - inside), _log_slope(t, between, level, rise, slope, last)
+        return torch.addcmul(low, height, part) + (x - inside), log_slope_at(t, between, level, rise, slope, last)
 
     def inverse_and_log_slope(self, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         inside = y.clamp(-self.bound, self.bound)
         left, width, low, height, rise, slope, last = self._piece(inside, values, 1)
-        t = _root((inside - low) / height, rise, slope, last)
+        t = fraction_at((inside - low) / height, rise, slope, last)
         between = t - t * t
-        level = _level(between, rise, slope, last)
-        return torch.addcmul(left, width, t) + (y - inside), -_log_slope(t, between, level, rise, slope, last)
+        level = denominator(between, rise, slope, last)
+        return torch.addcmul(left, width, t) + (y - inside), -log_slope_at(t, between, level, rise, slope, last)
 
     def _piece(self, inside: Tensor, values: Tensor, axis: int) -> tuple[Tensor, ...]:
         """The piece that a number is in: left, width, low, height, its mean slope and those at its two ends."""
@@ -91,18 +91,18 @@ class Spline(Elementwise):
 # Sums of what is positive: nothing cancels, however far apart the slopes are.
 
 
-def _level(between: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
+def denominator(between: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
     """The denominator at the fraction t of a piece, between = t (1 - t)."""
     return torch.addcmul(rise * (1 - (between + between)), slope + last, between)
 
 
-def _log_slope(t: Tensor, between: Tensor, level: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
+def log_slope_at(t: Tensor, between: Tensor, level: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
     """log dy/dx at the fraction t of a piece."""
     ratio, rest = rise / level, 1 - t
     return (ratio * ratio * (last * t * t + (rise + rise) * between + slope * rest * rest)).log()
 
 
-def _root(part: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
+def fraction_at(part: Tensor, rise: Tensor, slope: Tensor, last: Tensor) -> Tensor:
     """The t in [0, 1] where a piece reaches this part of its height: a root of a t^2 + b t = c.
 
     Of its two formulas, the one that doesn't subtract: in float32 the other loses digits.

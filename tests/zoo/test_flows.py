@@ -32,12 +32,23 @@ def name(flow: Any) -> str:
     return getattr(flow, "func", flow).__name__
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _caller_s_random_state():
+    with torch.random.fork_rng():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _the_same_weights_at_every_run(_caller_s_random_state):
+    torch.manual_seed(0)
+
+
 each = pytest.mark.parametrize("flow", FLOWS, ids=name)
 masked = pytest.mark.parametrize("flow", MASKED, ids=name)
 
 
 @each
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     shape=st.sampled_from([(1,), (2,), (5,), (2, 2), (1, 3, 1)]),
     layers=st.sampled_from([1, 2, 3, 4, 6, 32]),
@@ -95,7 +106,7 @@ def test_the_density_integrates_to_one_and_the_draws_have_its_moments(flow, size
     with torch.random.fork_rng(), torch.no_grad():
         weights = model.log_prob(grid).exp() * measure
         torch.manual_seed(0)
-        draws = model.sample(50_000)
+        draws = model.sample(30_000)
     assert abs(float(weights.sum()) - 1) < 1e-3
     moments, made = (torch.cat([x, x.square(), x[:, :1] * x[:, -1:]], -1) for x in (grid, draws))
     error = made.std(0) / len(draws) ** 0.5
@@ -245,7 +256,7 @@ def test_deep_stacks_train_without_nan(flow, layers):
         model = flow(6, layers=layers, hidden=8)
     x = spread_rows()
     before = model.log_prob(x).detach()
-    fit(model, x, steps=12, batch_size=64, lr=2e-3, progress=False)
+    fit(model, x, steps=8, batch_size=64, lr=3e-3, progress=False)
     with torch.no_grad():
         after = model.log_prob(x)
         assert torch.isfinite(after).all()
@@ -259,7 +270,7 @@ def test_outliers_have_a_finite_density_with_finite_gradients(flow):
         torch.manual_seed(0)
         model = flow(6, hidden=16)
     x = spread_rows()
-    fit(model, x, steps=30, batch_size=64, lr=5e-3, progress=False)
+    fit(model, x, steps=15, batch_size=64, lr=1e-2, progress=False)
     far = x[:12].clone()
     far[torch.arange(12), torch.arange(12) % 6] = torch.tensor([1e6, -1e6]).repeat_interleave(6)
     log_prob = model.log_prob(far)
@@ -274,7 +285,7 @@ def test_a_flow_serves_as_prior_and_as_encoder_of_a_vae(flow):
     slot = partial(flow, layers=2, hidden=8)
     model = VAE(16, latent=3, hidden=(8,), prior=slot, encoder=slot)
     x = torch.bernoulli(torch.full((64, 16), 0.3), generator=torch.Generator().manual_seed(0))
-    result = fit(model, x, steps=40, batch_size=32, every=20, lr=3e-3, progress=False)
+    result = fit(model, x, steps=20, batch_size=32, every=10, lr=6e-3, progress=False)
     assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0]
     assert model.sample(7).shape == (7, 16)
     assert model.encode(x).shape == (64, 3)

@@ -134,6 +134,27 @@ def test_a_recipe_that_is_none_is_refused_and_the_caller_is_served_first():
     assert fit(Odd(6, hidden=8), table(), steps=2, progress=False).steps == 2
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_rows_too_few_to_hold_any_out_are_fitted_without(rows):
+    model = small_flow()
+    assert model.recipe(rows) == {}
+    assert model.recipe(3)["validation"] == 0.2
+    result = fit(model, table(rows), callbacks=[lambda progress: True], progress=False)
+    assert result.extra == {}
+    assert torch.isfinite(model.log_prob(table(rows))).all()
+
+
+def test_a_start_from_what_is_not_finite_is_refused_and_nothing_is_settled():
+    model, x = small_flow(), table()
+    bad = x.clone()
+    bad[3, 2] = torch.nan
+    with pytest.raises(ValueError, match="RealNVP takes its start from x, which is not finite"):
+        model.initialise(bad)
+    assert not model.settled
+    model.initialise(x)
+    assert len(model.transform.whitening.loc) == 6
+
+
 def test_resumed_it_is_the_same_to_the_bit(tmp_path):
     path = tmp_path / "half"
     whole, halves = small_flow(), small_flow()

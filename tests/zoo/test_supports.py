@@ -131,7 +131,7 @@ def test_a_density_of_angles_has_no_seam_and_integrates_to_one():
     assert torch.allclose(model.log_prob(angles[:99, None]), model.log_prob(angles[:99, None] + 2 * PI), atol=1e-9)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 50))
 def test_two_angles_integrate_to_one_and_are_not_independent(seed):
     torch.manual_seed(seed)
@@ -145,11 +145,11 @@ def test_two_angles_integrate_to_one_and_are_not_independent(seed):
 def test_draws_of_angles_follow_the_density():
     torch.manual_seed(0)
     model = shaken(Supported(2, support="circle", layers=2, **SMALL), 0.3)
-    angles, width = ticks(-PI, PI, 400)
+    angles, width = ticks(-PI, PI, 250)
     grid = torch.cartesian_prod(angles, angles)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        draws = model.sample(40_000)
+        draws = model.sample(20_000)
     mass = model.log_prob(grid).exp().detach() * width**2
 
     def moments(rows):
@@ -175,6 +175,29 @@ def test_drawing_and_scoring_angles_go_the_same_way():
     )
     log_prob = -torch.linalg.slogdet(jacobian)[1]
     assert torch.allclose(torus.log_prob(drawn, given), log_prob, atol=1e-6)
+
+
+def test_in_float32_the_spline_of_the_circle_goes_back_to_where_it_came_from():
+    angle = torch.linspace(-3.14159, 3.14159, 5001)
+    for scale in (1, 10, 100, 1e4):
+        free = (scale * normal(24)).float().expand(5001, -1)
+        for backward in (False, True):
+            value, log_slope = circular_spline(angle, free, backward=backward)
+            again, _ = circular_spline(value, free, backward=not backward)
+            assert torch.isfinite(value).all() and torch.isfinite(log_slope).all()
+            # a slope e^-s in one direction magnifies the other's rounding by e^s
+            assert ((again - angle).abs() < 5e-6 + 5e-6 * (-log_slope).exp()).all()
+
+
+def test_a_context_far_out_leaves_draws_and_gradients_finite():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = shaken(Supported(2, context_shape=1, support="circle"), 0.3).float()
+        far = torch.tensor([[1e6], [-1e6], [1e12], [-1e12]])
+        draws = model.sample(4, context=far)
+    assert torch.isfinite(draws).all()
+    model.log_prob(draws, context=far).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 def test_wrapping_keeps_the_angle_and_its_range():
@@ -279,7 +302,7 @@ def test_it_learns_a_von_mises_and_what_goes_with_it_almost_to_the_truth():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Supported(2, support=["circle", [0, 1]], hidden=(32,), flow=partial(Gaussian, hidden=(32,)))
-    fit(model, x[:2000], steps=400, lr=1e-2, progress=False)
+    fit(model, x[:2000], steps=200, lr=2e-2, progress=False)
     lost = truth[2000:].mean() - float(model.log_prob(x[2000:]).detach().mean())
     assert -0.02 < lost < 0.06
 
@@ -305,6 +328,7 @@ def test_a_spec_builds_it_with_keys_as_a_file_has_them():
         ({"support": {"a": "circle"}}, ValueError, "names the number 'a'"),
         ({"support": ["real", "circle"]}, ValueError, "lists 2 spans, but a row has 3 numbers"),
         ({"support": ["real", "circle", [2, 2]]}, ValueError, r"support\[2\] is \[2, 2\]"),
+        ({"support": 3}, TypeError, r"support is 3, but a name, \[low, high\], a list or a table"),
         ({"support": "circle", "flow": Gaussian}, ValueError, "nothing is left for flow"),
         ({"support": "positive", "flow": Bernoulli}, ValueError, "Bernoulli is no density of the reals"),
         ({"support": "positive", "flow": Gaussian(2)}, ValueError, r"event_shape \[2\], but \[3\] fits"),
