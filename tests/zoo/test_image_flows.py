@@ -153,6 +153,11 @@ def test_factored_out_channels_are_gaussian_given_the_others():
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
+def test_a_step_of_glow_normalises_then_mixes_then_couples_on_the_way_to_the_base():
+    kinds = [type(part) for part in Glow((1, 2, 2), scales=1, steps=2, hidden=2).transform.part.coarse.parts]
+    assert kinds[::-1] == 2 * [ActNorm, InvertibleConvolution, ChannelCoupling]
+
+
 def test_squeezing_makes_a_square_of_pixels_channels():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
     assert squeeze(x)[0, :, 0, 1].tolist() == [2, 3, 6, 7]

@@ -96,6 +96,22 @@ def test_a_fit_takes_the_recipe_where_nothing_is_said():
     assert result.history.step.iloc[0] == 20
 
 
+def test_the_recipe_s_noise_is_a_fifth_of_the_spread_and_its_optimiser_pulls_to_zero():
+    model, x = small_flow(), table()
+    model.initialise(x)
+    recipe = model.recipe(60)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        noise = recipe["transform"](x.repeat(100, 1)) - x.repeat(100, 1)
+    white = noise @ model.transform.whitening.matrix.mT
+    assert torch.allclose(white.std(0), torch.full((6,), 0.2), atol=0.01)
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = recipe["optimizer"]([weight], 0.01)
+    weight.grad = torch.zeros(3)
+    optimizer.step()
+    assert torch.allclose(weight, torch.full((3,), 0.99))
+
+
 def test_a_fit_is_what_its_arguments_say():
     asked = {"optimizer": [], "transform": 0}
 

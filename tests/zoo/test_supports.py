@@ -131,6 +131,17 @@ def test_a_density_of_angles_has_no_seam_and_integrates_to_one():
     assert torch.allclose(model.log_prob(angles[:99, None]), model.log_prob(angles[:99, None] + 2 * PI), atol=1e-9)
 
 
+def test_what_is_given_an_angle_has_no_seam_there():
+    """The density of all numbers jointly, at either name of the same point, for each angle."""
+    torch.manual_seed(0)
+    model = shaken(Supported(4, support={0: "circle", 1: "circle", 2: [0, 1]}, layers=2, **SMALL), 0.4)
+    x = model.sample(20)
+    for angle in (0, 1):
+        low, high = x.clone(), x.clone()
+        low[:, angle], high[:, angle] = -PI, PI
+        assert torch.allclose(model.log_prob(low), model.log_prob(high), atol=1e-8)
+
+
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 50))
 def test_two_angles_integrate_to_one_and_are_not_independent(seed):

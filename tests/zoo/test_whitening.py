@@ -88,6 +88,14 @@ def test_constant_columns_copies_and_fewer_rows_than_columns_do_no_harm():
         assert x.abs().max() < 100
 
 
+def test_a_column_that_varies_by_rounding_errors_counts_as_constant():
+    nearly = torch.where(torch.arange(300) % 2 == 0, 0.3, torch.tensor(0.1, dtype=torch.float64) + 0.2)
+    rows = torch.stack([normal(300), nearly], 1)
+    assert 0 < rows[:, 1].std() < 1e-15
+    whitening = started(rows)
+    assert torch.allclose(whitening.matrix[1], torch.tensor([0.0, 1.0], dtype=torch.float64), atol=1e-6)
+
+
 def test_blurring_adds_noise_of_the_rows_own_covariance():
     y = skewed()
     whitening = started(y)
