@@ -34,7 +34,8 @@ class Block(nn.Module):
 
     def three(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [N, heads, length, width / heads]."""
-        query, key, value = self.asked(self.norm1(h)).view(*h.shape[:2], 3, self.heads, -1).unbind(2)
+        three = self.asked(self.norm1(h)).unflatten(-1, (3, self.heads, h.shape[-1] // self.heads))
+        query, key, value = three.unbind(2)
         return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
     def together(self, found: Tensor) -> Tensor:

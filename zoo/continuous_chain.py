@@ -203,8 +203,10 @@ class ContinuousMarkovChain(Explicit):
     @torch.no_grad()
     def simulate(self, n: int, span: float, *, first: int | None = None) -> Paths:
         """n whole paths up to `span`, from `first` or a drawn state: exponential times, then a jump."""
-        if not span > 0:
-            raise ValueError(f"span must be positive, not {span}")
+        if not 0 < span < float("inf"):
+            raise ValueError(f"span must be positive and finite, not {span}")
+        if first is not None and not 0 <= first < self.levels:
+            raise ValueError(f"first is a state, 0 to {self.levels - 1}, not {first}")
         q = self.generator
         leaving = -q.diagonal()
         jumps = (q + torch.diag_embed(leaving)).clamp(min=0)

@@ -62,14 +62,14 @@ class DilatedNetwork(nn.Module):
                 if back < steps:
                     gate = torch.addmm(gate, F.pad(h[: -back * rows], (0, 0, back * rows, 0)), weight)
             if shift is not None:
-                gate = (gate.view(steps, rows, -1) + shift[layer]).flatten(0, 1)
+                gate = (gate.view(steps, rows, gate.shape[-1]) + shift[layer]).flatten(0, 1)
             a, b = gate.chunk(2, -1)
             z = a.tanh() * b.sigmoid()
             total = z @ skip[layer] if total is None else torch.addmm(total, z, skip[layer])
             if layer < len(residual):
                 h = torch.addmm(h, z, residual[layer])
         assert total is not None
-        return total.view(steps, rows, -1)
+        return total.view(steps, rows, total.shape[-1])
 
     def _shift(self, context: Tensor | None) -> Tensor | None:
         """What the context adds in the gates, [layers, N, 2 * channels]."""

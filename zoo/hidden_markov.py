@@ -103,13 +103,12 @@ class HiddenMarkov(Explicit):
 
     def check(self, x: Tensor | None = None, context: Tensor | None = None) -> None:
         super().check(x, context)
-        if x is None or not self.support.is_discrete:
+        if x is None or not self.support.is_discrete or not x.numel():
             return
-        if x.is_floating_point() or not x.numel():
-            return
-        if int(x.min()) < -1 or not self.support.check(x.clamp(min=0)).all():
+        fine = self.support.check(x) | (x == -1) | x.isnan()
+        if not fine.all():
             raise ValueError(
-                f"HiddenMarkov models codes, whose codes are 0 and up within {self.support}, -1 if missing"
+                f"HiddenMarkov was given {x[~fine][0].item():g}, but its codes are within {self.support}, -1 if missing"
             )
 
     # ---- the chain

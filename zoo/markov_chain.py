@@ -158,6 +158,8 @@ class MarkovChain(Explicit):
     def continue_from(self, x: Tensor, steps: int) -> Tensor:
         """Draws of the symbols that follow rows of any length, [N, steps]."""
         self._check_codes(x)
+        if steps < 0:
+            raise ValueError(f"steps must be at least 0, not {steps}")
         base, levels = self.levels + 1, self._levels
         padded = torch.cat([x.new_full((len(x), self.order), self.levels), x], 1).long()
         history = torch.zeros(len(x), dtype=torch.long, device=self.device)

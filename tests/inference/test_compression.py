@@ -184,9 +184,10 @@ def test_text_by_a_chain_is_as_short_as_the_chain_says():
     data = zoo.datasets.load("pydoc_topics").windows(128)
     model = MarkovChain(128, levels=data.levels, order=4, smoothing="absolute")
     model.count(data.train.x)
-    packed = compress(model, data.test.x)
-    assert len(packed) * 8 <= 1.01 * own_bits(model, data.test.x)
-    assert torch.equal(decompress(model, packed), data.test.x)
+    x = data.test.x[:200]
+    packed = compress(model, x)
+    assert len(packed) * 8 <= 1.01 * own_bits(model, x)
+    assert torch.equal(decompress(model, packed), x)
 
 
 def test_digits_by_made_are_as_short_as_made_says():
@@ -200,12 +201,12 @@ def test_digits_by_made_are_as_short_as_made_says():
     assert same(decompress(model, packed), data.test.x)
 
 
-@pytest.mark.parametrize("name", ["asia", "alarm"])
-def test_draws_of_a_network_are_as_short_as_its_tables_say(name):
+@pytest.mark.parametrize(("name", "rows"), [("asia", 10_000), ("alarm", 3_000)])
+def test_draws_of_a_network_are_as_short_as_its_tables_say(name, rows):
     network = zoo.BayesianNetwork(network=name)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        x = network.sample(10_000)
+        x = network.sample(rows)
     packed = compress(network, x, block=4096)
     assert len(packed) * 8 <= 1.01 * own_bits(network, x)
     assert same(decompress(network, packed), x)

@@ -172,6 +172,8 @@ def test_wrong_options_and_rows_are_refused() -> None:
         (lambda: model.bridge(0, 3, 1.0, [0.5]), "first and last are states"),
         (lambda: model.bridge(0, 1, 1.0, [1.5]), "between 0 and the span"),
         (lambda: model.simulate(1, 0.0), "span must be positive"),
+        (lambda: model.simulate(1, math.inf), "span must be positive and finite"),
+        (lambda: model.simulate(1, 1.0, first=3), "first is a state, 0 to 2"),
         (lambda: model.set_generator(torch.ones(3, 3)), "sums to zero"),
         (lambda: model.set_generator(-torch.ones(3, 3)), "rates of at least 0"),
     ):

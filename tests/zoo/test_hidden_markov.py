@@ -378,11 +378,14 @@ def test_wrong_options_are_refused(options: dict, message: str) -> None:
 
 def test_wrong_rows_are_refused() -> None:
     model = coded()
-    with pytest.raises(ValueError, match="whose codes are"):
+    with pytest.raises(ValueError, match="its codes are"):
         model.log_prob(torch.full((1, 5), 4))
-    with pytest.raises(ValueError, match="whose codes are"):
+    with pytest.raises(ValueError, match="its codes are"):
         em(model, torch.full((1, 5), 4), progress=False)
-    with pytest.raises(ValueError, match="whose codes are"):
+    with pytest.raises(ValueError, match="its codes are"):
         em(model, torch.full((1, 5), -2), progress=False)
+    for odd in (4.0, 2.5, -2.0):  # a level too many would else be taken for what is missing
+        with pytest.raises(ValueError, match=f"was given {odd:g}, but its codes are"):
+            model.log_prob(torch.full((1, 5), odd))
     with pytest.raises(ValueError, match="4 states need at least as many steps"):
         em(HiddenMarkov((3,)), torch.zeros(1, 3), progress=False)

@@ -260,3 +260,7 @@ def test_wrong_questions_are_refused() -> None:
         MarkovChain(4, levels=3).hitting_times([3])
     with pytest.raises(ValueError, match="between 0 and 1"):
         MarkovChain(4, levels=3).mixing_time(0.0)
+    with pytest.raises(ValueError, match="steps must be at least 0, not -1"):
+        model.continue_from(torch.zeros(2, 3).long(), -1)
+    with pytest.raises(ValueError, match="row 0 has nan at place 1"):
+        model.log_prob(torch.tensor([[0.0, math.nan, 0.0, 0.0]]))

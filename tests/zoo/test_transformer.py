@@ -257,8 +257,19 @@ def test_wrong_parameters_are_refused(options: dict, message: str) -> None:
         Transformer(**{"event_shape": 4, "levels": 3} | SMALL | options)
 
 
+def test_no_rows_and_no_tokens_are_no_trouble() -> None:
+    model = built(4, 3)
+    assert model.sample(0).shape == (0, 4) and model.log_prob(codes(0, 4, 3)).shape == (0,)
+    assert model.continue_from(codes(0, 5, 3), 3).shape == (0, 3)
+    assert model.continue_from(codes(2, 0, 3), 0).shape == (2, 0)
+    known = codes(2, 4, 3)
+    assert torch.equal(model.sample(2, prefix=known), known)
+
+
 def test_wrong_questions_are_refused() -> None:
     model = built(4, 3)
+    with pytest.raises(ValueError, match="n must be at least 0, not -1"):
+        model.sample(-1)
     with pytest.raises(ValueError, match=r"\[N, up to 4\], but was given \[2, 5\]"):
         model.step_log_prob(codes(2, 5, 3))
     with pytest.raises(ValueError, match=r"but was given \[4\]"):

@@ -217,6 +217,15 @@ def test_wrong_parameters_are_refused(shape, arguments, message):
         WaveNet(shape, **arguments)
 
 
+def test_no_rows_and_no_samples_are_no_trouble():
+    model = small(6, 3)
+    assert model.sample(0).shape == (0, 6) and model.log_prob(codes(0, 6, 3)).shape == (0,)
+    assert model.continue_from(codes(0, 5, 3), 3).shape == (0, 3)
+    assert model.continue_from(codes(2, 0, 3), 0).shape == (2, 0)
+    known = codes(2, 6, 3)
+    assert torch.equal(model.sample(2, prefix=known), known)
+
+
 def test_wrong_rows_are_refused_by_name():
     model = small(6, 3, 2)
     x, context = codes(2, 6, 3), normal(2, 2)
