@@ -150,7 +150,7 @@ def in_words(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(repr(part) for part in parts)
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return f"a list of {in_words(parts[0]).split(' ', 1)[-1]}s"
+        return f"a list of {_several(parts[0])}"
     if origin is Mapping:
         return "a table by name"
     if hint is torch.Size:
@@ -161,6 +161,13 @@ def in_words(hint: Any) -> str:
         return f"{len(parts)} values"
     named = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return named.get(hint, f"a {getattr(hint, '__name__', str(hint))}")
+
+
+def _several(hint: Any) -> str:
+    """The parts of a list, as a person would say them."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    said = (in_words(kind).split(" ", 1)[-1] for kind in kinds)
+    return " or ".join(f"lists of {words[8:]}" if words.startswith("list of ") else f"{words}s" for words in said)
 
 
 def in_short(value: Any) -> str:

@@ -77,7 +77,7 @@ def diagnose(
         data: rows as `fit` takes them; where there are more than `rows`, that many are picked by the seed.
         draws: draws of the guide for each row.
     """
-    model, history = _opened(fit_or_model)
+    model, history, kept = _opened(fit_or_model)
     x, given, names = _picked(model, data, context, rows, seed)
     report = _Report()
     with asking(model, seed):
@@ -88,19 +88,19 @@ def diagnose(
         else:
             report.verdict.append(f"{name_of(model)} offers no likelihood: it is judged by its samples alone.")
         report.samples(x, replicates(model, len(x), given, REPLICATES), names)
-    report.training(history)
+    report.training(history, kept)
     attrs = {"model": name_of(model), "measure": measure_of(model), "seed": seed, **report.attrs}
     idata = to_idata(report.groups, attrs)
     table = pd.DataFrame(report.table, columns=["quantity", "value", "error"]).set_index("quantity")
     return Diagnosis(name_of(model), report.verdict, table, idata, history)
 
 
-def _opened(fit_or_model: Any) -> tuple[Any, pd.DataFrame | None]:
+def _opened(fit_or_model: Any) -> tuple[Any, pd.DataFrame | None, int | None]:
     if isinstance(fit_or_model, Fit):
-        return fit_or_model.model, fit_or_model.history
+        return fit_or_model.model, fit_or_model.history, fit_or_model.best_step
     if not (offers(fit_or_model, Pair) or hasattr(fit_or_model, "sample")):
         raise TypeError(f"diagnose takes a Fit or a model with model and guide, not {name_of(fit_or_model)}")
-    return fit_or_model, None
+    return fit_or_model, None, None
 
 
 def _picked(
@@ -189,8 +189,8 @@ class _Report:
         self.groups["posterior_predictive"] = {"x": (("chain", "draw", *axes), replicated[None])}
         self.groups["observed_data"] = {"x": (axes, data)}
 
-    def training(self, history: pd.DataFrame | None) -> None:
-        self.verdict += findings.on_history(history)
+    def training(self, history: pd.DataFrame | None, kept: int | None = None) -> None:
+        self.verdict += findings.on_history(history, kept)
         if history is None:
             return
         for name in history:

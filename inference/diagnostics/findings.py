@@ -52,8 +52,8 @@ def on_units(name: str, variance: np.ndarray) -> str:
     return f"{active} of {units} units of {name!r} {'is' if active == 1 else 'are'} active: {silent} nothing of x."
 
 
-def on_history(history: pd.DataFrame | None) -> list[str]:
-    """Whether training had ended, and whether it had gone on for too long."""
+def on_history(history: pd.DataFrame | None, kept: int | None = None) -> list[str]:
+    """Whether training had ended, and whether it had gone on for too long; `kept` is the step whose weights were."""
     if history is None or "loss" not in history or len(history) < 8:
         return []
     watched = "held_out" if "held_out" in history and history["held_out"].notna().sum() >= 8 else "loss"
@@ -67,10 +67,10 @@ def on_history(history: pd.DataFrame | None) -> list[str]:
         sentences = [f"{name} was still falling, by {fall:.2g} nats a row over the last quarter: fit longer."]
     else:
         sentences = [f"{name} no longer fell by the end."]
-    return sentences + _on_held_out(history)
+    return sentences + _on_held_out(history, kept)
 
 
-def _on_held_out(history: pd.DataFrame) -> list[str]:
+def _on_held_out(history: pd.DataFrame, kept: int | None) -> list[str]:
     if "held_out" not in history:
         return []
     seen = history[["step", "loss", "held_out"]].dropna()
@@ -81,7 +81,9 @@ def _on_held_out(history: pd.DataFrame) -> list[str]:
     rise, range_ = held_out[-1] - held_out[best], held_out[0] - held_out[best]
     gap = held_out[-1] - seen["loss"].to_numpy()[-1]
     sentences = [f"At the end the held-out loss was {gap:+.2f} nats a row from the training loss."]
-    if best < 0.8 * len(seen) and rise > max(0.02 * range_, 0.01):
+    if kept is not None and kept < step[-1]:
+        sentences.append(f"The weights of step {kept} were kept, where the held-out loss was lowest.")
+    elif best < 0.8 * len(seen) and rise > max(0.02 * range_, 0.01):
         sentences.append(
             f"It overfits: the held-out loss was lowest at step {step[best]:.0f} and has risen by {rise:.2f} "
             "since; stop early (patience), or take a smaller model."

@@ -247,6 +247,9 @@ def test_words_on_training():
     over = findings.on_history(history(level, 6 + 0.004 * (steps - 10.0) ** 2))
     assert any("It overfits: the held-out loss was lowest at step 550" in sentence for sentence in over)
     assert any("from the training loss" in sentence for sentence in over)
+    stopped = findings.on_history(history(level, 6 + 0.004 * (steps - 10.0) ** 2), kept=10)
+    assert stopped[-1] == "The weights of step 10 were kept, where the held-out loss was lowest."
+    assert not any("overfits" in sentence for sentence in stopped)
     fine = findings.on_history(history(level, level + 0.2))
     assert not any("overfits" in sentence for sentence in fine)
     assert "held-out loss was +0.20 nats" in fine[1]

@@ -6,6 +6,7 @@ import inspect
 import typing
 from typing import Any
 
+from zoo.datasets import Data
 from zoo.registry import Family
 from zoo.spec import SHAPES, in_words
 
@@ -36,6 +37,20 @@ def card(member: Family) -> str:
     return "\n".join(lines)
 
 
+def data_card(data: Data) -> str:
+    """What data is: its rows, their shape and what their numbers mean."""
+    rows = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+    shown = {
+        "rows": rows if data.event_shape else f"one sequence, {rows}; a model of event_shape n is shown windows of n",
+        "a row": str(list(data.event_shape)),
+        "numbers": f"{data.space}, 0 to {data.levels - 1}" if data.levels else data.space,
+        "columns": ", ".join(data.feature_names or ()),
+        "classes": ", ".join(map(str, data.class_names or ())),
+    }
+    lines = [f"  {name:<14}{value}" for name, value in shown.items() if value not in ("", "[]")]
+    return "\n".join([f"{data.name}: {data.description}", "", *lines])
+
+
 def _parameters(kind: Any) -> list[str]:
     hints = typing.get_type_hints(kind.__init__)
     own = [
@@ -45,7 +60,13 @@ def _parameters(kind: Any) -> list[str]:
     ]
     if not own:
         return ["  none"]
-    return [f"  {name:<16}{in_words(hints.get(name, Any)):<34}{_default(parameter)}" for name, parameter in own]
+    said = [in_words(hints.get(name, Any)) for name, _ in own]
+    first = max(16, *(len(name) + 2 for name, _ in own))
+    second = max(16, *(len(words) + 2 for words in said if len(words) < 40))
+    return [
+        f"  {name:<{first}}{words:<{second}}  {_default(parameter)}"
+        for (name, parameter), words in zip(own, said, strict=True)
+    ]
 
 
 def _default(parameter: inspect.Parameter) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,19 @@ a spec (`zoo run SPEC.toml`):
   [fit]
   steps = 2000
 """
+SPEC = """a spec, of which only data and model are needed:
+  name = "digits-vae"                 the run's folder; the file's name unless told
+  data = "digits"                     or {name = "digits", view = "logit"}, or {csv = "rows.csv", held_out = 0.25}
+  [model]                             `zoo show FAMILY` tells what a family takes
+  family = "vae"
+  latent = 8
+  prior = {family = "realnvp"}        any model fits a slot for one
+  [fit]                               the keywords of inference.fit, or of inference.em
+  steps = 2000                        and batch_size, lr, seed, validation, patience, ...
+  schedule = {name = "cosine"}        or warmup, linear, cooldown
+  [ask]
+  samples = 512                       for the report; and log_likelihood, diagnose, evaluate = true or false
+views: raw, dequantised, logit, binarised, unit, standardised, flat; the family's own choice unless told"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,8 +95,8 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     add("list", list_families, "list the families, the data and the networks by name")
-    show = add("show", show_family, "show what a family is, takes and rests on", "zoo show realnvp")
-    show.add_argument("family", metavar="FAMILY")
+    show = add("show", show_family, "show what a family (or data) is, takes and rests on", "zoo show realnvp")
+    show.add_argument("family", metavar="FAMILY", help="a family or data, as `zoo list` names them")
     _add_runs(add)
     _add_asking(add)
     demo = add("demo", demonstrate, "fit, compare and ask a model of every kind, in about three minutes")
@@ -93,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_runs(add: Callable[..., argparse.ArgumentParser]) -> None:
     run = add("run", run_spec, "fit the model of a spec, ask what it asks, leave a folder with a report",
-              "zoo run digits-vae.toml --set fit.steps=500 --set model.latent=4")  # fmt: skip
+              f"zoo run digits-vae.toml --set fit.steps=500 --set model.latent=4\n\n{SPEC}")  # fmt: skip
     run.add_argument("spec", type=Path, metavar="SPEC.toml")
     compare = add("compare", compare_specs, "fit the models of several specs and put them on one scoreboard",
                   "zoo compare vae.toml realnvp.toml --out runs/digits")  # fmt: skip
@@ -133,20 +146,20 @@ def list_families(arguments: Any) -> None:
     from zoo.registry import families
 
     print("families (zoo show FAMILY)")
-    for member in families():
-        print(f"  {member.name:<24}{member.summary}")
-    print("\ndata")
-    for name, line in datasets.names().items():
-        print(f"  {name:<24}{line}")
+    print(_columns({member.name: member.summary for member in families()}))
+    print("\ndata (zoo show DATA)")
+    print(_columns(datasets.names()))
     print("\nnetworks (zoo query NETWORK)")
     print(_wrapped(", ".join(datasets.networks())))
 
 
 def show_family(arguments: Any) -> None:
-    from zoo.app.card import card
+    from zoo import datasets
+    from zoo.app.card import card, data_card
     from zoo.registry import family
 
-    print(card(family(arguments.family)))
+    known = arguments.family in datasets.names()
+    print(data_card(datasets.load(arguments.family)) if known else card(family(arguments.family)))
 
 
 def run_spec(arguments: Any) -> None:
@@ -199,6 +212,11 @@ def demonstrate(arguments: Any) -> None:
 
     torch.set_num_threads(1)  # at this size a second thread costs more than it brings
     demo(arguments.out or free_name(Path("runs/demo")))
+
+
+def _columns(lines: Mapping[str, str]) -> str:
+    width = max(map(len, lines)) + 2
+    return "\n".join(f"  {name:<{width}}{line}" for name, line in lines.items())
 
 
 def _wrapped(text: str) -> str:

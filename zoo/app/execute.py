@@ -69,7 +69,7 @@ def carry_out(checked: Ready, say: Say = print, progress: bool = True) -> Found:
     """Fit the model of a recipe and ask what the recipe asks."""
     made, task = checked.made, checked.task
     data, model, seed = task.data, task.model, made.seed
-    say(f"{made.name}: fitting a {spec_of(model)['family']} to {len(data.train):,} rows of {data.name}")
+    say(f"{made.name}: fitting {spec_of(model)['family']} to {len(data.train):,} rows of {data.name}")
     found = Found(made.name, task, checked.fitting(progress=progress))
     model.eval()
     with asking(model, seed):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 
 import pandas as pd
 import pytest
@@ -188,6 +189,35 @@ def test_list_and_show(capsys):
     assert cli.main(["show", "vae"]) == 0
     card = capsys.readouterr().out
     assert "latent variable" in card and "default: 16" in card and "1312.6114" in card
+
+
+def test_names_of_any_length_stand_apart_from_what_is_said_of_them(capsys):
+    assert cli.main(["list"]) == 0
+    assert "\n  autoregressive_spline_flow  each number" in capsys.readouterr().out
+    assert cli.main(["show", "supported"]) == 0
+    card = capsys.readouterr().out
+    assert "a list of texts or lists of numbers or a table by name  needed\n" in card
+    assert cli.main(["show", "realnvp"]) == 0
+    assert "a whole number or a list of whole numbers  default: 128\n" in capsys.readouterr().out
+
+
+def test_data_is_shown_as_families_are(capsys):
+    assert cli.main(["show", "digits"]) == 0
+    card = capsys.readouterr().out
+    assert "1,347 train, 450 test" in card and "[1, 8, 8]" in card and "levels, 0 to 16" in card
+    assert cli.main(["show", "pydoc_topics"]) == 0
+    assert "one sequence" in capsys.readouterr().out
+
+
+def test_the_help_of_run_shows_a_spec_that_can_be_read(capsys):
+    from zoo.app.recipe import VIEWS, Ask, recipe
+
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    told = capsys.readouterr().out
+    assert all(name in told for name in (*VIEWS, *Ask.__dataclass_fields__))
+    spec = "\n".join(line.split("   ")[0] for line in cli.SPEC.splitlines()[1:-1] for line in [line.strip()])
+    assert recipe(tomllib.loads(spec), "told").ask.samples == 512
 
 
 def test_help_comes_at_once_and_without_torch():
