@@ -40,6 +40,8 @@ _HOMES = {
     "mu_law_decode": "zoo.companding",
     "Transformer": "zoo.transformer",
     "PixelRNN": "zoo.pixelrnn",
+    "FactorAnalysis": "zoo.factor_analysis",
+    "ProbabilisticPCA": "zoo.ppca",
     "VAE": "zoo.vae",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
