@@ -113,6 +113,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), kwargs={"latent": 2})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
+    Family("latent_dirichlet", "zoo.latent_dirichlet:LatentDirichlet", "counts of words, by topics",
+           Example((5,), "own", kwargs={"topics": 2, "length": 9.0, "hidden": (4,)})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
