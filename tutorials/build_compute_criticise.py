@@ -102,8 +102,9 @@ assert better.mean > 1
 check("factor analysis: columns differ in what is left of them", analysis, unevenness, train)
 
 # %% [markdown]
-# Nearly all of that gap is closed, and held-out rows agree. What the factors say: p(z | x) is known in closed form, row by row, and what is missing of a row is
-# filled in with its uncertainty, exactly, by the same question as of any other model.
+# Nearly all of that gap is closed, and held-out rows agree. What the factors say: p(z | x) is known in closed form, row
+# by row, and what is missing of a row is filled in with its uncertainty, exactly, by the same question as of any other
+# model.
 
 # %%
 answer = query(analysis, "z", given={"x": test[:3]})
