@@ -58,6 +58,15 @@ class Latent(Protocol):
     def encoder(self, x: Tensor, context: Tensor | None = None) -> Any: ...
 
 
+class Conjugate(Latent, Density, Protocol):
+    """A latent variable known exactly: `posterior(x)` is p(z | x), a distribution with mean and standard deviation.
+
+    Its likelihood is exact too. Rows that lack cells may be given where the model is `Incomplete`.
+    """
+
+    def posterior(self, x: Tensor, context: Tensor | None = None) -> Any: ...
+
+
 class Bounded(Protocol):
     """A lower bound of its own on the mean log-likelihood of a batch: a scalar, nats a row."""
 

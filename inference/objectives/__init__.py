@@ -11,9 +11,21 @@ from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
-from inference.protocols import Bounded, Density, Energy, Generator, IncompleteTables, Latent, Pair, name_of, offers
+from inference.protocols import (
+    Bounded,
+    Conjugate,
+    Density,
+    Energy,
+    Generator,
+    IncompleteTables,
+    Latent,
+    Pair,
+    name_of,
+    offers,
+)
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Conjugate, NegativeLogLikelihood),
     (Latent, Elbo),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),

@@ -3,6 +3,7 @@
 query(network, "lung", given={"smoke": "yes"})      elimination, exact
 query(hybrid, "disease", given={"xray": images})    elimination with the density's likelihoods, exact
 query(mixture, "component", given={"x": rows})      Bayes' rule, exact
+query(ppca, "z", given={"x": rows})                 the posterior in closed form, exact
 query(vae, "z", given={"x": rows})                  importance sampling, an estimate with its reliability
 query(model, "x", given={"x": rows with gaps})      closed form or importance sampling of what is missing
 query(model, "x")                                   draws
@@ -32,6 +33,7 @@ METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], 
     (_network.answers, _network.answer),
     (_latent.answers_component, _latent.component),
     (_missing.answers, _missing.answer),
+    (_latent.answers_conjugate, _latent.conjugate),
     (_latent.answers_latent, _latent.latent),
     (_draws.answers, _draws.answer),
 )

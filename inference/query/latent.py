@@ -1,4 +1,4 @@
-"""Questions about what lies behind the rows: a mixture's component in closed form, latents by importance."""
+"""Questions about what lies behind the rows: in closed form where a model has one, else by importance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from inference.asking import asking
+from inference.asking import asking, placed
+from inference.data import as_rows, check_known
 from inference.importance import blocks, log_weights
-from inference.protocols import Density, Latent, Pair, given_context, has_likelihood, offers
+from inference.protocols import Conjugate, Density, Latent, Pair, given_context, has_likelihood, offers
 from inference.query.answer import Answer
 from inference.query.estimates import as_numpy, by_row, labelled, moments, reliability
 from inference.query.question import Question
@@ -30,7 +31,7 @@ class Components(Protocol):
 
 def answers_component(question: Question) -> bool:
     asked = question.targets == ("component",) and set(question.given) == {"x"} and not question.do
-    return asked and isinstance(question.model, Components)
+    return asked and isinstance(question.model, Components) and not offers(question.model, Latent)
 
 
 def component(question: Question) -> Answer:
@@ -45,6 +46,24 @@ def component(question: Question) -> Answer:
     array = xr.DataArray(as_numpy(probability), dims=dims, coords=coords, name="probability")
     evidence = None if log_prob is None else by_row(log_prob)
     return Answer(str(question), {"component": array}, "Bayes' rule in closed form", "exact", evidence)
+
+
+def answers_conjugate(question: Question) -> bool:
+    asked = question.targets == ("z",) and set(question.given) == {"x"} and not question.do
+    return asked and offers(question.model, Conjugate)
+
+
+def conjugate(question: Question) -> Answer:
+    """Mean and standard deviation of p(z | x) in each row, in closed form; gaps of x are summed out where that is."""
+    model, context = question.model, question.context
+    rows = as_rows(question.given["x"], model)
+    x = placed(model, rows.x)
+    check_known(model, x, context, rows.columns)
+    with asking(model, question.seed):
+        given = model.posterior(x, context)
+        log_prob = model.log_prob(x, context=context)
+    values = labelled(torch.stack([given.mean, given.stddev], -1), "z", names=("mean", "sd"))
+    return Answer(str(question), {"z": values}, "the posterior in closed form", "exact", by_row(log_prob))
 
 
 def answers_latent(question: Question) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from inference.protocols import Density, Energy, Latent, Pair, has_likelihood, name_of, offers
+from inference.protocols import Conjugate, Density, Energy, Latent, Pair, has_likelihood, name_of, offers
 from inference.query.latent import Components, sites
 from inference.query.question import Question
 
@@ -47,6 +47,7 @@ def _latent(question: Question) -> str:
 
 REASONS: tuple[tuple[Callable[[Any], bool], Callable[[Question], str]], ...] = (
     (_generates, _generator),
+    (lambda model: offers(model, Conjugate), _latent),
     (lambda model: isinstance(model, Components), _components),
     (lambda model: offers(model, Density), _density),
     (lambda model: offers(model, Energy), _energy),
