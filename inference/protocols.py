@@ -208,7 +208,12 @@ def graph_of(model: Any) -> Any | None:
 
 
 def has_likelihood(model: Any) -> bool:
-    """Whether rows can be scored: exactly, up to log Z, or by a guide; noise made into x has no density."""
+    """Whether rows can be scored: exactly, up to log Z, or by a guide; noise made into x has no density.
+
+    A model may say that it has none, `likelihood = None`, as one whose guide is a point does.
+    """
+    if getattr(model, "likelihood", "not said") is None:
+        return False
     if any(offers(model, protocol) for protocol in (Density, Energy, Latent)):
         return True
     return offers(model, Pair) and not (hasattr(model, "generate") and hasattr(model, "noise"))

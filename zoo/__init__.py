@@ -41,6 +41,7 @@ _HOMES = {
     "Transformer": "zoo.transformer",
     "PixelRNN": "zoo.pixelrnn",
     "VAE": "zoo.vae",
+    "Autoencoder": "zoo.autoencoder",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",

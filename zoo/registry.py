@@ -109,6 +109,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((2, 2, 3), "levels", kwargs={"levels": 3, "mixture": 2, "hidden": 4, "layers": 2, "kernel": 3})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
+    Family("autoencoder", "zoo.autoencoder:Autoencoder", "a code that is a point, and a density that reads it",
+           Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
