@@ -58,6 +58,12 @@ class Latent(Protocol):
     def encoder(self, x: Tensor, context: Tensor | None = None) -> Any: ...
 
 
+class Corrupting(Latent, Protocol):
+    """Latents whose encoder reads a corrupted row x', drawn from `corrupted(x)`, and whose decoder tells x itself."""
+
+    def corrupted(self, x: Tensor) -> Any: ...
+
+
 class Bounded(Protocol):
     """A lower bound of its own on the mean log-likelihood of a batch: a scalar, nats a row."""
 

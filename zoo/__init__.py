@@ -42,6 +42,7 @@ _HOMES = {
     "PixelRNN": "zoo.pixelrnn",
     "VAE": "zoo.vae",
     "Autoencoder": "zoo.autoencoder",
+    "DenoisingAutoencoder": "zoo.denoising_autoencoder",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",

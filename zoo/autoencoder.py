@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pyro.distributions as dist
-from torch import Tensor
-
-from zoo.base import Shape, Slot
-from zoo.coding import Network, PointCoded, flat_box
+from zoo.coding import BoxCoded
 
 
-class Autoencoder(PointCoded):
+class Autoencoder(BoxCoded):
     """Autoencoder: a row's code is a point z = f(x), squashed into the box (-1, 1)^latent, and p(x | z) reads it.
 
     As a Pyro pair z is uniform on the box and the guide a `Delta` at f(x), so that the pair's ELBO is
@@ -35,23 +29,3 @@ class Autoencoder(PointCoded):
         https://doi.org/10.1126/science.1127647
         From Variational to Deterministic Autoencoders (Ghosh et al., 2020), https://arxiv.org/abs/1903.12436
     """
-
-    def __init__(
-        self,
-        event_shape: Shape,
-        *,
-        context_shape: Shape | None = None,
-        latent: int = 16,
-        hidden: Sequence[int] = (128, 128),
-        encoder: Network | None = None,
-        decoder: Slot | None = None,
-    ) -> None:
-        super().__init__(
-            event_shape, context_shape=context_shape, latent=latent, hidden=hidden, encoder=encoder, decoder=decoder
-        )
-
-    def prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
-        return flat_box(self.latent, self._anchor, context)
-
-    def code(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.read(x, context).tanh()

@@ -199,7 +199,7 @@ class LatentVariable(Model):
     """
 
     kind = "latent variable"
-    likelihood = "lower bound"
+    likelihood: ClassVar[str | None] = "lower bound"
     capabilities = frozenset({"sample", "prior", "decoder", "encoder", "encode", "reconstruct", "anomaly_score"})
     refusals = LATENT_VARIABLE
 

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -36,7 +37,7 @@ class Box(RowDistribution):
     def mean(self) -> Tensor:
         return self._like.new_zeros(self.batch_shape + self.event_shape)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(sample_shape)
         return torch.rand(shape, dtype=self._like.dtype, device=self._like.device) * 2 - 1
 
@@ -84,11 +85,11 @@ class PointCoded(LatentVariable):
         self,
         event_shape: Shape,
         *,
-        context_shape: Shape | None,
-        latent: int,
-        hidden: Sequence[int],
-        encoder: Network | None,
-        decoder: Slot | None,
+        context_shape: Shape | None = None,
+        latent: int = 16,
+        hidden: Sequence[int] = (128, 128),
+        encoder: Network | None = None,
+        decoder: Slot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         if latent < 1:
@@ -124,15 +125,20 @@ class PointCoded(LatentVariable):
         return self.decoder_model.distribution(joined(z, self.latent, context, self.context_shape))
 
 
+class BoxCoded(PointCoded):
+    """Codes squashed into the box (-1, 1)^latent, on which the prior is flat: it holds no code for likelier."""
+
+    def prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
+        box = Box(self.latent, self._anchor)
+        return box if context is None else box.expand(context.shape[:1])
+
+    def code(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.read(x, context).tanh()
+
+
 def built(part: Network, name: str, event_shape: torch.Size, **shapes: object) -> nn.Module:
     """The network in a place, built if need be."""
     module = part if isinstance(part, nn.Module) else part(event_shape, **shapes)
     if not isinstance(module, nn.Module):
         raise TypeError(f"{name} must be a torch module, or build one, not {type(module).__name__}")
     return module
-
-
-def flat_box(shape: torch.Size, like: Tensor, context: Tensor | None) -> dist.TorchDistribution:
-    """The flat prior of squashed codes, a batch of rows where there is a context."""
-    box = Box(shape, like)
-    return box if context is None else box.expand(context.shape[:1])

@@ -8,12 +8,25 @@ from typing import Any
 from inference.objectives.adversarial import NonSaturating
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
+from inference.objectives.denoising import Denoising
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
-from inference.protocols import Bounded, Density, Energy, Generator, IncompleteTables, Latent, Pair, name_of, offers
+from inference.protocols import (
+    Bounded,
+    Corrupting,
+    Density,
+    Energy,
+    Generator,
+    IncompleteTables,
+    Latent,
+    Pair,
+    name_of,
+    offers,
+)
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Corrupting, Denoising),
     (Latent, Elbo),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
@@ -37,6 +50,7 @@ def default_objective(model: Any) -> Objective:
 
 __all__ = [
     "ContrastiveDivergence",
+    "Denoising",
     "Elbo",
     "Loss",
     "MarginalLikelihood",
