@@ -64,6 +64,15 @@ class Corrupting(Latent, Protocol):
     def corrupted(self, x: Tensor) -> Any: ...
 
 
+class CodeMatched(Latent, Protocol):
+    """Latents with a critic (z[, context]) -> logits [N] of "z is a draw of the prior"; each part a module."""
+
+    prior_model: Any
+    decoder_model: Any
+    encoder_model: Any
+    code_critic: Any
+
+
 class Bounded(Protocol):
     """A lower bound of its own on the mean log-likelihood of a batch: a scalar, nats a row."""
 

@@ -43,6 +43,7 @@ _HOMES = {
     "VAE": "zoo.vae",
     "Autoencoder": "zoo.autoencoder",
     "DenoisingAutoencoder": "zoo.denoising_autoencoder",
+    "AdversarialAutoencoder": "zoo.adversarial_autoencoder",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",

@@ -96,7 +96,7 @@ class PointCoded(LatentVariable):
             raise ValueError(f"latent must be at least 1, not {latent}")
         self.latent = torch.Size([latent])
         extra = 0 if self.context_shape is None else self.context_shape.numel()
-        self.encoder_network = built(
+        self.encoder_model = built(
             encoder or partial(CodeNetwork, hidden=hidden),
             "encoder",
             self.event_shape,
@@ -115,7 +115,7 @@ class PointCoded(LatentVariable):
     def read(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """What the encoder's network puts out for each row, [N, latent]."""
         inputs = x if x.is_floating_point() else x.to(self.dtype)
-        return self.encoder_network(inputs) if context is None else self.encoder_network(inputs, context)
+        return self.encoder_model(inputs) if context is None else self.encoder_model(inputs, context)
 
     def encoder(self, x: Tensor, context: Tensor | None = None) -> dist.Delta:
         """The point f(x), as Pyro writes it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
+from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
@@ -14,6 +15,7 @@ from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.protocols import (
     Bounded,
+    CodeMatched,
     Corrupting,
     Density,
     Energy,
@@ -26,6 +28,7 @@ from inference.protocols import (
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
     (Latent, Elbo),
     (Generator, NonSaturating),
@@ -49,6 +52,7 @@ def default_objective(model: Any) -> Objective:
 
 
 __all__ = [
+    "AdversarialAutoencoding",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",

@@ -32,7 +32,7 @@ def _seeded():
 
 def by_hand(model: Autoencoder, x: Tensor) -> Tensor:
     """-log p(x | f(x)) of bits, a number a row."""
-    logits = model.decoder_model.parameters_of(model.encoder_network(x).tanh())
+    logits = model.decoder_model.parameters_of(model.encoder_model(x).tanh())
     return -(x * logits.sigmoid().log() + (1 - x) * (-logits).sigmoid().log()).sum(-1)
 
 
@@ -60,7 +60,7 @@ def test_the_score_is_minus_the_reconstructions_likelihood_and_draws_nothing() -
     x = torch.rand(9, 6).round().double()
     torch.testing.assert_close(model.anomaly_score(x), by_hand(model, x))
     assert torch.equal(model.anomaly_score(x), model.anomaly_score(x))
-    torch.testing.assert_close(model.encode(x), model.encoder_network(x).tanh())
+    torch.testing.assert_close(model.encode(x), model.encoder_model(x).tanh())
     torch.testing.assert_close(model.reconstruct(x), model.decoder_model.parameters_of(model.encode(x)).sigmoid())
 
 
@@ -154,7 +154,7 @@ def test_a_linear_one_finds_the_principal_plane_and_scores_what_lies_off_it() ->
     linear = partial(HomoscedasticGaussian, hidden=())
     model = Autoencoder(8, latent=2, encoder=nn.Linear(8, 2), decoder=linear)
     with torch.no_grad():
-        model.encoder_network.weight.mul_(0.1)
+        model.encoder_model.weight.mul_(0.1)
     fit(model, x, steps=800, batch_size=None, lr=3e-2, schedule=cosine(800), progress=False)
     plane = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     least = plane.S[2:].square().sum() / len(x)

@@ -80,7 +80,7 @@ def test_the_objective_is_pyros_elbo_and_the_reconstruction_of_the_clean_row(cor
     torch.manual_seed(3)
     noisy = corruption.distribution(x).sample()
     joined = noisy if c is None else torch.cat([noisy, c], -1)
-    z = model.encoder_network.network(joined).tanh()
+    z = model.encoder_model.network(joined).tanh()
     logits = model.decoder_model.parameters_of(z if c is None else torch.cat([z, c], -1))
     clean = (x * logits.sigmoid().log() + (1 - x) * (-logits).sigmoid().log()).sum(-1)
     torch.testing.assert_close(found[0][0], -clean.mean() + 2 * math.log(2))
