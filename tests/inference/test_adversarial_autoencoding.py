@@ -86,7 +86,7 @@ def test_each_players_loss_and_gradient_are_the_formulas_and_reach_it_alone(cond
             torch.testing.assert_close(model.encoder_model.weight.grad[0], (-(x - v * z) * v * inputs).mean(0))
         elif name == "critic":
             torch.manual_seed(4)
-            drawn = m + torch.randn(50, 1).double()
+            drawn = model.prior(c).sample(() if conditional else (50,))
             real, fake = judged(drawn).detach(), judged(z).detach()
             expected = -real.sigmoid().log().mean() - (-fake).sigmoid().log().mean()
             slope = -(1 - real.sigmoid()) * drawn[:, 0] + fake.sigmoid() * z[:, 0]
