@@ -6,7 +6,7 @@ from zoo.coding import BoxCoded
 
 
 class Autoencoder(BoxCoded):
-    """Autoencoder: a row's code is a point z = f(x), squashed into the box (-1, 1)^latent, and p(x | z) reads it.
+    """Autoencoder: a row's code is a point z = f(x), folded into the box [-1, 1]^latent, and p(x | z).
 
     As a Pyro pair z is uniform on the box and the guide a `Delta` at f(x), so that the pair's ELBO is
 

@@ -17,8 +17,8 @@ from zoo.corruption import Corruption, Masking, as_corruption
 class DenoisingAutoencoder(BoxCoded):
     """Denoising autoencoder: p(z) p(x | z) C(x' | x), the row x and a corrupted x' of it, of which the code is made.
 
-    The guide draws x' from C, as the model does, and proposes a `Delta` at z = f(x'), squashed into the box
-    (-1, 1)^latent on which p(z) is uniform. C cancels in the pair's ELBO, which is
+    The guide draws x' from C, as the model does, and proposes a `Delta` at z = f(x'), folded into the box
+    [-1, 1]^latent on which p(z) is uniform. C cancels in the pair's ELBO, which is
 
         E_C(x' | x) log p(x | f(x')) - latent log 2
 

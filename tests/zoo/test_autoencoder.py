@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import zoo
 from inference import diagnose, evaluate, fit, log_likelihood, query
 from inference.importance import log_weights
 from inference.likelihood import ImportanceWeighted
@@ -32,7 +33,7 @@ def _seeded():
 
 def by_hand(model: Autoencoder, x: Tensor) -> Tensor:
     """-log p(x | f(x)) of bits, a number a row."""
-    logits = model.decoder_model.parameters_of(model.encoder_model(x).tanh())
+    logits = model.decoder_model.parameters_of(model.encoder_model(x).sin())
     return -(x * logits.sigmoid().log() + (1 - x) * (-logits).sigmoid().log()).sum(-1)
 
 
@@ -60,7 +61,7 @@ def test_the_score_is_minus_the_reconstructions_likelihood_and_draws_nothing() -
     x = torch.rand(9, 6).round().double()
     torch.testing.assert_close(model.anomaly_score(x), by_hand(model, x))
     assert torch.equal(model.anomaly_score(x), model.anomaly_score(x))
-    torch.testing.assert_close(model.encode(x), model.encoder_model(x).tanh())
+    torch.testing.assert_close(model.encode(x), model.encoder_model(x).sin())
     torch.testing.assert_close(model.reconstruct(x), model.decoder_model.parameters_of(model.encode(x)).sigmoid())
 
 
@@ -120,7 +121,7 @@ def test_the_box_is_the_uniform_distribution() -> None:
     torchs = torch.distributions.Uniform(-torch.ones(3).double(), 1.0, validate_args=False)
     z = torch.tensor([[0.1, -0.9, 0.5], [0.0, 1.5, 0.0]]).double()
     torch.testing.assert_close(box.log_prob(z), torchs.log_prob(z).sum(-1))
-    assert box.log_prob(torch.ones(1, 3).double()).isfinite().all()  # where tanh rounds to its bound
+    assert box.log_prob(torch.ones(1, 3).double()).isfinite().all()  # where the sine rounds to its bound
     draws = box.sample((40_000,))
     assert draws.dtype == torch.float64
     assert draws.mean(0).abs().max() < 0.015
@@ -148,7 +149,7 @@ def test_decoders_of_every_kind_and_networks_of_ones_own() -> None:
 
 
 def test_a_linear_one_finds_the_principal_plane_and_scores_what_lies_off_it() -> None:
-    """Squared error through a linear code is least on the principal components (small codes are hardly squashed)."""
+    """Squared error through a linear code is least on the principal components (small codes are hardly bent)."""
     basis = torch.linalg.qr(torch.randn(8, 2)).Q
     x = torch.randn(800, 2) * torch.tensor([1.5, 1.0]) @ basis.T + 0.2 * torch.randn(800, 8)
     linear = partial(HomoscedasticGaussian, hidden=())
@@ -162,3 +163,16 @@ def test_a_linear_one_finds_the_principal_plane_and_scores_what_lies_off_it() ->
     assert least * 0.999 < error < 1.1 * least
     torch.testing.assert_close(model.decoder_model.log_scale.exp().item(), (error / 8).sqrt().item(), rtol=0.02, atol=0)
     assert model.anomaly_score(x + 3 * plane.Vh[2]).min() > model.anomaly_score(x).quantile(0.99)
+
+
+def test_the_codes_of_digits_do_not_die() -> None:
+    """What a row is can be read from its code, held out, at a rate that makes codes squashed by tanh saturate."""
+    digits = zoo.datasets.load("digits").binarised().flat()
+    model = Autoencoder(64, latent=8)
+    fit(model, digits.train.x, steps=250, lr=4e-3, progress=False)
+    x = digits.test.x
+    ones = digits.train.x.mean(0).clamp(0.01, 0.99)
+    alone = -(x * ones.log() + (1 - x) * (1 - ones).log()).sum(-1).mean()  # each pixel by itself, no code
+    assert model.anomaly_score(x).mean() < 0.55 * alone
+    assert model.encode(x).std(0).min() > 0.3  # the box's own is 0.58
+    assert model.anomaly_score(1 - x).min() > model.anomaly_score(x).quantile(0.99)  # negatives are strange
