@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.distributions import Delta
 from torch import Tensor
 
 from inference.protocols import Latent, Pair, given_context, name_of, offers
@@ -89,6 +90,7 @@ def in_blocks(model: Any, x: Tensor, context: Tensor | None, draws: int) -> Iter
 
 def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Weighted:
     proposal = model.encoder(x, context)
+    _check_density(model, "z", proposal, model.prior(context))
     z, log_q = _draw(proposal, draws)
     rows, contexts = z.flatten(0, 1), repeated(context, draws)
     log_p = model.prior(contexts).log_prob(rows)
@@ -113,10 +115,31 @@ def _draw(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:
     return z, proposal.log_prob(z)
 
 
+def _check_density(model: Any, name: str, proposal: Any, prior: Any) -> None:
+    """Refuse a point as the proposal of real numbers: its density is infinite, and its weights bound nothing."""
+    while hasattr(proposal, "base_dist") and not hasattr(proposal, "transforms"):
+        proposal = proposal.base_dist
+    if isinstance(proposal, Delta) and not _is_discrete(prior):
+        raise TypeError(
+            f"{name_of(model)} proposes {name!r} as a point, whose density is infinite, so that its importance weights "
+            "bound no likelihood: give it a guide with a density, or ask the decoder how well the point explains x"
+        )
+
+
+def _is_discrete(distribution: Any) -> bool:
+    try:
+        return distribution.support.is_discrete
+    except NotImplementedError:  # a distribution that does not say
+        return False
+
+
 def _traced(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
     guide = poutine.trace(given_context(model.guide, context)).get_trace(x)
     with poutine.replay(trace=guide):
         trace = poutine.trace(given_context(model.model, context)).get_trace(x)
+    for name, site in _sites(guide):
+        if name in trace and not site["is_observed"]:
+            _check_density(model, name, site["fn"], trace.nodes[name]["fn"])
     guide.compute_log_prob()
     trace.compute_log_prob()
     total = torch.zeros(len(x), dtype=x.dtype if x.is_floating_point() else None, device=x.device)

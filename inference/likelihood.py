@@ -32,7 +32,7 @@ from inference.asking import asking, placed
 from inference.data import as_rows, check_known, lacks_cells
 from inference.exact.density import Eliminated, as_density
 from inference.importance import blocks, in_blocks
-from inference.protocols import Density, Energy, Latent, Tabular, by_row, has_likelihood, measure_of, name_of, offers
+from inference.protocols import Density, Energy, Tabular, by_row, has_likelihood, measure_of, name_of, offers
 from inference.running import LogMean, Mean
 
 
@@ -202,10 +202,11 @@ def default_method(model: Any) -> Method:
         return Exact()
     if offers(model, Energy):
         return Exact() if hasattr(model, "log_partition") else Ais()
-    if offers(model, Latent):
-        return ImportanceWeighted()
     if not has_likelihood(model):
-        raise TypeError(f"{name_of(model)} offers no likelihood: ask inference.evaluate for the quality of its samples")
+        score = "anomaly_score, or " if hasattr(model, "anomaly_score") else ""
+        raise TypeError(
+            f"{name_of(model)} offers no likelihood: ask {score}inference.evaluate for the quality of its samples"
+        )
     return ImportanceWeighted()
 
 

@@ -67,6 +67,21 @@ class Conjugate(Latent, Density, Protocol):
     def posterior(self, x: Tensor, context: Tensor | None = None) -> Any: ...
 
 
+class Corrupting(Latent, Protocol):
+    """Latents whose encoder reads a corrupted row x', drawn from `corrupted(x)`, and whose decoder tells x itself."""
+
+    def corrupted(self, x: Tensor) -> Any: ...
+
+
+class CodeMatched(Latent, Protocol):
+    """Latents with a critic (z[, context]) -> logits [N] of "z is a draw of the prior"; each part a module."""
+
+    prior_model: Any
+    decoder_model: Any
+    encoder_model: Any
+    code_critic: Any
+
+
 class Bounded(Protocol):
     """A lower bound of its own on the mean log-likelihood of a batch: a scalar, nats a row."""
 
@@ -218,7 +233,12 @@ def graph_of(model: Any) -> Any | None:
 
 
 def has_likelihood(model: Any) -> bool:
-    """Whether rows can be scored: exactly, up to log Z, or by a guide; noise made into x has no density."""
+    """Whether rows can be scored: exactly, up to log Z, or by a guide; noise made into x has no density.
+
+    A model may say that it has none, `likelihood = None`, as one whose guide is a point does.
+    """
+    if getattr(model, "likelihood", "not said") is None:
+        return False
     if any(offers(model, protocol) for protocol in (Density, Energy, Latent)):
         return True
     return offers(model, Pair) and not (hasattr(model, "generate") and hasattr(model, "noise"))

@@ -245,7 +245,7 @@ def pinned(model: Model, x: Tensor, context: Tensor, order: Tensor) -> Tensor:
     """`score` in double precision, with the noise of each row (its code, its generator's input) moved by `order`."""
     model, x, context = model.eval().double(), x.double() if x.is_floating_point() else x, context.double()
     generator = torch.Generator().manual_seed(5)
-    if "encoder" in model.capabilities:
+    if "encoder" in model.capabilities and model.likelihood is not None:
         z = torch.randn(N, *model.prior(context).event_shape, generator=generator).double()[order]
         terms = (model.decoder(z, context).log_prob(x), model.prior(context).log_prob(z))
         return sum(terms) + model.encoder(x, context).log_prob(z)

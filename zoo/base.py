@@ -199,8 +199,8 @@ class LatentVariable(Model):
     """
 
     kind = "latent variable"
-    likelihood = "lower bound"
-    capabilities = frozenset({"sample", "prior", "decoder", "encoder", "encode", "reconstruct"})
+    likelihood: ClassVar[str | None] = "lower bound"
+    capabilities = frozenset({"sample", "prior", "decoder", "encoder", "encode", "reconstruct", "anomaly_score"})
     refusals = LATENT_VARIABLE
 
     @abstractmethod
@@ -234,6 +234,12 @@ class LatentVariable(Model):
             return decoded.mean
         except NotImplementedError:
             return decoded.sample()
+
+    @torch.no_grad()
+    def anomaly_score(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """-log p(x | z) at one draw of z from q(z | x), [N] nats: the higher, the less its code tells of the row."""
+        self.check(x, context)
+        return -self.decoder(self.encoder(x, context).sample(), context).log_prob(x)
 
     @torch.no_grad()
     def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:

@@ -12,6 +12,8 @@ VERBS: frozenset[str] = frozenset(
         "encoder",
         "encode",
         "reconstruct",
+        "anomaly_score",
+        "denoise",
         "posterior",
         "free_energy",
         "gibbs_step",
@@ -47,6 +49,7 @@ _BOUND = "ask inference.log_likelihood for a lower bound"
 _ESTIMATE = "ask free_energy, or inference.log_likelihood for an estimate"
 _NO_DENSITY = "an implicit model has no density; ask sample, or inference.evaluate for the quality of its samples"
 
+_NO_DENOISING = {"denoise": "it was not made to undo a corruption; fit a DenoisingAutoencoder"}
 _NO_ORDER = {"unroll": "it does not make a row number by number; ask sample"}
 _NO_PARTS = "it has no closed form for a part of x given the rest; "
 _ASK = _NO_PARTS + "ask inference.query(model, 'x', given={'x': rows}), NaN (in codes -1) at what is asked"
@@ -58,6 +61,7 @@ EXPLICIT = {
     "cells": _ASK,
     "complete": _ASK,
     **_NO_ORDER,
+    **_NO_DENOISING,
     **_NO_CHAIN,
     **_NO_GENERATOR,
     "prior": _NO_LATENT,
@@ -66,6 +70,7 @@ EXPLICIT = {
     "posterior": _NO_LATENT,
     "encode": "it has no latent code; ask log_prob, or fit a VAE",
     "reconstruct": "it has no latent code; ask sample, or fit a VAE",
+    "anomaly_score": "ask log_prob, which is exact: minus it is the score",
     "free_energy": "its density is normalised; ask log_prob, which is exact",
     "log_partition": "its density is normalised, so log Z is 0; ask log_prob",
     "critic": "it needs no critic; fit it by its exact likelihood",
@@ -75,6 +80,7 @@ LATENT_VARIABLE = {
     "cells": _ASK_Z,
     "complete": _ASK_Z,
     **_NO_ORDER,
+    **_NO_DENOISING,
     **_NO_CHAIN,
     "distribution": f"its density integrates over z; {_BOUND}",
     "log_prob": f"its likelihood integrates over z; {_BOUND}",
@@ -85,11 +91,25 @@ LATENT_VARIABLE = {
     "generate": "ask decoder for the distribution of x given z, or sample",
     "critic": "it needs no critic; fit it by the ELBO",
 }
+_POINT = (
+    "the code of a row is a point, which bounds no likelihood; ask anomaly_score for -log p(x | z) at its code, "
+    "or fit a VAE for a bound"
+)
+POINT_CODED = {
+    **LATENT_VARIABLE,
+    "distribution": _POINT,
+    "log_prob": _POINT,
+    "posterior": "its code is a point; ask encode, or fit a VAE for a distribution of codes",
+    "free_energy": _POINT,
+    "log_partition": _POINT,
+    "critic": "it needs no critic; fit it by its reconstruction",
+}
 ENERGY_BASED = {
     **_NO_EM,
     "cells": _ASK_GIBBS,
     "complete": _ASK_GIBBS,
     **_NO_ORDER,
+    **_NO_DENOISING,
     **_NO_GENERATOR,
     "distribution": f"its density lacks log Z; {_ESTIMATE}",
     "log_prob": f"its density lacks log Z; {_ESTIMATE}",
@@ -98,6 +118,7 @@ ENERGY_BASED = {
     "encoder": "it needs no proposal; ask gibbs_step",
     "encode": "it has no latent code of this form; ask free_energy",
     "reconstruct": "ask gibbs_step, which draws x given its hidden units",
+    "anomaly_score": "ask free_energy, which orders rows as -log p(x) does",
     "posterior": "ask gibbs_step, which draws x given its hidden units",
     "log_partition": "log Z can't be summed; ask inference.log_likelihood for an estimate by AIS",
     "critic": "it needs no critic; fit it by contrastive divergence",

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
+from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
+from inference.objectives.denoising import Denoising
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.protocols import (
     Bounded,
+    CodeMatched,
     Conjugate,
+    Corrupting,
     Density,
     Energy,
     Generator,
@@ -26,6 +30,8 @@ from inference.protocols import (
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Conjugate, NegativeLogLikelihood),
+    (CodeMatched, AdversarialAutoencoding),
+    (Corrupting, Denoising),
     (Latent, Elbo),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
@@ -48,7 +54,9 @@ def default_objective(model: Any) -> Objective:
 
 
 __all__ = [
+    "AdversarialAutoencoding",
     "ContrastiveDivergence",
+    "Denoising",
     "Elbo",
     "Loss",
     "MarginalLikelihood",

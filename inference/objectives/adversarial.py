@@ -51,13 +51,10 @@ class NonSaturating(Objective):
     def critic_loss(self, model: Generator, x: Tensor, context: Tensor | None = None) -> Loss:
         with torch.no_grad():
             made = model.generate(model.noise(len(x)), context)
-        both = None if context is None else torch.cat([context, context])
-        real, fake = _logits(model, torch.cat([x, made]), both).chunk(2)
-        value = F.softplus(-real).mean() + F.softplus(fake).mean()
-        return Loss(value, mean_terms(loss=value, real=real.mean(), fake=fake.mean()))
+        return critic_loss(model.critic, x, made, context)
 
     def generator_loss(self, model: Generator, n: int, context: Tensor | None = None) -> Loss:
-        value = F.softplus(-_logits(model, model.generate(model.noise(n), context), context)).mean()
+        value = taken_for_real(model.critic, model.generate(model.noise(n), context), context)
         return Loss(value, mean_terms(loss=value))
 
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -67,5 +64,18 @@ class NonSaturating(Objective):
         )
 
 
-def _logits(model: Generator, x: Tensor, context: Tensor | None) -> Tensor:
-    return model.critic(x) if context is None else model.critic(x, context)
+def critic_loss(critic: Any, real: Tensor, made: Tensor, context: Tensor | None = None) -> Loss:
+    """E_real[-log sigmoid(c)] + E_made[-log sigmoid(-c)], both kinds of rows in one call; they bring no graph."""
+    both = None if context is None else torch.cat([context, context])
+    on_real, on_made = _logits(critic, torch.cat([real, made]), both).chunk(2)
+    value = F.softplus(-on_real).mean() + F.softplus(on_made).mean()
+    return Loss(value, mean_terms(loss=value, real=on_real.mean(), fake=on_made.mean()))
+
+
+def taken_for_real(critic: Any, made: Tensor, context: Tensor | None = None) -> Tensor:
+    """E_made[-log sigmoid(c)]: what is low where the critic takes what was made for real."""
+    return F.softplus(-_logits(critic, made, context)).mean()
+
+
+def _logits(critic: Any, x: Tensor, context: Tensor | None) -> Tensor:
+    return critic(x) if context is None else critic(x, context)

@@ -67,7 +67,8 @@ def conjugate(question: Question) -> Answer:
 
 
 def answers_latent(question: Question) -> bool:
-    if question.do or set(question.given) != {"x"} or not offers(question.model, Pair):
+    asked = set(question.given) == {"x"} and not question.do
+    if not asked or not offers(question.model, Pair) or not has_likelihood(question.model):
         return False
     return set(question.targets) <= set(sites(question))
 

@@ -45,12 +45,20 @@ def _latent(question: Question) -> str:
     return f"it answers for its latents {known} given rows; ask query(model, {known[0]!r}, given={{'x': rows}})"
 
 
+def _point(question: Question) -> str:
+    return (
+        "its code of a row is a point, which weighs no alternatives; ask encode for the code, anomaly_score for how "
+        "well it explains the row, or query(model, 'x') for draws"
+    )
+
+
 REASONS: tuple[tuple[Callable[[Any], bool], Callable[[Question], str]], ...] = (
     (_generates, _generator),
     (lambda model: offers(model, Conjugate), _latent),
     (lambda model: isinstance(model, Components), _components),
     (lambda model: offers(model, Density), _density),
     (lambda model: offers(model, Energy), _energy),
+    (lambda model: offers(model, Latent) and not has_likelihood(model), _point),
     (lambda model: offers(model, Latent) or offers(model, Pair), _latent),
 )
 
