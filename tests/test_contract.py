@@ -104,6 +104,8 @@ def test_draws_have_the_models_shape_and_lie_in_its_support(member: Family, mode
     draws = model.sample(5, context=member.example.context(5))
     assert draws.shape == (5, *model.event_shape)
     check_data(model, draws, member.example.context(5))
+    with pytest.raises(ValueError, match="n must be at least 0, not -1"):
+        model.sample(-1, context=member.example.context(1))
 
 
 def test_one_context_serves_all_draws_and_another_number_is_refused(member: Family, model: Model) -> None:

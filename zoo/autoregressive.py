@@ -66,11 +66,9 @@ class Autoregressive(Explicit):
         `prefix`, [n, k] or [1, k], holds the first k numbers (in the family's order) and the rest is drawn given
         them. See `zoo.choosing.drawing` for temperature, top_k and top_p.
         """
-        if n < 0:
-            raise ValueError(f"n must be at least 0, not {n}")
-        choose = drawing(temperature, top_k, top_p)
+        context, choose = self.context_rows(n, context), drawing(temperature, top_k, top_p)
         known = None if prefix is None else self.prefix_rows(n, prefix)
-        return self.as_rows(self.unroll(choose, n, context=self.context_rows(n, context), known=known))
+        return self.as_rows(self.unroll(choose, n, context=context, known=known))
 
     def as_rows(self, codes: Tensor) -> Tensor:
         """Codes as x holds them: bits as floats."""

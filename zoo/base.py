@@ -141,6 +141,8 @@ class Model(nn.Module, ABC):
 
     def context_rows(self, n: int, context: Tensor | None) -> Tensor | None:
         """The context, checked, with one row for each of n draws."""
+        if n < 0:
+            raise ValueError(f"n must be at least 0, not {n}")
         self.check(context=context)
         if context is None or len(context) == n:
             return context
@@ -288,7 +290,7 @@ class EnergyBased(Model):
 
     @torch.no_grad()
     def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
-        self.check(context=context)
+        self.context_rows(n, context)
         x = self.start(n)
         for _ in range(self.sweeps):
             x = self.gibbs_step(x)

@@ -139,9 +139,8 @@ class ConvNet(nn.Module):
         self.wide = nn.ModuleList(nn.Conv2d(hidden, hidden, 3, padding=1) for _ in range(blocks))
         self.narrow = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(blocks))
         self.last = nn.Conv2d(hidden, outputs, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        if self.last.bias is not None:
-            nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
         if context_size is not None:
             self.shifts = nn.Linear(context_size, hidden * (blocks + 1), bias=False)
 

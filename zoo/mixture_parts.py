@@ -9,7 +9,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 
 import pyro.distributions as dist
 import torch
@@ -18,8 +19,12 @@ from torch import Tensor
 
 def positions(dims: int | Sequence[int], features: int) -> Tensor:
     """Checked places among a row's numbers; negative ones count from the end."""
-    found = [dims] if isinstance(dims, int) else list(dims)
-    bad = [d for d in found if isinstance(d, bool) or not isinstance(d, int) or not -features <= d < features]
+    several = list(dims) if isinstance(dims, Iterable) else [dims]
+    try:
+        found = [index(d) for d in several]
+    except TypeError:  # no whole numbers
+        found = []
+    bad = any(isinstance(d, bool) for d in several) or any(not -features <= d < features for d in found)
     if not found or bad or len({d % features for d in found}) < len(found):
         raise ValueError(f"dims are different places among the {features} numbers of a row, not {dims}")
     return torch.tensor([d % features for d in found])
