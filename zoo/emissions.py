@@ -159,7 +159,7 @@ class CategoricalEmission(Emission):
 
     def _codes(self, steps: Tensor) -> Tensor:
         """Codes with what is missing as a level of its own."""
-        return torch.where(self.missing(steps), torch.full_like(steps, self.levels), steps).long()
+        return torch.where(self.missing(steps), self.levels, steps.long())  # a byte does not hold the level 256
 
     def log_probs(self, steps: Tensor) -> Tensor:
         table = F.pad(self.logits.log_softmax(-1), (0, 1)).permute(1, 2, 0)

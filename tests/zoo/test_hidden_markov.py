@@ -389,3 +389,9 @@ def test_wrong_rows_are_refused() -> None:
             model.log_prob(torch.full((1, 5), odd))
     with pytest.raises(ValueError, match="4 states need at least as many steps"):
         em(HiddenMarkov((3,)), torch.zeros(1, 3), progress=False)
+
+
+def test_codes_that_fill_a_byte_are_read_as_wider_ones_are():
+    x = torch.randint(0, 256, (20, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    fitted = [em(zoo.HiddenMarkov(12, states=2, levels=256), rows, steps=2).model for rows in (x, x.long())]
+    torch.testing.assert_close(fitted[0].log_prob(x), fitted[1].log_prob(x.long()))
