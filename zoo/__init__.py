@@ -43,6 +43,7 @@ _HOMES = {
     "FactorAnalysis": "zoo.factor_analysis",
     "ProbabilisticPCA": "zoo.ppca",
     "VAE": "zoo.vae",
+    "BayesianMatrixFactorisation": "zoo.matrix_factorisation",
     "LatentDirichlet": "zoo.latent_dirichlet",
     "Autoencoder": "zoo.autoencoder",
     "DenoisingAutoencoder": "zoo.denoising_autoencoder",

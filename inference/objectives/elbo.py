@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro.infer
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from inference.data import check_data, check_known
 from inference.objectives.base import Loss, Objective
-from inference.protocols import Bounded, Latent, Pair, by_row, given_context
+from inference.protocols import Bounded, Latent, Pair, by_row, given_context, sums_out
 
 Divergence = Callable[[Any, Any, Tensor, Tensor | None], Tensor]
 """(q, p, z, log q(z) where it is known) -> the divergence of each row, z drawn from q: [K, N] or [N]."""
@@ -77,7 +78,13 @@ class Elbo(Objective):
 
 
 class OwnElbo(Objective):
-    """Minus the bound that a model computes itself: `elbo(x)`, nats a row."""
+    """Minus the bound that a model computes itself: `elbo(x)`, nats a row.
+
+    Rows may lack cells where the model sums them out itself; then it is that of what is known.
+    """
+
+    def check(self, model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
+        (check_known if sums_out(model) else check_data)(model, x, context, columns)
 
     def forward(self, model: Bounded, x: Tensor, context: Tensor | None = None) -> Loss:
         value = -model.elbo(x)
