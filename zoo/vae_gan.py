@@ -30,7 +30,7 @@ class FeatureCritic(CriticNetwork):
 class VAEGAN(LatentVariable):
     """VAE-GAN: p(z) and q(z | x) of a VAE, x = g(z) judged by a GAN's critic, whose features f say what is alike.
 
-    What is fitted is the ELBO of features, f(x) | z ~ N(f(g(z)), I), and a game over x for the generator. f(x) is no
+    Fitted are the ELBO of features, f(x) | z ~ N(f(g(z)), s^2 I), and a game over x for the generator. f(x) is no
     change of variables, so that this is no density of x. The Pyro pair, and the bound of log p(x) that
     `inference.log_likelihood` gives, are those of the declared p(x | z) = N(g(z), scale^2 I), which the fit does not
     read: compare models by that bound with care, and by their samples.

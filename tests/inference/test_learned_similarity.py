@@ -55,7 +55,7 @@ def draws(model: VAEGAN, x: Tensor, c: Tensor | None) -> SimpleNamespace:
 def test_each_players_loss_is_the_formula_and_its_gradient_reaches_it_alone(context) -> None:
     model, x = build(context), torch.randn(40, 3).double()
     c = None if context is None else torch.randn(40, context).double()
-    objective = LearnedSimilarity(weight=0.3)
+    objective = LearnedSimilarity(precision=3.0, weight=0.3)
     assert isinstance(default_objective(model), LearnedSimilarity)
     judge = model.critic
     for player in objective.players(model):
@@ -74,11 +74,11 @@ def test_each_players_loss_is_the_formula_and_its_gradient_reaches_it_alone(cont
             z = q.loc + q.log_scale.exp() * torch.randn_like(q.loc)
             kl = 0.5 * (q.loc**2 + (2 * q.log_scale).exp() - 1 - 2 * q.log_scale).sum(-1).mean()
             rebuilt = model.generator(z) if c is None else model.generator(z, c)
-            expected = kl + 0.5 * (judge.features(x, c) - judge.features(rebuilt, c)).square().sum(-1).mean()
+            expected = kl + 1.5 * (judge.features(x, c) - judge.features(rebuilt, c)).square().sum(-1).mean()
             assert loss.terms["kl"] == pytest.approx(kl.item())
         else:
             rows = draws(model, x, c)
-            s = 0.5 * (judge.features(x, c) - judge.features(rows.rebuilt, c)).square().sum(-1).mean()
+            s = 1.5 * (judge.features(x, c) - judge.features(rows.rebuilt, c)).square().sum(-1).mean()
             of = {name: judge(value, c).sigmoid() for name, value in vars(rows).items()}
             if player.name == "generator":
                 expected = 0.3 * s - of["rebuilt"].log().mean() - of["made"].log().mean()
@@ -128,7 +128,7 @@ def _scaled_bias(model: VAEGAN) -> Tensor:
 def test_it_learns_two_clusters_and_has_no_held_out_value() -> None:
     x = torch.randn(512, 2) * 0.1 + torch.where(torch.rand(512, 1) < 0.5, 1.0, -1.0)
     model = VAEGAN(2, latent=2, hidden=(32,), scale=0.1)
-    history = fit(model, x, steps=300, lr=3e-3, every=100, progress=False).history
+    history = fit(model, x, steps=150, lr=3e-3, every=50, progress=False).history
     assert {"encoder.similarity", "encoder.kl", "generator.loss", "critic.rebuilt"} <= set(history.columns)
     rebuilt = model.reconstruct(x)
     assert (rebuilt.sign() == x.sign()).float().mean() > 0.95
@@ -136,5 +136,7 @@ def test_it_learns_two_clusters_and_has_no_held_out_value() -> None:
         LearnedSimilarity().held_out(model, x)
     with pytest.raises(ValueError, match="weight must be above 0"):
         LearnedSimilarity(weight=0.0)
+    with pytest.raises(ValueError, match="precision must be above 0"):
+        LearnedSimilarity(precision=-1.0)
     with pytest.raises(ValueError, match="scale must be above 0"):
         VAEGAN(2, scale=0.0)
