@@ -82,6 +82,17 @@ class CodeMatched(Latent, Protocol):
     code_critic: Any
 
 
+class Similar(Latent, Protocol):
+    """Latents whose p(x | z) has as its mean what a generator makes, and a critic whose features compare rows."""
+
+    prior_model: Any
+    encoder_model: Any
+    generator: Any
+    critic: Any
+
+    def critic_features(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
 class Bounded(Protocol):
     """A lower bound of its own on the mean log-likelihood of a batch: a scalar, nats a row."""
 

@@ -48,6 +48,7 @@ _HOMES = {
     "Autoencoder": "zoo.autoencoder",
     "DenoisingAutoencoder": "zoo.denoising_autoencoder",
     "AdversarialAutoencoder": "zoo.adversarial_autoencoder",
+    "VAEGAN": "zoo.vae_gan",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",

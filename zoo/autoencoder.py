@@ -13,9 +13,9 @@ class Autoencoder(BoxCoded):
         log p(x | f(x)) - latent log 2
 
     whose gradient is the reconstruction's alone: a flat prior holds no code for likelier than another. It bounds
-    nothing, as a point has no density, and the codes of data don't fill the box: there is no marginal likelihood,
-    `sample` shows what the decoder makes of codes that mean nothing, and a `VAE` or an `AdversarialAutoencoder`
-    is what to fit where that matters.
+    nothing, as a point has no density, and nothing holds the codes of data to the flat prior: there is no likelihood
+    to ask for, `sample` decodes codes that no row may have, and a `VAE` or an `AdversarialAutoencoder` is what to
+    fit where that matters.
 
     `encode(x)` is for compression and features, `reconstruct(x)` the mean of p(x | f(x)), `anomaly_score(x)` its
     -log p(x | f(x)), nats a row. Shapes: x is [N, *event_shape], z [N, latent], context [N, *context_shape].

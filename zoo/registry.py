@@ -123,6 +123,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("adversarial_autoencoder", "zoo.adversarial_autoencoder:AdversarialAutoencoder",
            "a code that is a point, matched as a whole to any prior by a critic",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
+    Family("vae_gan", "zoo.vae_gan:VAEGAN", "a VAE whose rows a critic judges, in whose features they are compared",
+           Example((4,), kwargs={"latent": 2, **_SMALL})),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",

@@ -11,6 +11,7 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
+from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.protocols import (
@@ -24,12 +25,14 @@ from inference.protocols import (
     IncompleteTables,
     Latent,
     Pair,
+    Similar,
     name_of,
     offers,
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Conjugate, NegativeLogLikelihood),
+    (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
     (Latent, Elbo),
@@ -58,6 +61,7 @@ __all__ = [
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
+    "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
     "NegativeLogLikelihood",

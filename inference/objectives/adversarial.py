@@ -67,15 +67,16 @@ class NonSaturating(Objective):
 def critic_loss(critic: Any, real: Tensor, made: Tensor, context: Tensor | None = None) -> Loss:
     """E_real[-log sigmoid(c)] + E_made[-log sigmoid(-c)], both kinds of rows in one call; they bring no graph."""
     both = None if context is None else torch.cat([context, context])
-    on_real, on_made = _logits(critic, torch.cat([real, made]), both).chunk(2)
+    on_real, on_made = logits_of(critic, torch.cat([real, made]), both).chunk(2)
     value = F.softplus(-on_real).mean() + F.softplus(on_made).mean()
     return Loss(value, mean_terms(loss=value, real=on_real.mean(), fake=on_made.mean()))
 
 
 def taken_for_real(critic: Any, made: Tensor, context: Tensor | None = None) -> Tensor:
     """E_made[-log sigmoid(c)]: what is low where the critic takes what was made for real."""
-    return F.softplus(-_logits(critic, made, context)).mean()
+    return F.softplus(-logits_of(critic, made, context)).mean()
 
 
-def _logits(critic: Any, x: Tensor, context: Tensor | None) -> Tensor:
+def logits_of(critic: Any, x: Tensor, context: Tensor | None) -> Tensor:
+    """A critic's logits, given the context where there is one."""
     return critic(x) if context is None else critic(x, context)
