@@ -95,8 +95,12 @@ def check_codes(what: str, x: Tensor, levels: int) -> None:
     """Refuse what is no code 0..levels-1, naming where it is."""
     if not x.numel():
         return
-    low, high = (float(end) for end in x.aminmax())
-    if low >= 0 and high <= levels - 1 and (not x.is_floating_point() or bool((x == x.round()).all())):
+    if x.is_floating_point():
+        sound = torch.equal(x, x.round().clamp_(0, levels - 1))  # of a few ways the quickest: it is asked at each step
+    else:
+        low, high = (int(end) for end in x.aminmax())
+        sound = low >= 0 and high <= levels - 1
+    if sound:
         return
     row, *rest = torch.nonzero(~((x >= 0) & (x <= levels - 1) & (x == x.round())))[0].tolist()
     place = ", ".join(map(str, rest))
@@ -118,9 +122,11 @@ class AutoregressiveRows(RowDistribution):
         return constraints.independent(self._model.support, len(self.event_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        batch = value.shape[: value.dim() - len(self.event_shape)]
-        if self._context is not None:
-            batch = torch.broadcast_shapes(batch, self._context.shape[:1])
+        batch, context = value.shape[: value.dim() - len(self.event_shape)], self._context
+        if len(batch) == 1 and self.batch_shape in ((), batch) and (context is None or context.shape[:1] == batch):
+            return self._model.step_log_prob(value, context=context).sum(-1)  # as in training: nothing to reshape
+        if context is not None:
+            batch = torch.broadcast_shapes(batch, context.shape[:1])
         rows = value.expand(*batch, *self.event_shape).reshape(-1, *self.event_shape)
         found = self._model.step_log_prob(rows, context=self._context_of(batch)).sum(-1)
         return found.reshape(batch).expand(torch.broadcast_shapes(batch, self.batch_shape))
