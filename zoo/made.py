@@ -75,8 +75,8 @@ class MADE(Autoregressive):
             codes[:told, 0] = known.t()
         numbers = codes.unbind(0)
         # The logit of a zero is 0; these are given to `choose` with the bits' own beside it.
-        pairs = torch.zeros(self.features if self.levels == 2 else 0, rows, 2, dtype=self.dtype, device=self.device)
-        logits, ones = pairs.unbind(0), pairs[..., 1:].mT.unbind(0)
+        pairs = torch.zeros(self.features if self.levels == 2 else 0, 2, rows, dtype=self.dtype, device=self.device)
+        logits, ones = pairs.mT.unbind(0), pairs[:, 1:].unbind(0)
 
         def next_bit(i: int, out: Tensor) -> Tensor:
             if i >= told:
@@ -90,7 +90,8 @@ class MADE(Autoregressive):
             return self._read(numbers[i].t()).t()
 
         self.network.unroll(next_bit if self.levels == 2 else next_level, rows, self._given(context))
-        return unflat(codes[:, 0].t().long().contiguous(), self.event_shape)
+        made = codes[:, 0].t().to(torch.long, memory_format=torch.contiguous_format)
+        return unflat(made, self.event_shape)
 
     def _given(self, context: Tensor | None) -> Tensor | None:
         return None if context is None or self.context_shape is None else flat(context, self.context_shape)

@@ -53,6 +53,8 @@ class MaskedNetwork(nn.Module):
         MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509
     """
 
+    in_turn: Tensor
+
     def __init__(
         self,
         size: int,
@@ -80,6 +82,10 @@ class MaskedNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.sizes = [degree.bincount(minlength=size).tolist() for degree in degrees]
         self.stops = [list(accumulate(sizes)) for sizes in self.sizes]
+        # columns of a straight and a last layer side by side: number i - 1, then the units of degree i
+        turns = torch.cat([torch.arange(1, size + 1).repeat_interleave(inputs) - 0.5, degrees[-1]])
+        in_turn = turns.sort(stable=True).indices[: (size - 1) * inputs + len(degrees[-1])]
+        self.register_buffer("in_turn", in_turn, persistent=False)
 
     @property
     def _hidden(self) -> list[MaskedLinear]:
@@ -130,25 +136,39 @@ class MaskedNetwork(nn.Module):
         Views of tensors cost as much as the arithmetic, so most are made at once, before the first number.
         """
         x = self.last.bias.new_empty(self.size * self.inputs, rows)
-        units = [x.new_empty(sum(sizes), rows) for sizes in self.sizes]
-        numbers, fresh = x.split(self.inputs), [u.split(sizes) for u, sizes in zip(units, self.sizes, strict=True)]
-        sums = self.last.bias[:, None].expand(-1, rows).clone()
-        out, last = sums.split(self.outputs), self.last.masked.split(self.sizes[-1], 1)
-        straight = None if self.straight is None else self.straight.masked.split(self.inputs, 1)
+        units = [x.new_empty(sum(sizes), rows) for sizes in self.sizes[:-1]]
+        fresh: list[Sequence[Tensor]] = [u.split(sizes) for u, sizes in zip(units, self.sizes, strict=False)]
+        # what the last layer reads: at each number i the number before it, if read straight, and the units of degree i
+        weight, befores, tops = self._last_in_turn()
+        widths = [before + top for before, top in zip(befores, tops, strict=True)]
+        read = x.new_empty(sum(widths), rows)
+        pieces = read.split([n for pair in zip(befores, tops, strict=True) for n in pair])
+        blocks, weights, befores_read = read.split(widths), weight.split(widths, 1), pieces[::2]
+        fresh.append(pieces[1::2])
+        numbers, sums = x.split(self.inputs), self.last.bias[:, None].expand(-1, rows).clone()
+        out = sums.split(self.outputs)
         for i in range(self.size):
             known, below = i * self.inputs, x.narrow(0, 0, i * self.inputs)
-            for k, (weights, biases) in enumerate(hidden):
+            for k, (layer, biases) in enumerate(hidden):
                 if self.sizes[k][i]:
-                    torch.addmm(biases[i], weights[i].narrow(1, 0, known), below, out=fresh[k][i]).relu_()
-                known = self.stops[k][i]
-                below = units[k].narrow(0, 0, known)
-            start = i * self.outputs
-            length = len(sums) - start
-            later = sums.narrow(0, start, length)
-            if self.sizes[-1][i]:
-                later.addmm_(last[i].narrow(0, start, length), fresh[-1][i])
-            if straight is not None and i:
-                later.addmm_(straight[i - 1].narrow(0, start, length), numbers[i - 1])
+                    torch.addmm(biases[i], layer[i].narrow(1, 0, known), below, out=fresh[k][i]).relu_()
+                if k < len(units):
+                    known = self.stops[k][i]
+                    below = units[k].narrow(0, 0, known)
+            if widths[i]:
+                start = i * self.outputs
+                length = len(sums) - start
+                sums.narrow(0, start, length).addmm_(weights[i].narrow(0, start, length), blocks[i])
             chosen = choose(i, out[i])
             if i + 1 < self.size:
                 numbers[i].copy_(chosen)
+                if befores[i + 1]:
+                    befores_read[i + 1].copy_(chosen)
+
+    def _last_in_turn(self) -> tuple[Tensor, list[int], list[int]]:
+        """The weights of all that is put out, by what comes to be known, and how much that is for each number."""
+        tops = self.sizes[-1]
+        if self.straight is None:
+            return self.last.masked, [0] * self.size, tops
+        befores = [0, *[self.inputs] * (self.size - 1)]
+        return torch.cat([self.straight.masked, self.last.masked], 1)[:, self.in_turn], befores, tops

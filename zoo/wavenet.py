@@ -131,7 +131,8 @@ class WaveNet(Autoregressive):
         step = self.network.stepper(self._read(before[-(self.receptive_field - 1) :]), context)
         codes = torch.empty(steps, known.shape[1], dtype=torch.long, device=self.device)
         for i in range(steps):
-            codes[i] = last = choose(len(known) + i, self.head(step(self._read(last))))
+            codes[i] = choose(len(known) + i, self.head(step(self._read(last))))
+            last = codes[i]
         return codes.mT
 
     def _codes(self, what: str, x: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def test_a_context_reaches_every_number(kind):
     for seed in range(12):  # a unit may be off at one context
         x = torch.randint(0, 3, (1, 2, 2, 3), generator=torch.Generator().manual_seed(seed))
         given = normal(1, 2, seed=seed)
-        reached |= torch.autograd.functional.jacobian(lambda c: model.step_log_prob(x, context=c)[0], given) != 0
+        reached |= torch.autograd.functional.jacobian(lambda c, x=x: model.step_log_prob(x, context=c)[0], given) != 0
     assert reached.all()
 
 
