@@ -66,6 +66,15 @@ def test_two_levels(p):
     assert abs(found - p) <= 5 * (p * (1 - p) / 10_000) ** 0.5
 
 
+@pytest.mark.parametrize("shift", [-7.0, 7.0])
+def test_only_differences_of_two_logits_matter(shift):
+    logits = (torch.tensor([0.75, 0.25]).log() + shift).expand(40_000, -1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        found = float(drawing()(0, logits).double().mean())
+    assert abs(found - 0.25) <= 5 * (0.25 * 0.75 / 40_000) ** 0.5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

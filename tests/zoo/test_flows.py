@@ -16,6 +16,7 @@ from inference.fit import fit
 from tests.zoo.shaking import normal, shaken
 from zoo.autoregressive_spline_flow import AutoregressiveSplineFlow
 from zoo.conditionals import Bernoulli, Gaussian
+from zoo.elementwise import SoftAffine
 from zoo.iaf import IAF
 from zoo.maf import MAF
 from zoo.masked_maps import MaskedMaps
@@ -341,3 +342,13 @@ def test_wrong_parameters_are_refused(flow, arguments, message):
 def test_a_parameter_of_the_map_that_is_wrong_is_refused(flow, arguments, message):
     with pytest.raises(ValueError, match=message):
         flow(**arguments)
+
+
+@pytest.mark.parametrize("clamp", [0.3, 3.0])
+def test_log_scales_are_the_clamped_tanh_of_what_the_network_says(clamp):
+    map, values, x = SoftAffine(clamp).double(), 4 * normal(50, 2), normal(50, seed=1)
+    shift, bend = values.unbind(-1)
+    expected = clamp * (bend / clamp).tanh()
+    y, log_slope = map.forward_and_log_slope(x, values)
+    assert torch.allclose(log_slope, expected, atol=1e-6)  # the clamp is kept in single precision
+    assert torch.allclose(y, x * expected.exp() + shift, atol=1e-4)

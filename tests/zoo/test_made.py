@@ -152,11 +152,11 @@ def test_one_row_is_scored_under_each_context_and_each_row_under_one():
         assert torch.allclose(found, model.log_prob(rows, context=contexts))
 
 
-@pytest.mark.parametrize(("levels", "value"), [(3, 1.5), (2, 0.5), (2, float("nan"))])
-def test_fractions_are_refused(levels, value):
+@pytest.mark.parametrize(("levels", "value"), [(3, 1.5), (2, 0.5), (2, float("nan")), (3, 3.0), (2, -1.0)])
+def test_fractions_and_codes_too_many_are_refused(levels, value):
     model = MADE(3, levels=levels)
     x = torch.tensor([[0.0, 1.0, 1.0], [0.0, value, 1.0]])
-    with pytest.raises(ValueError, match=f"x of MADE has the value {value} at row 1, column 1"):
+    with pytest.raises(ValueError, match=f"x of MADE has the value {value:g} at row 1, column 1"):
         model.log_prob(x)
     with pytest.raises(ValueError, match="the prefix of MADE has the value"):
         model.sample(2, prefix=x[:, :2])
