@@ -7,8 +7,8 @@ last tenth, each character given at least 32 before it, beside a chain of order 
 Measured, seed 0: tinyshakespeare at nanoGPT's rate 1.900 nats (1.892 in random batches), at 2e-3 1.791 (1.783), 175 CPU
 seconds each; nanoGPT names 1.88. Seeds 1 and 2 at nanoGPT's rate: 1.909 (1.901) and 1.910 (1.902). On `pydoc_topics`
 3.154 bits after 250 steps (23 CPU seconds), 2.038 after 2,000 (174), 1.798 after 4,000 (348), 1.734 after 8,000 (675),
-below the chain's 1.759, and then, overfitted, 1.793. That a larger rate learns sooner was seen on the last tenth of what
-`pydoc_topics` gives to train on.
+below the chain's 1.759, and then, overfitted, 1.793. That a larger rate learns sooner was seen on the last tenth of
+what `pydoc_topics` gives to train on.
 """
 
 from __future__ import annotations
