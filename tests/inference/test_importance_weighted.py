@@ -1,5 +1,6 @@
 """The importance-weighted objective: its value, its bound, and that its gradients agree with the plain one."""
 
+import math
 from functools import partial
 from itertools import pairwise
 
@@ -168,19 +169,18 @@ def test_one_draw_is_the_elbo(encoder: str, way, kl) -> None:
 
 
 def test_the_bound_rises_with_the_draws_to_the_likelihood() -> None:
-    vae, x = near_posterior(off=0.3), rows(4)
-    truth = same_model(vae).log_prob(x)
+    vae, x, ks = near_posterior(off=0.5), rows(4), (1, 4, 16, 64, 256)
+    truth, many = same_model(vae).log_prob(x).mean(), x.repeat(500, 1)
     with torch.no_grad():
         seeded(0)
-        weights = log_weights(vae, x.repeat(500, 1), draws=256).log_weights.view(256, 500, 4)
-        means = [weights[:k].logsumexp(0).sub(torch.tensor(k).log()).mean(0) for k in (1, 4, 16, 64, 256)]
-        objective = torch.stack([-ImportanceWeightedElbo(16)(vae, x.repeat(500, 1)).value for _ in range(4)]).mean()
+        weights = log_weights(vae, many, draws=256).log_weights
+        means = [(weights.unflatten(0, (-1, k)).logsumexp(1) - math.log(k)).mean() for k in ks]
+        objectives = torch.stack([-ImportanceWeightedElbo(16)(vae, many).value for _ in range(8)])
         far = -ImportanceWeightedElbo(20_000)(vae, x).value
-    for lower, higher in pairwise(means):
-        assert (lower < higher).all()
-    assert (means[-1] < truth + 0.02).all()
-    assert abs(objective - means[2].mean()) < 0.05 < truth.mean() - means[0].mean()
-    torch.testing.assert_close(far, truth.mean(), atol=0.02, rtol=0)
+    for lower, higher in pairwise([*means, truth]):
+        assert lower + 0.01 < higher
+    assert abs(objectives.mean() - means[2]) < 0.01
+    torch.testing.assert_close(far, truth, atol=0.02, rtol=0)
 
 
 OBJECTIVES = {
