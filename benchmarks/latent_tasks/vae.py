@@ -43,7 +43,7 @@ GOALS = {
     "iwae": {"importance_weighted": -16.7, "active_units": 7},
     "iwae_dreg": {"importance_weighted": -16.9, "active_units": 7},
 }
-"""Held-out nats a row; of 8 units; of rows. Active units and Pareto k are reported, their goals what a fit has shown."""
+"""Nats a row held out; units of 8; a share of rows. Of units and Pareto k, what fits have shown, to be reported."""
 
 
 def pythae_loop(x: Tensor) -> Callable[[], object] | None:
