@@ -52,6 +52,8 @@ class Elbo(Objective):
         Auto-Encoding Variational Bayes (Kingma and Welling, 2013), https://arxiv.org/abs/1312.6114
     """
 
+    looks_at = 2**20
+
     def __init__(self, particles: int = 1, kl: Divergence = closed_form) -> None:
         super().__init__()
         if particles < 1:
@@ -106,6 +108,7 @@ class PyroElbo(Objective):
 
     def prepare(self, model: Pair, x: Tensor, context: Tensor | None = None) -> None:
         """Call the guide once: an autoguide's parameters come into being at its first call."""
+        super().prepare(model, x, context)
         with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
             given_context(model.guide, context)(x)
 
