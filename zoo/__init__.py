@@ -63,9 +63,13 @@ _HOMES = {
     "StandardGaussian": "zoo.conditionals",
     "Gaussian": "zoo.conditionals",
     "HomoscedasticGaussian": "zoo.conditionals",
+    "FullGaussian": "zoo.full_gaussian",
+    "VampPrior": "zoo.vamp_prior",
     "StudentT": "zoo.student_t",
     "Bernoulli": "zoo.conditionals",
     "Categorical": "zoo.conditionals",
+    "DiscretisedLogistic": "zoo.discretised_logistic",
+    "Convolutional": "zoo.convolutional",
 }
 __all__ = ["datasets", *_HOMES]
 

@@ -148,11 +148,18 @@ FAMILIES: tuple[Family, ...] = (
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("homoscedastic_gaussian", "zoo.conditionals:HomoscedasticGaussian", "normals that share one scale",
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("full_gaussian", "zoo.full_gaussian:FullGaussian", "normals with every covariance, from the context",
+           Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("vamp_prior", "zoo.vamp_prior:VampPrior", "a VAE's prior, made of its encoder and of rows that are learned",
+           Example((3,), kwargs={"components": 4, **_SMALL})),
     Family("student_t", "zoo.student_t:StudentT", "independent Student-t's, with heavy tails, from the context",
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("bernoulli", "zoo.conditionals:Bernoulli", "independent bits, from the context",
            Example((3,), "bits", context_shape=(2,), kwargs=_SMALL)),
     Family("categorical", "zoo.conditionals:Categorical", "independent variables of a few levels, from the context",
+           Example((3,), "levels", context_shape=(2,), kwargs={"levels": 3, **_SMALL})),
+    Family("discretised_logistic", "zoo.discretised_logistic:DiscretisedLogistic",
+           "levels that are near in value and in probability, from the context",
            Example((3,), "levels", context_shape=(2,), kwargs={"levels": 3, **_SMALL})),
 )  # fmt: skip
 
