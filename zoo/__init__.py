@@ -43,6 +43,7 @@ _HOMES = {
     "FactorAnalysis": "zoo.factor_analysis",
     "ProbabilisticPCA": "zoo.ppca",
     "VAE": "zoo.vae",
+    "DiscreteVAE": "zoo.discrete_vae",
     "BayesianMatrixFactorisation": "zoo.matrix_factorisation",
     "LatentDirichlet": "zoo.latent_dirichlet",
     "Autoencoder": "zoo.autoencoder",

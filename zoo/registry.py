@@ -113,6 +113,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), kwargs={"latent": 2})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
+    Family("discrete_vae", "zoo.discrete_vae:DiscreteVAE", "a latent code of a few levels, summed or relaxed",
+           Example((4,), "bits", kwargs={"codes": 2, "levels": 3, **_SMALL})),
     Family("latent_dirichlet", "zoo.latent_dirichlet:LatentDirichlet", "counts of words, by topics",
            Example((5,), "own", kwargs={"topics": 2, "length": 9.0, "hidden": (4,)})),
     Family("autoencoder", "zoo.autoencoder:Autoencoder", "a code that is a point, and a density that reads it",

@@ -11,16 +11,20 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
+from inference.objectives.enumerated import Enumerated
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.relaxed import Relaxed, cooling
 from inference.protocols import (
     Bounded,
+    Coded,
     CodeMatched,
     Conjugate,
     Corrupting,
     Density,
     Energy,
+    Enumerable,
     Generator,
     IncompleteTables,
     Latent,
@@ -31,6 +35,8 @@ from inference.protocols import (
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Enumerable, Enumerated),
+    (Coded, Relaxed),
     (Conjugate, NegativeLogLikelihood),
     (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
@@ -61,6 +67,7 @@ __all__ = [
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
+    "Enumerated",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
@@ -70,7 +77,9 @@ __all__ = [
     "OwnElbo",
     "Player",
     "PyroElbo",
+    "Relaxed",
     "closed_form",
+    "cooling",
     "default_objective",
     "sampled",
 ]
