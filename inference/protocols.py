@@ -83,6 +83,18 @@ class Coded(Latent, Protocol):
     def soft_decoder(self, shares: Tensor, context: Tensor | None = None) -> Any: ...
 
 
+class Classed(Latent, Protocol):
+    """Latents whose context is the class of each row, [N] of 0..classes-1, -1 where it is not known and summed out.
+
+    `class_prior()` is p(y) and `classifier(x)` q(y | x), each with normalised `logits`, [K] and [N, K].
+    """
+
+    classes: int
+
+    def class_prior(self) -> Any: ...
+    def classifier(self, x: Tensor) -> Any: ...
+
+
 class Corrupting(Latent, Protocol):
     """Latents whose encoder reads a corrupted row x', drawn from `corrupted(x)`, and whose decoder tells x itself."""
 

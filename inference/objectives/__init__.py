@@ -16,8 +16,10 @@ from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.objectives.relaxed import Relaxed, cooling
+from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
     Bounded,
+    Classed,
     Coded,
     CodeMatched,
     Conjugate,
@@ -37,6 +39,7 @@ from inference.protocols import (
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Enumerable, Enumerated),
     (Coded, Relaxed),
+    (Classed, SemiSupervised),
     (Conjugate, NegativeLogLikelihood),
     (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
@@ -78,6 +81,7 @@ __all__ = [
     "Player",
     "PyroElbo",
     "Relaxed",
+    "SemiSupervised",
     "closed_form",
     "cooling",
     "default_objective",
