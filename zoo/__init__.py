@@ -43,6 +43,8 @@ _HOMES = {
     "FactorAnalysis": "zoo.factor_analysis",
     "ProbabilisticPCA": "zoo.ppca",
     "VAE": "zoo.vae",
+    "DiscreteVAE": "zoo.discrete_vae",
+    "SemiSupervisedVAE": "zoo.semi_supervised_vae",
     "BayesianMatrixFactorisation": "zoo.matrix_factorisation",
     "LatentDirichlet": "zoo.latent_dirichlet",
     "Autoencoder": "zoo.autoencoder",

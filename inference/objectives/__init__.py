@@ -13,16 +13,23 @@ from inference.objectives.denoising import Denoising
 from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
+from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
+from inference.objectives.enumerated import Enumerated
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.relaxed import Relaxed, cooling
+from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
     Bounded,
+    Classed,
+    Coded,
     CodeMatched,
     Conjugate,
     Corrupting,
     Density,
     Energy,
+    Enumerable,
     Generator,
     IncompleteTables,
     Latent,
@@ -33,6 +40,9 @@ from inference.protocols import (
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Enumerable, Enumerated),
+    (Coded, Relaxed),
+    (Classed, SemiSupervised),
     (Conjugate, NegativeLogLikelihood),
     (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
@@ -64,6 +74,7 @@ __all__ = [
     "Denoising",
     "Elbo",
     "ImportanceWeightedElbo",
+    "Enumerated",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
@@ -73,7 +84,10 @@ __all__ = [
     "OwnElbo",
     "Player",
     "PyroElbo",
+    "Relaxed",
+    "SemiSupervised",
     "closed_form",
+    "cooling",
     "default_objective",
     "doubly_reparameterised",
     "pathwise",
