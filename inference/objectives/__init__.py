@@ -13,6 +13,7 @@ from inference.objectives.denoising import Denoising
 from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
+from inference.objectives.diffusion import OneTimestep
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.enumerated import Enumerated
 from inference.objectives.learned_similarity import LearnedSimilarity
@@ -35,6 +36,7 @@ from inference.protocols import (
     Latent,
     Pair,
     Similar,
+    Stepwise,
     name_of,
     offers,
 )
@@ -47,6 +49,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
+    (Stepwise, OneTimestep),
     (Latent, Elbo),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
@@ -81,6 +84,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
+    "OneTimestep",
     "OwnElbo",
     "Player",
     "PyroElbo",
