@@ -25,8 +25,10 @@ class Average:
 
     def __init__(self, module: nn.Module, decay: float | None) -> None:
         self.decay = decay
-        moved = [] if decay is None else [p for p in module.parameters() if p.requires_grad and p.is_floating_point()]
-        self.parameters: list[nn.Parameter] = moved
+        moved: list[Tensor] = (
+            [] if decay is None else [p for p in module.parameters() if p.requires_grad and p.is_floating_point()]
+        )
+        self.parameters: list[Tensor] = moved
         self.values = [p.detach().clone() for p in moved]
 
     @torch.no_grad()

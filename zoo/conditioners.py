@@ -8,52 +8,16 @@ tells something learned instead, so that one network knows both p(x | context) a
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.registry import near
-
-
-class Told(NamedTuple):
-    """What a network is told of each row's context."""
-
-    vector: Tensor | None = None
-    """[N, width], added to the embedding of the time."""
-    beside: Tensor | None = None
-    """[N, planes, height, width of the image], joined to its channels."""
-    tokens: Tensor | None = None
-    """[N, length, width], to be attended to."""
-
-
-NOTHING = Told()
-
-
-class Conditioner(nn.Module, ABC):
-    """(context or None, given [N] or None, N) -> `Told`; `given` says which rows' context is known."""
-
-    planes: int = 0
-    """How many planes it puts beside an image."""
-    attended: bool = False
-    """Whether it gives tokens to attend to."""
-
-    @abstractmethod
-    def forward(self, context: Tensor | None, given: Tensor | None, rows: int) -> Told:
-        """What the network is told."""
-
-
-def known(told: Tensor | None, instead: Tensor, given: Tensor | None, rows: int) -> Tensor:
-    """The rows of `told` whose context is given, and `instead`, of the shape of one row, for the others."""
-    if told is None:
-        return instead.expand(rows, *instead.shape)
-    if given is None:
-        return told
-    return torch.where(given.view(-1, *[1] * instead.dim()), told, instead)
+from zoo.told import Conditioner, Told, as_image, known
 
 
 class VectorContext(Conditioner):
@@ -144,7 +108,7 @@ class TokenContext(Conditioner):
     def read(self, context: Tensor) -> Tensor:
         """What the encoder makes of each token, [N, length, width]."""
         codes = context.long()
-        if codes.numel() and not (0 <= int(codes.min()) and int(codes.max()) < self.levels):
+        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.levels):
             raise ValueError(
                 f"the context holds codes {int(codes.min())} to {int(codes.max())}, but they are 0 to {self.levels - 1}"
             )
@@ -222,10 +186,3 @@ def _maker(table: Mapping[str, Any]) -> Callable[..., Conditioner]:
         if parameters[key].default is inspect.Parameter.empty and key not in own:
             raise ValueError(f"conditioner: {kind} needs {key}")
     return partial(CONDITIONERS[kind], **own)
-
-
-def as_image(shape: torch.Size, what: str) -> torch.Size:
-    """The shape of an image as [channels, height, width]."""
-    if len(shape) not in (2, 3):
-        raise ValueError(f"{what} is an image, [channels, height, width] or [height, width], not {list(shape)}")
-    return shape if len(shape) == 3 else torch.Size([1, *shape])

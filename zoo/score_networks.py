@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.base import Shape, as_shape
-from zoo.conditioners import NOTHING, Declared, Told, conditioner_of
+from zoo.conditioners import Declared, conditioner_of
+from zoo.told import NOTHING, Told
 
 Layer = TypeVar("Layer", bound=nn.Module)
 WAVES = 32
@@ -96,7 +97,7 @@ class ScoreMLP(nn.Module):
     Parameters:
         width, blocks: of the residual blocks.
         outputs: how many rows to put out for each.
-        conditioner: a table {"kind": "vector" or "tokens", ...}, or a `zoo.conditioners.Conditioner` that tells a
+        conditioner: a table {"kind": "vector" or "tokens", ...}, or a `zoo.told.Conditioner` that tells a
             vector; the context as a vector unless told.
 
     References:

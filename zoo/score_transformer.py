@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.base import Shape, as_shape
-from zoo.conditioners import NOTHING, Declared, as_image, conditioner_of
+from zoo.conditioners import Declared, conditioner_of
 from zoo.score_networks import Attention, TimeEmbedding, zeroed
+from zoo.told import NOTHING, as_image
 
 
 class PatchBlock(nn.Module):
@@ -44,7 +45,7 @@ class ScoreTransformer(nn.Module):
         width, layers, heads: of the network; the heads share the width among them.
         outputs: how many images to put out for each.
         conditioner: a table {"kind": "vector", "image", "tokens" or "attended", ...}, or a
-            `zoo.conditioners.Conditioner`; unless told, a context of the axes of an image beside z, any other as a vector.
+            `zoo.told.Conditioner`; unless told, a context with the axes of an image beside z, any other as a vector.
 
     References:
         Scalable Diffusion Models with Transformers (Peebles and Xie, 2023), https://arxiv.org/abs/2212.09748

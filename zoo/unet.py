@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.base import Shape, as_shape
-from zoo.conditioners import NOTHING, Declared, as_image, conditioner_of
+from zoo.conditioners import Declared, conditioner_of
 from zoo.score_networks import Attention, TimeEmbedding, zeroed
+from zoo.told import NOTHING, as_image
 
 GROUP = 8
 """How many groups of channels are normalised apart."""
@@ -61,7 +62,7 @@ class UNet(nn.Module):
         width: of the embedding of time and context.
         outputs: how many images to put out for each.
         conditioner: a table {"kind": "vector", "image", "tokens" or "attended", ...}, or a
-            `zoo.conditioners.Conditioner`; unless told, a context of the axes of an image beside z, any other as a vector.
+            `zoo.told.Conditioner`; unless told, a context with the axes of an image beside z, any other as a vector.
 
     References:
         U-Net: Convolutional Networks for Biomedical Image Segmentation (Ronneberger et al., 2015),
@@ -156,5 +157,5 @@ def through(level: nn.Module, h: Tensor, e: Tensor) -> Tensor:
 
 
 def colours_last(h: Tensor) -> Tensor:
-    """The same image with the channels of a place side by side in memory, which convolutions on a CPU are quicker on."""
+    """The same image with the channels of a place side by side in memory: convolutions on a CPU are quicker."""
     return h.contiguous(memory_format=torch.channels_last)
