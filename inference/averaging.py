@@ -25,11 +25,9 @@ class Average:
 
     def __init__(self, module: nn.Module, decay: float | None) -> None:
         self.decay = decay
-        moved: list[Tensor] = (
-            [] if decay is None else [p for p in module.parameters() if p.requires_grad and p.is_floating_point()]
-        )
-        self.parameters: list[Tensor] = moved
-        self.values = [p.detach().clone() for p in moved]
+        averaged = [p for p in module.parameters() if p.requires_grad and p.is_floating_point()]
+        self.parameters: list[Tensor] = [] if decay is None else [*averaged]
+        self.values = [p.detach().clone() for p in self.parameters]
 
     @torch.no_grad()
     def update(self, step: int) -> None:

@@ -49,6 +49,7 @@ _HOMES = {
     "DenoisingAutoencoder": "zoo.denoising_autoencoder",
     "AdversarialAutoencoder": "zoo.adversarial_autoencoder",
     "VAEGAN": "zoo.vae_gan",
+    "Diffusion": "zoo.diffusion",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "BayesianNetwork": "zoo.bayesian_network",

@@ -125,6 +125,11 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("vae_gan", "zoo.vae_gan:VAEGAN", "a VAE whose rows a critic judges, in whose features they are compared",
            Example((4,), kwargs={"latent": 2, **_SMALL})),
+    Family("diffusion", "zoo.diffusion:Diffusion", "noise added step by step, and taken away by a network",
+           Example((4,), "levels", context_shape=(2,), kwargs={
+               "steps": 4, "levels": 3, "schedule": "learned", "variance": "learned",
+               "network": {"kind": "mlp", "hidden": (8,)},
+           })),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",

@@ -10,6 +10,7 @@ from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
+from inference.objectives.diffusion import OneTimestep
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
@@ -26,6 +27,7 @@ from inference.protocols import (
     Latent,
     Pair,
     Similar,
+    Stepwise,
     name_of,
     offers,
 )
@@ -35,6 +37,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
+    (Stepwise, OneTimestep),
     (Latent, Elbo),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
@@ -67,6 +70,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
+    "OneTimestep",
     "OwnElbo",
     "Player",
     "PyroElbo",
