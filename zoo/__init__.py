@@ -51,6 +51,7 @@ _HOMES = {
     "VAEGAN": "zoo.vae_gan",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
+    "AlphaGAN": "zoo.alpha_gan",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",

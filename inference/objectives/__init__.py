@@ -7,6 +7,7 @@ from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
+from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
@@ -15,6 +16,7 @@ from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.protocols import (
+    AutoEncoding,
     Bounded,
     CodeMatched,
     Conjugate,
@@ -36,6 +38,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
     (Latent, Elbo),
+    (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
@@ -58,6 +61,7 @@ def default_objective(model: Any) -> Objective:
 
 __all__ = [
     "AdversarialAutoencoding",
+    "AutoEncodingGAN",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
