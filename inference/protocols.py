@@ -172,6 +172,15 @@ class Generator(Protocol):
     def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
+class AutoEncoding(Generator, Protocol):
+    """A generator that rebuilds rows of their codes, `code(x)`, and a critic (z[, context]) -> logits of "z is noise"."""
+
+    encoder_model: Any
+    code_critic: Any
+
+    def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
 class ClosedForm(Protocol):
     """What `em` asks: statistics that add up over blocks of rows, and the parameters that maximise them.
 

@@ -54,6 +54,7 @@ _HOMES = {
     "Diffusion": "zoo.diffusion",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
+    "AlphaGAN": "zoo.alpha_gan",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",

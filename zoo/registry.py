@@ -142,6 +142,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((6,), "bits", kwargs={"hidden": 3})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
            Example((4,), kwargs={"latent": 2, **_SMALL})),
+    Family("alpha_gan", "zoo.alpha_gan:AlphaGAN", "a GAN that codes the rows too, a critic for rows and one for codes",
+           Example((4,), kwargs={"latent": 2, **_SMALL})),
     Family("bayesian_network", "zoo.bayesian_network:BayesianNetwork", "a graph of named variables with tables",
            Example((5,), "own", kwargs={"network": "cancer"})),
     Family("hybrid_network", "zoo.hybrid_network:HybridNetwork", "tables and densities in one graph",

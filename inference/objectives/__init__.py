@@ -7,6 +7,7 @@ from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
+from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
@@ -22,6 +23,7 @@ from inference.objectives.marginal import MarginalLikelihood
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
+    AutoEncoding,
     Bounded,
     Classed,
     Coded,
@@ -51,6 +53,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Corrupting, Denoising),
     (Stepwise, OneTimestep),
     (Latent, Elbo),
+    (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
@@ -73,6 +76,7 @@ def default_objective(model: Any) -> Objective:
 
 __all__ = [
     "AdversarialAutoencoding",
+    "AutoEncodingGAN",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
