@@ -11,12 +11,11 @@ from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
+from inference.objectives.diffusion import OneTimestep
 from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
-from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
-from inference.objectives.diffusion import OneTimestep
-from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
 from inference.objectives.enumerated import Enumerated
+from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
@@ -80,8 +79,8 @@ __all__ = [
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
-    "ImportanceWeightedElbo",
     "Enumerated",
+    "ImportanceWeightedElbo",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",

@@ -27,7 +27,9 @@ def by_hand(vae: VAE) -> MixtureSameFamily:
 
 def made(components: int = 5, **slots) -> VAE:
     torch.manual_seed(0)
-    return shaken(VAE(6, latent=2, hidden=(7,), prior=lambda *a, **k: VampPrior(*a, components=components, **k), **slots))
+    return shaken(
+        VAE(6, latent=2, hidden=(7,), prior=lambda *a, **k: VampPrior(*a, components=components, **k), **slots)
+    )
 
 
 def test_the_density_is_the_mixture_written_by_hand(monkeypatch):
