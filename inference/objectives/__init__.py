@@ -10,7 +10,9 @@ from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
-from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
+from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
+from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
+from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
@@ -61,6 +63,7 @@ __all__ = [
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
+    "ImportanceWeightedElbo",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
@@ -72,5 +75,8 @@ __all__ = [
     "PyroElbo",
     "closed_form",
     "default_objective",
+    "doubly_reparameterised",
+    "pathwise",
     "sampled",
+    "sticking_the_landing",
 ]
