@@ -62,6 +62,7 @@ class Elbo(Objective):
 
     def prepare(self, model: Latent, x: Tensor, context: Tensor | None = None) -> None:
         """Each fit counts its own steps."""
+        super().prepare(model, x, context)
         self.step = 0
 
     def get_extra_state(self) -> int:
