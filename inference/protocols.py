@@ -101,6 +101,26 @@ class Corrupting(Latent, Protocol):
     def corrupted(self, x: Tensor) -> Any: ...
 
 
+class Stepwise(Latent, Protocol):
+    """A latent that is a chain of `steps` steps, whose bound is a sum over them, each known at one draw of its own.
+
+    `step(x, t, context, given)` is each row's own step t [N], 1..steps, drawn anew: an object with `divergence()`, [N]
+    nats, `error()`, [N], the square error of the noise told, `variance_divergence()`, `divergence()` with a gradient to
+    the variances alone, `steps` and `t`. `given` [N] says whose context is told, or is None. `settled(x)`, [N] nats, is
+    what no step is needed for: minus the ELBO is its expectation, and the sum over t of that of `divergence()`.
+    `untold` is the share of rows that training tells no context; `learns_schedule` and `learns_variance` say what is
+    learned beside the network's guess of x.
+    """
+
+    steps: int
+    untold: float
+    learns_schedule: bool
+    learns_variance: bool
+
+    def step(self, x: Tensor, t: Tensor, context: Tensor | None = None, given: Tensor | None = None) -> Any: ...
+    def settled(self, x: Tensor) -> Tensor: ...
+
+
 class CodeMatched(Latent, Protocol):
     """Latents with a critic (z[, context]) -> logits [N] of "z is a draw of the prior"; each part a module."""
 
@@ -150,6 +170,15 @@ class Generator(Protocol):
 
     def noise(self, n: int) -> Tensor: ...
     def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class AutoEncoding(Generator, Protocol):
+    """A generator that rebuilds rows of codes, `code(x)`; a critic (z[, context]) -> logits of "z is noise"."""
+
+    encoder_model: Any
+    code_critic: Any
+
+    def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
 class ClosedForm(Protocol):

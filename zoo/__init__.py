@@ -51,8 +51,10 @@ _HOMES = {
     "DenoisingAutoencoder": "zoo.denoising_autoencoder",
     "AdversarialAutoencoder": "zoo.adversarial_autoencoder",
     "VAEGAN": "zoo.vae_gan",
+    "Diffusion": "zoo.diffusion",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
+    "AlphaGAN": "zoo.alpha_gan",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",
@@ -65,9 +67,13 @@ _HOMES = {
     "StandardGaussian": "zoo.conditionals",
     "Gaussian": "zoo.conditionals",
     "HomoscedasticGaussian": "zoo.conditionals",
+    "FullGaussian": "zoo.full_gaussian",
+    "VampPrior": "zoo.vamp_prior",
     "StudentT": "zoo.student_t",
     "Bernoulli": "zoo.conditionals",
     "Categorical": "zoo.conditionals",
+    "DiscretisedLogistic": "zoo.discretised_logistic",
+    "Convolutional": "zoo.convolutional",
 }
 __all__ = ["datasets", *_HOMES]
 

@@ -7,17 +7,22 @@ from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
+from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
-from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
+from inference.objectives.diffusion import OneTimestep
+from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
+from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
+from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
+    AutoEncoding,
     Bounded,
     Classed,
     Coded,
@@ -32,6 +37,7 @@ from inference.protocols import (
     Latent,
     Pair,
     Similar,
+    Stepwise,
     name_of,
     offers,
 )
@@ -44,7 +50,9 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
+    (Stepwise, OneTimestep),
     (Latent, Elbo),
+    (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
@@ -67,16 +75,19 @@ def default_objective(model: Any) -> Objective:
 
 __all__ = [
     "AdversarialAutoencoding",
+    "AutoEncodingGAN",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
     "Enumerated",
+    "ImportanceWeightedElbo",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
+    "OneTimestep",
     "OwnElbo",
     "Player",
     "PyroElbo",
@@ -85,5 +96,8 @@ __all__ = [
     "closed_form",
     "cooling",
     "default_objective",
+    "doubly_reparameterised",
+    "pathwise",
     "sampled",
+    "sticking_the_landing",
 ]
