@@ -156,7 +156,9 @@ class LadderVAE(LatentVariable):
 
     def decoder(self, z: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
         lowest = self.sites["z_0"]
-        return self.decoder_model.distribution(joined(z[..., :lowest], torch.Size([lowest]), context, self.context_shape))
+        return self.decoder_model.distribution(
+            joined(z[..., :lowest], torch.Size([lowest]), context, self.context_shape)
+        )
 
     def _down(self, rung: Rung, context: Tensor | None, above: Tensor) -> DiagonalNormal:
         """p(z_l | z_(l+1))."""

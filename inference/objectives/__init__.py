@@ -100,8 +100,8 @@ __all__ = [
     "cooling",
     "default_objective",
     "doubly_reparameterised",
-    "pathwise",
     "layered",
+    "pathwise",
     "sampled",
     "sticking_the_landing",
 ]

@@ -33,7 +33,9 @@ def closed_form(q: Any, p: Any, z: Tensor, log_q: Tensor | None = None) -> Tenso
 def layered(q: Any, p: Any, z: Tensor, log_q: Tensor | None = None) -> Tensor:
     """`closed_form` of each layer given those above it at the draws, summed: of chains with `layers(z)`."""
     if not (hasattr(q, "layers") and hasattr(p, "layers")):
-        raise TypeError(f"layered is the divergence of latents in layers, which a {name_of(q)} has not; take closed_form")
+        raise TypeError(
+            f"layered is the divergence of latents in layers, which a {name_of(q)} has not; take closed_form"
+        )
     return by_layer(q, p, z).sum(-1)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Normal, kl_divergence
 
 from inference import fit, query
 from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
@@ -54,10 +54,11 @@ def by_hand(model: LadderVAE, x: Tensor, c: Tensor | None, z: list[Tensor]) -> t
         up = rung.up(up)
         seen.append(normal(rung.seen(up)))
     q, p = [seen[-1]], [Normal(torch.zeros_like(z[-1]), 1.0)]
-    for l in range(len(z) - 2, -1, -1):
-        told = normal(model.rungs[l].down(z[l + 1] if c is None else joined([z[l + 1], c])))
-        one, other = told.scale**-2, seen[l].scale**-2
-        loc = (told.loc * one + seen[l].loc * other) / (one + other)
+    for i in reversed(range(len(z) - 1)):
+        rung, here, above = model.rungs[i], seen[i], z[i + 1]
+        told = normal(rung.down(above if c is None else joined([above, c])))
+        one, other = told.scale**-2, here.scale**-2
+        loc = (told.loc * one + here.loc * other) / (one + other)
         q.insert(0, Normal(loc, (one + other) ** -0.5))
         p.insert(0, told)
     return q, p
@@ -126,6 +127,10 @@ def test_layer_by_layer_it_is_the_same_bound_with_less_noise() -> None:
 
 def test_importance_weights_find_the_exact_likelihood_and_the_posterior_of_each_layer() -> None:
     model, (x, _) = build(latent=(1, 1), scale=0.5), rows(4)
+    with torch.no_grad():
+        for rung in model.rungs:  # wide proposals, whose weights are good
+            rung.seen.weight.mul_(0.1)
+            rung.seen.bias.copy_(torch.tensor([0.0, 1.0]))
     grid = torch.linspace(-9, 9, 401).double()
     z = torch.cartesian_prod(grid, grid)
     joint = model.decoder(z).log_prob(x[:, None].expand(-1, len(z), 2, 2)) + model.prior().log_prob(z)
