@@ -86,6 +86,8 @@ class LadderVAE(LatentVariable):
         Ladder Variational Autoencoders (Sonderby et al., 2016), https://arxiv.org/abs/1602.02282
     """
 
+    rungs: Any
+
     def __init__(
         self,
         event_shape: Shape,
@@ -178,4 +180,5 @@ class LadderVAE(LatentVariable):
 
 
 def _normal(parameters: Tensor) -> DiagonalNormal:
-    return DiagonalNormal(*parameters.chunk(2, -1))
+    loc, log_scale = parameters.chunk(2, -1)
+    return DiagonalNormal(loc, log_scale)
