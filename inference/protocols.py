@@ -95,6 +95,16 @@ class Classed(Latent, Protocol):
     def classifier(self, x: Tensor) -> Any: ...
 
 
+class Layered(Latent, Protocol):
+    """Latents in layers, a site each: `sites` maps their names to how many of z's numbers each has, in z's order.
+
+    Prior and encoder are chains: `layers(z)` are the distributions of each layer given those above it in z, `sizes`
+    how many numbers each has.
+    """
+
+    sites: Any
+
+
 class Corrupting(Latent, Protocol):
     """Latents whose encoder reads a corrupted row x', drawn from `corrupted(x)`, and whose decoder tells x itself."""
 
@@ -279,6 +289,13 @@ class Hybrid(Protocol):
 
     discrete: Any
     densities: Any
+
+
+def parts_of(model: Any, z: Tensor) -> dict[str, Tensor]:
+    """The latents that z holds, by name: one, "z", where it is not made of layers."""
+    if not offers(model, Layered):
+        return {"z": z}
+    return dict(zip(model.sites, z.split(list(model.sites.values()), -1), strict=True))
 
 
 def sums_out(model: Any) -> bool:

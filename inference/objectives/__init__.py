@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
@@ -12,7 +13,7 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
-from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
+from inference.objectives.divergences import closed_form, layered, sampled, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
@@ -35,6 +36,7 @@ from inference.protocols import (
     Generator,
     IncompleteTables,
     Latent,
+    Layered,
     Pair,
     Similar,
     Stepwise,
@@ -51,6 +53,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
     (Stepwise, OneTimestep),
+    (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
@@ -97,6 +100,7 @@ __all__ = [
     "cooling",
     "default_objective",
     "doubly_reparameterised",
+    "layered",
     "pathwise",
     "sampled",
     "sticking_the_landing",

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
+from inference.protocols import name_of
+
 Divergence = Callable[[Any, Any, Tensor, Tensor | None], Tensor]
 """(q, p, z, log q(z) where it is known) -> the divergence of each row, z drawn from q: [K, N] or [N]."""
 
@@ -26,6 +28,23 @@ def closed_form(q: Any, p: Any, z: Tensor, log_q: Tensor | None = None) -> Tenso
         return kl_divergence(q, p)
     except NotImplementedError:
         return sampled(q, p, z)
+
+
+def layered(q: Any, p: Any, z: Tensor, log_q: Tensor | None = None) -> Tensor:
+    """`closed_form` of each layer given those above it at the draws, summed: of chains with `layers(z)`."""
+    if not (hasattr(q, "layers") and hasattr(p, "layers")):
+        raise TypeError(
+            f"layered is the divergence of latents in layers, which a {name_of(q)} has not; take closed_form"
+        )
+    return by_layer(q, p, z).sum(-1)
+
+
+def by_layer(q: Any, p: Any, z: Tensor) -> Tensor:
+    """The divergence of each layer at the draws, [..., N, L] nats: of chains with `layers(z)`."""
+    sizes, found = q.sizes, []
+    for one, other, part in zip(q.layers(z), p.layers(z), z.split(sizes, -1), strict=True):
+        found.append(closed_form(one, other, part).expand(z.shape[:-1]))
+    return torch.stack(found, -1)
 
 
 def sticking_the_landing(q: Any, p: Any, z: Tensor, log_q: Tensor | None = None) -> Tensor:
