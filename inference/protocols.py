@@ -93,6 +93,15 @@ class Stepwise(Latent, Protocol):
     def settled(self, x: Tensor) -> Tensor: ...
 
 
+class Flowing(Protocol):
+    """Rows moved to noise by a differential equation: `flow_path(steps)` is a path with `positions` [K], increasing,
+    `velocity(z, k, context)`, dz by the position, `enter(x)`, (z at the first, log volume [N]), `leave(z)`, log p(z)
+    [N] at the last, and `coarser()`, the path with half the steps.
+    """
+
+    def flow_path(self, steps: int) -> Any: ...
+
+
 class CodeMatched(Latent, Protocol):
     """Latents with a critic (z[, context]) -> logits [N] of "z is a draw of the prior"; each part a module."""
 

@@ -21,6 +21,7 @@ from zoo.noise_schedules import NoiseSchedule, as_schedule
 from zoo.noising import NoiseLevels, NoisingChain, ReverseChain, learned_variance, noise_variance, posterior_variance
 from zoo.noising_step import NoisingStep, settled
 from zoo.parameterisations import Parameterisation, as_parameterisation
+from zoo.probability_flow import FlowPath
 from zoo.registry import near
 from zoo.samplers import Sampler, as_sampler
 
@@ -75,12 +76,12 @@ class Diffusion(LatentVariable):
         context_shape: Shape | None = None,
         steps: int = 1000,
         levels: int | None = None,
-        schedule: NoiseSchedule | Mapping[str, str | float] | str = "cosine",
+        schedule: NoiseSchedule | Mapping[str, str | int | float] | str = "cosine",
         predicts: Parameterisation | str = "v",
         variance: str = "posterior",
         untold: float = 0.1,
         network: Network | Mapping[str, Any] | None = None,
-        sampler: Sampler | Mapping[str, str | float] | str = "ancestral",
+        sampler: Sampler | Mapping[str, str | int | float] | str = "ancestral",
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         if steps < 1:
@@ -185,6 +186,10 @@ class Diffusion(LatentVariable):
     def settled(self, x: Tensor) -> Tensor:
         """What of -ELBO needs no network, [N] nats; the rest is the sum over t of the steps' divergences."""
         return settled(self, self.scaled(x), self.noise_levels())
+
+    def flow_path(self, steps: int = 100) -> FlowPath:
+        """The deterministic path from rows to noise, for an estimate of their density."""
+        return FlowPath.of(self, steps)
 
     # ---- draws
 
