@@ -128,7 +128,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("diffusion", "zoo.diffusion:Diffusion", "noise added step by step, and taken away by a network",
            Example((4,), "levels", context_shape=(2,), kwargs={
                "steps": 4, "levels": 3, "schedule": "learned", "variance": "learned",
-               "network": {"kind": "mlp", "hidden": (8,)},
+               "network": {"kind": "mlp", "width": 8, "blocks": 1},
            })),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),
