@@ -104,7 +104,7 @@ def latent(question: Question) -> Answer:
         for start in range(0, len(x), step):
             part = slice(start, start + step)
             weighted = log_weights(question.model, x[part], None if context is None else context[part], draws)
-            log_ws.append(_checked(weighted.log_weights.double(), start))
+            log_ws.append(checked(weighted.log_weights.double(), start))
             for target, parts in found.items():
                 parts.append(moments(weighted.latents[target].double(), log_ws[-1].softmax(0)))
     log_w = torch.cat(log_ws, 1)
@@ -115,7 +115,7 @@ def latent(question: Question) -> Answer:
     return Answer(str(question), values, method, "estimate", evidence, trust, warned)
 
 
-def _checked(log_w: Tensor, start: int) -> Tensor:
+def checked(log_w: Tensor, start: int) -> Tensor:
     lost = log_w.isnan().any(0) | (log_w.max(0).values == -math.inf)
     if lost.any():
         row = start + int(lost.nonzero()[0])
