@@ -115,11 +115,11 @@ class Stepwise(Latent, Protocol):
     """A latent that is a chain of `steps` steps, whose bound is a sum over them, each known at one draw of its own.
 
     `step(x, t, context, given)` is each row's own step t [N], 1..steps, drawn anew: an object with `divergence()`, [N]
-    nats, `error()`, [N], the square error of the noise told, `variance_divergence()`, `divergence()` with a gradient to
-    the variances alone, `steps` and `t`. `given` [N] says whose context is told, or is None. `settled(x)`, [N] nats, is
-    what no step is needed for: minus the ELBO is its expectation, and the sum over t of that of `divergence()`.
-    `untold` is the share of rows that training tells no context; `learns_schedule` and `learns_variance` say what is
-    learned beside the network's guess of x.
+    nats; `error()`, [N], the square error of the noise that was told; `variance_divergence()`, `divergence()` with a
+    gradient to the variances alone; `settled()`, [N] nats, what no step is needed for; `steps`, `model` and `x`.
+    `given` [N] says whose context is told, or is None. Minus the ELBO is `settled(x)` and the sum over t of
+    E `divergence()`. `untold` is the share of rows that training tells no context; `learns_schedule` and
+    `learns_variance` say what is learned beside the network's guess of x.
     """
 
     steps: int
@@ -129,6 +129,15 @@ class Stepwise(Latent, Protocol):
 
     def step(self, x: Tensor, t: Tensor, context: Tensor | None = None, given: Tensor | None = None) -> Any: ...
     def settled(self, x: Tensor) -> Tensor: ...
+
+
+class Flowing(Protocol):
+    """Rows moved to noise by a differential equation: `flow_path(steps)` is a path with `positions` [K], increasing,
+    `velocity(z, k, context)`, dz by the position, `enter(x)`, (z at the first, log volume [N]), `leave(z)`, log p(z)
+    [N] at the last, and `coarser()`, the path with half the steps.
+    """
+
+    def flow_path(self, steps: int) -> Any: ...
 
 
 class CodeMatched(Latent, Protocol):

@@ -19,8 +19,9 @@ from zoo.discretised import DiscretisedNormal, nearest, scaled
 from zoo.distributions import DiagonalNormal
 from zoo.noise_schedules import NoiseSchedule, as_schedule
 from zoo.noising import NoiseLevels, NoisingChain, ReverseChain, learned_variance, noise_variance, posterior_variance
-from zoo.noising_step import NoisingStep, read_off
+from zoo.noising_step import NoisingStep, settled
 from zoo.parameterisations import Parameterisation, as_parameterisation
+from zoo.probability_flow import FlowPath
 from zoo.registry import near
 from zoo.samplers import Sampler, as_sampler
 
@@ -75,12 +76,12 @@ class Diffusion(LatentVariable):
         context_shape: Shape | None = None,
         steps: int = 1000,
         levels: int | None = None,
-        schedule: NoiseSchedule | Mapping[str, str | float] | str = "cosine",
+        schedule: NoiseSchedule | Mapping[str, str | int | float] | str = "cosine",
         predicts: Parameterisation | str = "v",
         variance: str = "posterior",
         untold: float = 0.1,
         network: Network | Mapping[str, Any] | None = None,
-        sampler: Sampler | Mapping[str, str | float] | str = "ancestral",
+        sampler: Sampler | Mapping[str, str | int | float] | str = "ancestral",
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         if steps < 1:
@@ -182,15 +183,13 @@ class Diffusion(LatentVariable):
         """Each row's own step t [N] of 1..T, at one draw of q(z_t | x); `given` says whose context is told."""
         return NoisingStep.of(self, x, t, context, given, noise)
 
-    def settled(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """What of -ELBO needs no network, [N] nats: KL(q(z_T | x) || p(z_T)), and -log p(x | z_1) read off z_1.
+    def settled(self, x: Tensor) -> Tensor:
+        """What of -ELBO needs no network, [N] nats; the rest is the sum over t of the steps' divergences."""
+        return settled(self, self.scaled(x), self.noise_levels())
 
-        The steps' divergences are what is left of it.
-        """
-        clean, levels = self.scaled(x), self.noise_levels()
-        alpha, sigma = levels.alpha[-1], levels.sigma[-1]
-        gap = (alpha * clean).square() - alpha.square() - 2 * sigma.log()
-        return 0.5 * gap.flatten(1).sum(1) + read_off(self, x, clean, noise)
+    def flow_path(self, steps: int = 100) -> FlowPath:
+        """The deterministic path from rows to noise, for an estimate of their density."""
+        return FlowPath.of(self, steps)
 
     # ---- draws
 

@@ -55,9 +55,8 @@ class DiscretisedNormal(RowDistribution):
         below = above - gap * inverse
         # the interval mirrored into the lower tail, where the difference of two masses keeps its digits
         mirrored = above + below > 0
-        high = torch.special.log_ndtr(torch.where(mirrored, -below, above))
-        low = torch.special.log_ndtr(torch.where(mirrored, -above, below))
-        inner = high + (-torch.expm1(low - high)).log()
         first, last = value == 0, value == self.levels - 1
-        ends = torch.special.log_ndtr(torch.where(last, -below, above))
-        return torch.where(first | last, ends, inner).sum(self._axes)
+        high = torch.special.log_ndtr(torch.where(last | (mirrored & ~first), -below, above))
+        low = torch.special.log_ndtr(torch.where(mirrored, -above, below))
+        gap = (low - high).masked_fill(first | last, -torch.inf)
+        return (high + (-torch.expm1(gap)).log()).sum(self._axes)

@@ -19,7 +19,7 @@ from zoo.unrolling import Factorised
 
 
 class RoundedLogistics(RowDistribution):
-    """Independent logistics rounded to levels, by values [*batch_shape, *event_shape, 2], mean and log scale of each."""
+    """Independent logistics rounded to levels, by values [*batch_shape, *event_shape, 2]: means and log scales."""
 
     def __init__(self, values: Tensor, output: LogisticOutput, event_dim: int = 1) -> None:
         self.values, self.output = values, output

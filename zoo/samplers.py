@@ -142,6 +142,6 @@ class DPMSolver(Deterministic):
 SAMPLERS: Mapping[str, type[Sampler]] = {"ancestral": Ancestral, "ddim": DDIM, "dpm_solver": DPMSolver}
 
 
-def as_sampler(declared: Sampler | Mapping[str, str | float] | str) -> Sampler:
+def as_sampler(declared: Sampler | Mapping[str, str | int | float] | str) -> Sampler:
     """A sampler as it stands, or the one that a name or a table such as {"kind": "ddim", "steps": 50} declares."""
     return declared if isinstance(declared, Sampler) else declared_object("sampler", declared, SAMPLERS)

@@ -79,7 +79,7 @@ class VampPrior(Explicit):
         super().__init__(event_shape)
         if components < 1:
             raise ValueError(f"components must be at least 1, not {components}")
-        self.encoder_model: Explicit | None = Gaussian(self.event_shape, context_shape=self.event_shape, hidden=hidden)
+        self.encoder_model: Any = Gaussian(self.event_shape, context_shape=self.event_shape, hidden=hidden)
         self.lent: tuple[Explicit, ...] = ()
         self.pseudo_inputs = nn.Parameter(torch.randn(components, *self.event_shape))
         self.register_buffer("started", torch.tensor(False))
@@ -110,5 +110,5 @@ class VampPrior(Explicit):
 
     def distribution(self, context: Tensor | None = None) -> MixtureOfPosteriors:
         self.check(context=context)
-        (q,) = self.lent or (self.encoder_model,)
+        q = self.lent[0] if self.lent else self.encoder_model
         return MixtureOfPosteriors(q.distribution, self.pseudo_inputs)
