@@ -123,7 +123,7 @@ def test_a_learned_schedule_is_taught_by_the_bound() -> None:
     x = exact_rows(1000)
     model = exact_diffusion(6, Learned(first=8.0, last=-5.0), variance="posterior")
     before, ends = log_likelihood(model, x), [p.detach().clone() for p in model.schedule.parameters()]
-    fit(model, x, steps=150, batch_size=250, lr=0.03, seed=0, progress=False)
+    fit(model, x, steps=100, batch_size=250, lr=0.05, seed=0, progress=False)
     after, exact = log_likelihood(model, x), float(Normal(LOC, SCALE).log_prob(x).sum(1).mean())
     assert all(not torch.equal(a, b) for a, b in zip(ends, model.schedule.parameters(), strict=True))
     assert before.mean + 1 < after.mean < exact + 3 * after.mean_error
@@ -199,11 +199,12 @@ def test_the_flow_of_codes_estimates_their_mass_and_the_bound_is_beneath() -> No
     torch.manual_seed(0)
     model = exact_diffusion(400, scale=0.2, levels=65, variance="noise")
     cut = DiscretisedNormal(torch.full((1, 2), LOC).double(), torch.full((1, 2), 0.2).double().log(), 65, 1)
-    x = cut.sample((200,))[:, 0]
+    x = cut.sample((150,))[:, 0]
     exact = cut.log_prob(x)
     lower, told = log_likelihood(model, x), log_likelihood(model, x, method=ProbabilityFlow(60))
     assert (told.measure, told.kind) == ("mass", "estimate")
-    torch.testing.assert_close(told.values, exact, atol=0.02, rtol=0)
+    torch.testing.assert_close(told.values, exact, atol=0.1, rtol=0)
+    assert told.mean == pytest.approx(float(exact.mean()), abs=0.01)
     assert float(exact.mean()) - 2 < lower.mean < float(exact.mean())
     with pytest.raises(ValueError, match="probes must be at least 2"):
         ProbabilityFlow(probes=1)
