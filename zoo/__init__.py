@@ -43,6 +43,9 @@ _HOMES = {
     "FactorAnalysis": "zoo.factor_analysis",
     "ProbabilisticPCA": "zoo.ppca",
     "VAE": "zoo.vae",
+    "DiscreteVAE": "zoo.discrete_vae",
+    "SemiSupervisedVAE": "zoo.semi_supervised_vae",
+    "LadderVAE": "zoo.ladder_vae",
     "BayesianMatrixFactorisation": "zoo.matrix_factorisation",
     "LatentDirichlet": "zoo.latent_dirichlet",
     "Autoencoder": "zoo.autoencoder",
@@ -52,6 +55,7 @@ _HOMES = {
     "Diffusion": "zoo.diffusion",
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
+    "AlphaGAN": "zoo.alpha_gan",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",
@@ -64,9 +68,13 @@ _HOMES = {
     "StandardGaussian": "zoo.conditionals",
     "Gaussian": "zoo.conditionals",
     "HomoscedasticGaussian": "zoo.conditionals",
+    "FullGaussian": "zoo.full_gaussian",
+    "VampPrior": "zoo.vamp_prior",
     "StudentT": "zoo.student_t",
     "Bernoulli": "zoo.conditionals",
     "Categorical": "zoo.conditionals",
+    "DiscretisedLogistic": "zoo.discretised_logistic",
+    "Convolutional": "zoo.convolutional",
 }
 __all__ = ["datasets", *_HOMES]
 
