@@ -173,7 +173,7 @@ class Generator(Protocol):
 
 
 class AutoEncoding(Generator, Protocol):
-    """A generator that rebuilds rows of their codes, `code(x)`, and a critic (z[, context]) -> logits of "z is noise"."""
+    """A generator that rebuilds rows of their codes, and a critic (z[, context]) -> logits [N] of "z is noise"."""
 
     encoder_model: Any
     code_critic: Any
