@@ -19,7 +19,7 @@ from pyro import poutine
 from pyro.distributions import Delta
 from torch import Tensor
 
-from inference.protocols import Latent, Pair, given_context, name_of, offers
+from inference.protocols import Latent, Pair, given_context, name_of, offers, parts_of
 
 NUMBERS = {"cpu": 2**19, "cuda": 2**24}
 """How many numbers a block of draws may hold: on a CPU what stays in its cache, on a GPU what fills it."""
@@ -105,7 +105,7 @@ def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Wei
                 f"{name_of(model)}: the {name}'s log_prob has shape {list(value.shape)}, not {list(wanted)}; "
                 "its batch shape must be the rows (see Distribution.to_event)"
             )
-    return Weighted({"z": z}, (log_p + log_x).view(draws, len(x)) - log_q)
+    return Weighted(parts_of(model, z), (log_p + log_x).view(draws, len(x)) - log_q)
 
 
 def drawn(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inference import checkpoint as checkpoints
+from inference.averaging import Average
 from inference.batches import Batches, split
 from inference.data import Batch, DatasetRows, TensorRows, as_rows, coded
 from inference.objectives import Objective, Player, default_objective
@@ -136,6 +137,7 @@ class Loop:
             self.objective.prepare(self.model, *self._first_rows(devices))
             self._place()  # again, for parameters that came into being at a guide's first call
             self.turns = self._turns()
+            self.average = Average(self.module, settings.average)
             self._keep()
             if settings.resume is not None:
                 self._restore(checkpoints.load(settings.resume, self.device))
@@ -143,6 +145,7 @@ class Loop:
             try:
                 stopped = self._go(bar, interrupt)
             finally:
+                self.average.settle()
                 bar.close()
         if self.best.state is not None:
             self.module.load_state_dict(self.best.state)
@@ -166,7 +169,7 @@ class Loop:
             callbacks.append(tensorboard_callback(settings.tensorboard))
         batches = self.batches.after(self.step)
         turns, world, clip, schedule = self.turns, self.world, settings.clip, settings.schedule
-        several, transform = len(turns) > 1, settings.transform
+        several, transform, average = len(turns) > 1, settings.transform, self.average
         saved_every = settings.checkpoint.every if settings.checkpoint else 0
         while self.step < self.steps:
             x, context, share = next(batches)
@@ -177,6 +180,7 @@ class Loop:
                 if several and self.step % turn.player.every:
                     continue
                 self._move(turn, x, context, share, world, clip, schedule)
+            average.update(self.step)
             if self.step == 1 < self.steps < settings.every:
                 self._first()
             if self.step % settings.every == 0:
@@ -280,7 +284,7 @@ class Loop:
         self.module.eval()
         devices = [self.device] if self.device.type == "cuda" else []
         total = 0.0
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), self.average.applied():
             self._seed(self.settings.seed)
             for index in torch.arange(len(self.held_out)).split(4096):
                 x, context = self.held_out.take(index.to(self.device))
@@ -295,14 +299,20 @@ class Loop:
             return None
         best = self.best
         if value < best.value:
-            state = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
+            with self.average.applied():
+                state = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
             self.best = _Best(value, self.step, 0, state)
             return None
         best.waited += 1
         return "early stopping" if best.waited >= self.settings.patience else None
 
     def _tensors(self) -> list[Tensor]:
-        return [*self.module.parameters(), *self.module.buffers(), *self.objective.buffers()]
+        return [
+            *self.module.parameters(),
+            *self.module.buffers(),
+            *self.objective.buffers(),
+            *self.average.values,
+        ]
 
     @torch.no_grad()
     def _keep(self) -> None:
@@ -335,6 +345,7 @@ class Loop:
             "seed": settings.seed,
             "step": self.step,
             "model": self.module.state_dict(),
+            "average": self.average.state(),
             "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
             "history": [line for line in self.history if line["step"] > 1 or settings.every == 1],
             "best": {"value": best.value, "step": best.step, "waited": best.waited, "state": best.state},
@@ -352,6 +363,7 @@ class Loop:
             self.module.load_state_dict(state["model"])
         except RuntimeError as error:
             raise ValueError(f"the checkpoint is of another model than this {name_of(self.model)}") from error
+        self.average.restore(state.get("average"))
         mine = state["processes"][self.world.rank]
         self.objective.load_state_dict(mine["objective"])
         for turn, saved, pending in zip(self.turns, state["optimizers"], mine["pending"], strict=True):

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: functions from the step (1, 2, ...) to a factor on the learning rate."""
+"""Schedules: functions from the step (1, 2, ...) to a factor on the learning rate, or to a weight in an objective."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import math
 from collections.abc import Callable
 
 Schedule = Callable[[int], float]
+
+
+def constant(value: float) -> Schedule:
+    """The same at every step."""
+    return lambda step: value
 
 
 def warmup(steps: int) -> Schedule:

@@ -68,6 +68,11 @@ class DiagonalNormal(RowDistribution):
     def stddev(self) -> Tensor:
         return self.log_scale.exp().expand_as(self.loc)
 
+    @property
+    def each(self) -> dist.Normal:
+        """Every number by itself: the event's axes as axes of a batch."""
+        return _normals(self, self.loc, self.log_scale.exp())
+
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -95,6 +100,12 @@ class StandardNormal(RowDistribution):
     @property
     def mean(self) -> Tensor:
         return self._like.new_zeros(self.batch_shape + self.event_shape)
+
+    @property
+    def each(self) -> dist.Normal:
+        """Every number by itself."""
+        zero = self._like.new_zeros(())
+        return _normals(self, zero, zero + 1)
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(sample_shape)
@@ -166,6 +177,11 @@ class Levels(RowDistribution):
         shape = torch.broadcast_shapes(codes.shape, self.log_probs.shape[:-1])
         chosen = self.log_probs.expand(*shape, -1).gather(-1, codes.expand(shape).unsqueeze(-1))
         return chosen.squeeze(-1)
+
+
+def _normals(rows: RowDistribution, loc: Tensor, scale: Tensor) -> dist.Normal:
+    shape = rows.batch_shape + rows.event_shape
+    return dist.Normal(loc.expand(shape), scale.expand(shape), validate_args=False)
 
 
 @register_kl(DiagonalNormal, StandardNormal)

@@ -55,7 +55,14 @@ class VAE(LatentVariable):
         for slot, part in (("prior", self.prior_model), ("encoder", self.encoder_model)):
             if part.measure != "density":
                 raise ValueError(f"{slot}: {type(part).__name__} is discrete, but z is a vector of reals")
+        if hasattr(self.prior_model, "share"):  # a prior that is made of q(z | x)
+            self.prior_model.share(self.encoder_model)
         self.support = self.decoder_model.support
+
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Give a prior that is made of q(z | x) the rows to begin with, before the first step of a fit."""
+        if hasattr(self.prior_model, "share"):
+            self.prior_model.initialise(x, context)
 
     def prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
         return self.prior_model.distribution(context)
