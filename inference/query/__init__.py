@@ -26,11 +26,13 @@ from inference.query import latent as _latent
 from inference.query import missing as _missing
 from inference.query import network as _network
 from inference.query.answer import Answer
+from inference.query.chains import Chains
+from inference.query.gibbs import Metropolis, PseudoGibbs
 from inference.query.question import Question, ask
 from inference.query.refuse import refusal
 from inference.query.weighting import LikelihoodWeighting
 
-__all__ = ["METHODS", "Answer", "LikelihoodWeighting", "query"]
+__all__ = ["METHODS", "Answer", "Chains", "LikelihoodWeighting", "Metropolis", "PseudoGibbs", "query"]
 
 METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
     (_hybrid.answers, _hybrid.answer),
