@@ -33,6 +33,7 @@ def fit(
     schedule: Schedule | None = None,
     transform: Callable[[Tensor], Tensor] | None = None,
     clip: float | None = None,
+    average: float | None = None,
     validation: float | Any | None = None,
     patience: int | None = None,
     every: int | None = None,
@@ -63,6 +64,8 @@ def fit(
         schedule: step -> factor on the learning rate (`inference.schedules`).
         transform: what to do to each training batch of x, such as drawing dequantisation noise anew.
         clip: the largest norm that a player's gradient may have.
+        average: the decay of an exponential moving average of the weights, such as 0.995, which validation looks at and
+            the model ends with; it looks back over about 1 / (1 - decay) steps, and over fewer in a young fit.
         validation: a fraction of the rows to hold out, or data of the same form.
         patience: stop when the held-out objective has not fallen for so many reports, and go back to its best.
         every: steps between two reports (a line of the history, a look for NaN, a validation); 50 unless told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inference import checkpoint as checkpoints
+from inference.averaging import Average
 from inference.batches import Batches, split
 from inference.data import Batch, DatasetRows, TensorRows, as_rows, coded
 from inference.objectives import Objective, Player, default_objective
@@ -22,6 +24,7 @@ from inference.protocols import name_of
 from inference.results import Fit
 from inference.schedules import Schedule
 from inference.settings import Settings
+from inference.sites import first_broken, where
 from inference.world import World
 
 
@@ -64,6 +67,7 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.best = _Best()
         self.good: list[Tensor] = []
+        self.where = ""
 
     # ---- the beginning
 
@@ -136,6 +140,7 @@ class Loop:
             self.objective.prepare(self.model, *self._first_rows(devices))
             self._place()  # again, for parameters that came into being at a guide's first call
             self.turns = self._turns()
+            self.average = Average(self.module, settings.average)
             self._keep()
             if settings.resume is not None:
                 self._restore(checkpoints.load(settings.resume, self.device))
@@ -143,6 +148,7 @@ class Loop:
             try:
                 stopped = self._go(bar, interrupt)
             finally:
+                self.average.settle()
                 bar.close()
         if self.best.state is not None:
             self.module.load_state_dict(self.best.state)
@@ -166,7 +172,7 @@ class Loop:
             callbacks.append(tensorboard_callback(settings.tensorboard))
         batches = self.batches.after(self.step)
         turns, world, clip, schedule = self.turns, self.world, settings.clip, settings.schedule
-        several, transform = len(turns) > 1, settings.transform
+        several, transform, average = len(turns) > 1, settings.transform, self.average
         saved_every = settings.checkpoint.every if settings.checkpoint else 0
         while self.step < self.steps:
             x, context, share = next(batches)
@@ -176,7 +182,11 @@ class Loop:
             for turn in turns:
                 if several and self.step % turn.player.every:
                     continue
-                self._move(turn, x, context, share, world, clip, schedule)
+                try:
+                    self._move(turn, x, context, share, world, clip, schedule)
+                except ValueError as error:
+                    self._invalid(error, x, context)
+            average.update(self.step)
             if self.step == 1 < self.steps < settings.every:
                 self._first()
             if self.step % settings.every == 0:
@@ -206,6 +216,7 @@ class Loop:
     ) -> None:
         """One player's step on one batch."""
         player, every = turn.player, self.settings.every
+        watched = player.look == 1 and self.device.type == "cpu"  # elsewhere each look would wait for the device
         if self.settings.precision is torch.bfloat16:
             with self.autocast:
                 loss = player.loss(x, context)
@@ -213,6 +224,8 @@ class Loop:
             loss = player.loss(x, context)
         if player.look == 1 or (self.step - 1) % every % player.look == 0 or self.step % every == 0:
             turn.pending.append((self.step, loss.terms))
+            if watched and not self.where and not math.isfinite(loss.value.item()):
+                self.where = where(self.model, x, context)  # now, while the parameters that gave it are in place
         player.backward(loss, player.parameters)
         if world.size > 1:
             world.average(player.parameters, share)
@@ -265,13 +278,23 @@ class Loop:
                 self._refuse(f"the parameter {name!r} became nan by step {self.step}")
         return terms
 
+    def _invalid(self, error: ValueError, x: Tensor, context: Tensor | None) -> None:
+        """Pyro's own check of a distribution's parameters, where NaN is what it found; anything else is raised."""
+        site = first_broken(self.model, x, context)
+        if site is None or not site.of or not math.isnan(site.value):
+            raise error
+        self.where = self.where or where(self.model, x, context)
+        if self.world.size == 1:
+            self._look()  # a term or a parameter that broke before says more
+        self._refuse(f"a distribution had parameters that are no numbers at step {self.step}")
+
     def _refuse(self, what: str) -> NoReturn:
         """Go back to the last good report, and say so."""
         with torch.no_grad():
             torch._foreach_copy_(self._tensors(), self.good)
         good = self.history[-1]["step"] if self.history else 0
         raise FloatingPointError(
-            f"{what}; the model is back at step {good}, its last good report. A lower lr, or clip, may help"
+            f"{what}{self.where}; the model is back at step {good}, its last good report. A lower lr, or clip, may help"
         )
 
     @torch.no_grad()
@@ -280,7 +303,7 @@ class Loop:
         self.module.eval()
         devices = [self.device] if self.device.type == "cuda" else []
         total = 0.0
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), self.average.applied():
             self._seed(self.settings.seed)
             for index in torch.arange(len(self.held_out)).split(4096):
                 x, context = self.held_out.take(index.to(self.device))
@@ -295,14 +318,20 @@ class Loop:
             return None
         best = self.best
         if value < best.value:
-            state = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
+            with self.average.applied():
+                state = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
             self.best = _Best(value, self.step, 0, state)
             return None
         best.waited += 1
         return "early stopping" if best.waited >= self.settings.patience else None
 
     def _tensors(self) -> list[Tensor]:
-        return [*self.module.parameters(), *self.module.buffers(), *self.objective.buffers()]
+        return [
+            *self.module.parameters(),
+            *self.module.buffers(),
+            *self.objective.buffers(),
+            *self.average.values,
+        ]
 
     @torch.no_grad()
     def _keep(self) -> None:
@@ -335,6 +364,7 @@ class Loop:
             "seed": settings.seed,
             "step": self.step,
             "model": self.module.state_dict(),
+            "average": self.average.state(),
             "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
             "history": [line for line in self.history if line["step"] > 1 or settings.every == 1],
             "best": {"value": best.value, "step": best.step, "waited": best.waited, "state": best.state},
@@ -352,6 +382,7 @@ class Loop:
             self.module.load_state_dict(state["model"])
         except RuntimeError as error:
             raise ValueError(f"the checkpoint is of another model than this {name_of(self.model)}") from error
+        self.average.restore(state.get("average"))
         mine = state["processes"][self.world.rank]
         self.objective.load_state_dict(mine["objective"])
         for turn, saved, pending in zip(self.turns, state["optimizers"], mine["pending"], strict=True):

@@ -67,10 +67,77 @@ class Conjugate(Latent, Density, Protocol):
     def posterior(self, x: Tensor, context: Tensor | None = None) -> Any: ...
 
 
+class Enumerable(Latent, Protocol):
+    """Latents of few values: `codebook` is all of them, [K, *z], and `log_joint(x, context)` log p(x, each), [N, K]."""
+
+    codebook: Any
+
+    def log_joint(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class Coded(Latent, Protocol):
+    """z is made of codes 0..levels-1, [N, codes]; `soft_decoder` reads shares of the levels, [N, codes, levels]."""
+
+    levels: int
+
+    def soft_decoder(self, shares: Tensor, context: Tensor | None = None) -> Any: ...
+
+
+class Classed(Latent, Protocol):
+    """Latents whose context is the class of each row, [N] of 0..classes-1, -1 where it is not known and summed out.
+
+    `class_prior()` is p(y) and `classifier(x)` q(y | x), each with normalised `logits`, [K] and [N, K].
+    """
+
+    classes: int
+
+    def class_prior(self) -> Any: ...
+    def classifier(self, x: Tensor) -> Any: ...
+
+
+class Layered(Latent, Protocol):
+    """Latents in layers, a site each: `sites` maps their names to how many of z's numbers each has, in z's order.
+
+    Prior and encoder are chains: `layers(z)` are the distributions of each layer given those above it in z, `sizes`
+    how many numbers each has.
+    """
+
+    sites: Any
+
+
 class Corrupting(Latent, Protocol):
     """Latents whose encoder reads a corrupted row x', drawn from `corrupted(x)`, and whose decoder tells x itself."""
 
     def corrupted(self, x: Tensor) -> Any: ...
+
+
+class Stepwise(Latent, Protocol):
+    """A latent that is a chain of `steps` steps, whose bound is a sum over them, each known at one draw of its own.
+
+    `step(x, t, context, given)` is each row's own step t [N], 1..steps, drawn anew: an object with `divergence()`, [N]
+    nats; `error()`, [N], the square error of the noise that was told; `variance_divergence()`, `divergence()` with a
+    gradient to the variances alone; `settled()`, [N] nats, what no step is needed for; `steps`, `model` and `x`.
+    `given` [N] says whose context is told, or is None. Minus the ELBO is `settled(x)` and the sum over t of
+    E `divergence()`. `untold` is the share of rows that training tells no context; `learns_schedule` and
+    `learns_variance` say what is learned beside the network's guess of x.
+    """
+
+    steps: int
+    untold: float
+    learns_schedule: bool
+    learns_variance: bool
+
+    def step(self, x: Tensor, t: Tensor, context: Tensor | None = None, given: Tensor | None = None) -> Any: ...
+    def settled(self, x: Tensor) -> Tensor: ...
+
+
+class Flowing(Protocol):
+    """Rows moved to noise by a differential equation: `flow_path(steps)` is a path with `positions` [K], increasing,
+    `velocity(z, k, context)`, dz by the position, `enter(x)`, (z at the first, log volume [N]), `leave(z)`, log p(z)
+    [N] at the last, and `coarser()`, the path with half the steps.
+    """
+
+    def flow_path(self, steps: int) -> Any: ...
 
 
 class CodeMatched(Latent, Protocol):
@@ -122,6 +189,17 @@ class Generator(Protocol):
 
     def noise(self, n: int) -> Tensor: ...
     def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class AutoEncoding(Generator, Protocol):
+    """A generator that rebuilds rows of codes, `code(x)`; a critic (z[, context]) -> logits of "z is noise"."""
+
+    """A generator that rebuilds rows of their codes, and a critic (z[, context]) -> logits [N] of "z is noise"."""
+
+    encoder_model: Any
+    code_critic: Any
+
+    def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
 class ClosedForm(Protocol):
@@ -222,6 +300,13 @@ class Hybrid(Protocol):
 
     discrete: Any
     densities: Any
+
+
+def parts_of(model: Any, z: Tensor) -> dict[str, Tensor]:
+    """The latents that z holds, by name: one, "z", where it is not made of layers."""
+    if not offers(model, Layered):
+        return {"z": z}
+    return dict(zip(model.sites, z.split(list(model.sites.values()), -1), strict=True))
 
 
 def sums_out(model: Any) -> bool:

@@ -62,6 +62,7 @@ class Settings:
     schedule: Schedule | None
     transform: Callable[[Tensor], Tensor] | None
     clip: float | None
+    average: float | None
     validation: Any
     patience: int | None
     every: int
@@ -89,6 +90,8 @@ class Settings:
                 raise ValueError(f"{name} must be at least 1, not {given[name]}")
         if given["clip"] is not None and not given["clip"] > 0:
             raise ValueError(f"clip must be positive, not {given['clip']}")
+        if given["average"] is not None and not 0 < given["average"] < 1:
+            raise ValueError(f"average is the decay of a moving average, between 0 and 1, not {given['average']}")
         _check_device(given["device"])
         if given["patience"] is not None and given["validation"] is None:
             raise ValueError("patience needs validation: rows to hold out, or a fraction such as 0.1")

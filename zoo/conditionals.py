@@ -3,6 +3,9 @@
 Each factorises over the numbers of a row, p(x | c) = prod_i p(x_i | c), its parameters put out by a network
 of the context (or, without a context, free). Shapes: x is [N, *event_shape], context [N, *context_shape].
 `log_prob` is in nats a row.
+
+Their network is a perceptron of widths `hidden`, or what `network` says instead: a table such as
+{"kind": "convolutional", "channels": [32, 64]}, or from Python what builds any module (`zoo.convolutional`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from torch.distributions import constraints
 from torch.nn import functional as F
 
 from zoo.base import Explicit, Shape
+from zoo.convolutional import Arranged, Arrangement, NetworkSlot, by_number, by_parameter, network_of
 from zoo.distributions import Bits, DiagonalNormal, Levels, StandardNormal
 from zoo.networks import flat, mlp
 from zoo.unrolling import Factorised
@@ -34,16 +38,35 @@ class StandardGaussian(Explicit):
 
 
 class Parameters(nn.Module):
-    """`count` parameters for each number of a row: [..., features * count], from a network or free."""
+    """`count` parameters for each number of a row: [..., features * count], from a network or free.
 
-    def __init__(self, model: Explicit, count: int, hidden: Sequence[int]) -> None:
+    They are for the model's event unless another `shape` is told, and arranged as told where a network that is no
+    perceptron puts them out.
+    """
+
+    def __init__(
+        self,
+        model: Explicit,
+        count: int,
+        hidden: Sequence[int],
+        network: NetworkSlot | None = None,
+        *,
+        shape: torch.Size | None = None,
+        arranged: Arrangement = by_parameter,
+    ) -> None:
         super().__init__()
         self.context_shape = model.context_shape
-        outputs = model.features * count
+        shape = shape or model.event_shape
+        outputs = shape.numel() * count
         if self.context_shape is None:
+            if network is not None:
+                raise ValueError(f"network: {type(model).__name__} has no context_shape, and so nothing to read")
             self.free = nn.Parameter(torch.zeros(outputs))
+        elif network is None:
+            self.network: nn.Module = mlp(self.context_shape.numel(), outputs, hidden)
         else:
-            self.network = mlp(self.context_shape.numel(), outputs, hidden)
+            built = network_of(network)(self.context_shape, shape, count)
+            self.network = Arranged(built, self.context_shape, shape, count, arranged)
 
     def forward(self, context: Tensor | None) -> Tensor:
         if context is None or self.context_shape is None:
@@ -55,10 +78,15 @@ class Gaussian(Explicit):
     """Independent normals whose means and scales both depend on the context."""
 
     def __init__(
-        self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+        self,
+        event_shape: Shape,
+        *,
+        context_shape: Shape | None = None,
+        hidden: Sequence[int] = (128, 128),
+        network: NetworkSlot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = Parameters(self, 2, hidden)
+        self.parameters_of = Parameters(self, 2, hidden, network)
 
     def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
         loc, log_scale = self.parameters_of(context).chunk(2, -1)
@@ -75,10 +103,15 @@ class HomoscedasticGaussian(Explicit):
     """
 
     def __init__(
-        self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+        self,
+        event_shape: Shape,
+        *,
+        context_shape: Shape | None = None,
+        hidden: Sequence[int] = (128, 128),
+        network: NetworkSlot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = Parameters(self, 1, hidden)
+        self.parameters_of = Parameters(self, 1, hidden, network)
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def distribution(self, context: Tensor | None = None) -> DiagonalNormal:
@@ -95,10 +128,15 @@ class Bernoulli(Factorised):
     levels = 2
 
     def __init__(
-        self, event_shape: Shape, *, context_shape: Shape | None = None, hidden: Sequence[int] = (128, 128)
+        self,
+        event_shape: Shape,
+        *,
+        context_shape: Shape | None = None,
+        hidden: Sequence[int] = (128, 128),
+        network: NetworkSlot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        self.parameters_of = Parameters(self, 1, hidden)
+        self.parameters_of = Parameters(self, 1, hidden, network)
 
     def distribution(self, context: Tensor | None = None) -> Bits:
         logits = self.parameters_of(context)
@@ -120,13 +158,14 @@ class Categorical(Factorised):
         levels: int,
         context_shape: Shape | None = None,
         hidden: Sequence[int] = (128, 128),
+        network: NetworkSlot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         if levels < 2:
             raise ValueError(f"levels must be at least 2, not {levels}")
         self.levels = levels
         self.support = constraints.integer_interval(0, levels - 1)
-        self.parameters_of = Parameters(self, levels, hidden)
+        self.parameters_of = Parameters(self, levels, hidden, network, arranged=by_number)
 
     def distribution(self, context: Tensor | None = None) -> Levels:
         logits = self.parameters_of(context).unflatten(-1, (*self.event_shape, self.levels))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from zoo.base import Explicit, Shape, Slot
+from zoo.conditionals import Gaussian, StandardGaussian
 from zoo.elementwise import SoftAffine
 from zoo.flows import base_of, widths_of
 from zoo.masked_maps import MaskedMaps
@@ -30,7 +31,8 @@ class IAF(Explicit):
         layers: how many masked networks.
         hidden: widths of each; one number stands for two hidden layers of that width.
         clamp: the largest log-scale of one layer, approached smoothly.
-        base: any explicit model of event_shape (and context_shape); the standard normal unless told.
+        base: any explicit model of event_shape (and context_shape); unless told the standard normal or, given a
+            context, a diagonal normal of it: an encoder then starts where `Gaussian` does.
 
     References:
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
@@ -49,7 +51,7 @@ class IAF(Explicit):
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         widths = widths_of(layers, hidden)
-        self.base = base_of(base, self)
+        self.base = base_of(base or (StandardGaussian if self.context_shape is None else Gaussian), self)
         self.transform = MaskedMaps(self.event_shape, self.context_shape, layers, widths, SoftAffine(clamp))
 
     def distribution(self, context: Tensor | None = None) -> FlowDistribution:

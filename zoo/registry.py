@@ -49,7 +49,10 @@ class Example:
         """n rows of context, or None."""
         if self.context_shape is None:
             return None
-        return torch.randn((n, *self.context_shape), generator=torch.Generator().manual_seed(seed))
+        shape, generator = (n, *self.context_shape), torch.Generator().manual_seed(seed)
+        if "classes" in self.kwargs:  # of which the last is left out, and -1 stands for none known
+            return torch.randint(-1, self.kwargs["classes"] - 1, shape, generator=generator)
+        return torch.randn(shape, generator=generator)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,13 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), kwargs={"latent": 2})),
     Family("vae", "zoo.vae:VAE", "a latent code, with networks that write and read it",
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
+    Family("discrete_vae", "zoo.discrete_vae:DiscreteVAE", "a latent code of a few levels, summed or relaxed",
+           Example((4,), "bits", kwargs={"codes": 2, "levels": 3, **_SMALL})),
+    Family("semi_supervised_vae", "zoo.semi_supervised_vae:SemiSupervisedVAE",
+           "a latent code and a class, known of some rows and summed out of the others",
+           Example((4,), "bits", context_shape=(), kwargs={"classes": 3, "latent": 2, **_SMALL})),
+    Family("ladder_vae", "zoo.ladder_vae:LadderVAE", "latent codes in layers, each above giving the one below",
+           Example((4,), "bits", kwargs={"latent": (3, 2), **_SMALL})),
     Family("latent_dirichlet", "zoo.latent_dirichlet:LatentDirichlet", "counts of words, by topics",
            Example((5,), "own", kwargs={"topics": 2, "length": 9.0, "hidden": (4,)})),
     Family("autoencoder", "zoo.autoencoder:Autoencoder", "a code that is a point, and a density that reads it",
@@ -125,9 +135,16 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), "bits", kwargs={"latent": 2, **_SMALL})),
     Family("vae_gan", "zoo.vae_gan:VAEGAN", "a VAE whose rows a critic judges, in whose features they are compared",
            Example((4,), kwargs={"latent": 2, **_SMALL})),
+    Family("diffusion", "zoo.diffusion:Diffusion", "noise added step by step, and taken away by a network",
+           Example((4,), "levels", context_shape=(2,), kwargs={
+               "steps": 4, "levels": 3, "schedule": "learned", "variance": "learned",
+               "network": {"kind": "mlp", "width": 8, "blocks": 1},
+           })),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
+           Example((4,), kwargs={"latent": 2, **_SMALL})),
+    Family("alpha_gan", "zoo.alpha_gan:AlphaGAN", "a GAN that codes the rows too, a critic for rows and one for codes",
            Example((4,), kwargs={"latent": 2, **_SMALL})),
     Family("bayesian_network", "zoo.bayesian_network:BayesianNetwork", "a graph of named variables with tables",
            Example((5,), "own", kwargs={"network": "cancer"})),
@@ -148,11 +165,18 @@ FAMILIES: tuple[Family, ...] = (
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("homoscedastic_gaussian", "zoo.conditionals:HomoscedasticGaussian", "normals that share one scale",
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("full_gaussian", "zoo.full_gaussian:FullGaussian", "normals with every covariance, from the context",
+           Example((3,), context_shape=(2,), kwargs=_SMALL)),
+    Family("vamp_prior", "zoo.vamp_prior:VampPrior", "a VAE's prior, made of its encoder and of rows that are learned",
+           Example((3,), kwargs={"components": 4, **_SMALL})),
     Family("student_t", "zoo.student_t:StudentT", "independent Student-t's, with heavy tails, from the context",
            Example((3,), context_shape=(2,), kwargs=_SMALL)),
     Family("bernoulli", "zoo.conditionals:Bernoulli", "independent bits, from the context",
            Example((3,), "bits", context_shape=(2,), kwargs=_SMALL)),
     Family("categorical", "zoo.conditionals:Categorical", "independent variables of a few levels, from the context",
+           Example((3,), "levels", context_shape=(2,), kwargs={"levels": 3, **_SMALL})),
+    Family("discretised_logistic", "zoo.discretised_logistic:DiscretisedLogistic",
+           "levels that are near in value and in probability, from the context",
            Example((3,), "levels", context_shape=(2,), kwargs={"levels": 3, **_SMALL})),
 )  # fmt: skip
 

@@ -1,1 +1,1 @@
-"""The figures of the latent families, a module a task."""
+"""The figures of the latent-variable families, a module a task."""

@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
+from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
-from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
+from inference.objectives.diffusion import OneTimestep
+from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
+from inference.objectives.enumerated import Enumerated
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.relaxed import Relaxed, cooling
+from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
+    AutoEncoding,
     Bounded,
+    Classed,
+    Coded,
     CodeMatched,
     Conjugate,
     Corrupting,
     Density,
     Energy,
+    Enumerable,
     Generator,
     IncompleteTables,
     Latent,
+    Layered,
     Pair,
     Similar,
+    Stepwise,
     name_of,
     offers,
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Enumerable, Enumerated),
+    (Coded, Relaxed),
+    (Classed, SemiSupervised),
     (Conjugate, NegativeLogLikelihood),
     (Similar, LearnedSimilarity),
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
+    (Stepwise, OneTimestep),
+    (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
+    (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
@@ -60,9 +78,11 @@ def default_objective(model: Any) -> Objective:
 
 __all__ = [
     "AdversarialAutoencoding",
+    "AutoEncodingGAN",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
+    "Enumerated",
     "ImportanceWeightedElbo",
     "LearnedSimilarity",
     "Loss",
@@ -70,13 +90,19 @@ __all__ = [
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
+    "OneTimestep",
     "OwnElbo",
     "Player",
     "PyroElbo",
+    "Relaxed",
+    "SemiSupervised",
     "closed_form",
+    "cooling",
     "default_objective",
     "doubly_reparameterised",
+    "layered",
     "pathwise",
     "sampled",
+    "stepwise",
     "sticking_the_landing",
 ]

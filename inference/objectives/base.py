@@ -92,7 +92,12 @@ class Objective(nn.Module):
         ]
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
-        """Called once before the first step with the first rows (`looks_at`), to set up what the fit needs."""
+        """Called once before the first step with the first rows (`looks_at`), to set up what the fit needs.
+
+        A model that has an `initialise(x[, context])` takes from them what parameters it starts with.
+        """
+        if hasattr(model, "initialise"):
+            model.initialise(x, *(() if context is None else (context,)))
 
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Mean nats a row on rows not trained on, to go down."""

@@ -43,6 +43,8 @@ class Elbo(Objective):
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016), for the free bits
     """
 
+    looks_at = 2**20
+
     def __init__(
         self,
         particles: int = 1,
@@ -60,6 +62,7 @@ class Elbo(Objective):
 
     def prepare(self, model: Latent, x: Tensor, context: Tensor | None = None) -> None:
         """Each fit counts its own steps."""
+        super().prepare(model, x, context)
         self.step = 0
 
     def get_extra_state(self) -> int:
@@ -158,6 +161,7 @@ class PyroElbo(Objective):
 
     def prepare(self, model: Pair, x: Tensor, context: Tensor | None = None) -> None:
         """Call the guide once: an autoguide's parameters come into being at its first call."""
+        super().prepare(model, x, context)
         with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
             given_context(model.guide, context)(x)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -68,10 +70,7 @@ class LearnedSimilarity(Objective):
     def critic_loss(self, model: Similar, x: Tensor, context: Tensor | None = None) -> Loss:
         with torch.no_grad():
             rebuilt, made = _made(model, x, context)
-        thrice = None if context is None else torch.cat([context] * 3)
-        real, again, fake = logits_of(model.critic, torch.cat([x, rebuilt, made]), thrice).chunk(3)
-        value = F.softplus(-real).mean() + F.softplus(again).mean() + F.softplus(fake).mean()
-        return Loss(value, mean_terms(loss=value, real=real.mean(), rebuilt=again.mean(), fake=fake.mean()))
+        return judged(model.critic, x, rebuilt, made, context)
 
     def similarity(self, model: Similar, x: Tensor, rebuilt: Tensor, context: Tensor | None = None) -> Tensor:
         """S, in nats a row."""
@@ -83,6 +82,14 @@ class LearnedSimilarity(Objective):
             f"what {name_of(model)} minimises is relative to its critic and has no held-out value: fit without "
             "validation, and ask inference.evaluate for the quality of its samples"
         )
+
+
+def judged(critic: Any, x: Tensor, rebuilt: Tensor, made: Tensor, context: Tensor | None = None) -> Loss:
+    """A critic's loss on real rows, rows rebuilt and rows made, all in one call; they bring no graph."""
+    thrice = None if context is None else torch.cat([context] * 3)
+    real, again, fake = logits_of(critic, torch.cat([x, rebuilt, made]), thrice).chunk(3)
+    value = F.softplus(-real).mean() + F.softplus(again).mean() + F.softplus(fake).mean()
+    return Loss(value, mean_terms(loss=value, real=real.mean(), rebuilt=again.mean(), fake=fake.mean()))
 
 
 def _made(model: Similar, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

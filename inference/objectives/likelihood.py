@@ -23,11 +23,6 @@ class NegativeLogLikelihood(Objective):
     def check(self, model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
         (check_known if sums_out(model) else check_data)(model, x, context, columns)
 
-    def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
-        """Starting parameters that the data gives, of a model that has such."""
-        if hasattr(model, "initialise"):
-            model.initialise(x, context)
-
     def forward(self, model: Density, x: Tensor, context: Tensor | None = None) -> Loss:
         log_prob = model.log_prob(x) if context is None else model.log_prob(x, context=context)
         value = -by_row(log_prob, (x.shape[0],), model, "log_prob").mean()

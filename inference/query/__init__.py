@@ -4,6 +4,8 @@ query(network, "lung", given={"smoke": "yes"})      elimination, exact
 query(hybrid, "disease", given={"xray": images})    elimination with the density's likelihoods, exact
 query(mixture, "component", given={"x": rows})      Bayes' rule, exact
 query(ppca, "z", given={"x": rows})                 the posterior in closed form, exact
+query(discrete_vae, "z", given={"x": rows})         the probability of each level of each code, exact where few
+query(semi_supervised, "y", given={"x": rows})      Bayes' rule over the classes, by importance sampling
 query(vae, "z", given={"x": rows})                  importance sampling, an estimate with its reliability
 query(model, "x", given={"x": rows with gaps})      closed form or importance sampling of what is missing
 query(model, "x")                                   draws
@@ -16,23 +18,30 @@ from typing import Any
 
 from torch import Tensor
 
+from inference.query import classes as _classes
+from inference.query import codes as _codes
 from inference.query import draws as _draws
 from inference.query import hybrid as _hybrid
 from inference.query import latent as _latent
 from inference.query import missing as _missing
 from inference.query import network as _network
 from inference.query.answer import Answer
+from inference.query.chains import Chains
+from inference.query.gibbs import Metropolis, PseudoGibbs
 from inference.query.question import Question, ask
 from inference.query.refuse import refusal
 from inference.query.weighting import LikelihoodWeighting
 
-__all__ = ["METHODS", "Answer", "LikelihoodWeighting", "query"]
+__all__ = ["METHODS", "Answer", "Chains", "LikelihoodWeighting", "Metropolis", "PseudoGibbs", "query"]
 
 METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
     (_hybrid.answers, _hybrid.answer),
     (_network.answers, _network.answer),
     (_latent.answers_component, _latent.component),
     (_missing.answers, _missing.answer),
+    (_classes.answers, _classes.answer),
+    (_codes.answers_summed, _codes.summed),
+    (_codes.answers_weighted, _codes.weighted),
     (_latent.answers_conjugate, _latent.conjugate),
     (_latent.answers_latent, _latent.latent),
     (_draws.answers, _draws.answer),

@@ -14,7 +14,7 @@ from torch import Tensor
 from inference.asking import asking, placed
 from inference.data import as_rows, check_known
 from inference.importance import blocks, log_weights
-from inference.protocols import Conjugate, Density, Latent, Pair, given_context, has_likelihood, offers
+from inference.protocols import Conjugate, Density, Latent, Layered, Pair, given_context, has_likelihood, offers
 from inference.query.answer import Answer
 from inference.query.estimates import as_numpy, by_row, labelled, moments, reliability
 from inference.query.question import Question
@@ -77,7 +77,7 @@ def sites(question: Question) -> list[str]:
     """The latent variables of the rows: what a pair's model draws when x is observed."""
     model = question.model
     if offers(model, Latent):
-        return ["z"]
+        return list(model.sites) if offers(model, Layered) else ["z"]
     # what has no likelihood can't be run on observed rows
     if not offers(model, Pair) or "x" not in question.given or not has_likelihood(model):
         return []
@@ -104,7 +104,7 @@ def latent(question: Question) -> Answer:
         for start in range(0, len(x), step):
             part = slice(start, start + step)
             weighted = log_weights(question.model, x[part], None if context is None else context[part], draws)
-            log_ws.append(_checked(weighted.log_weights.double(), start))
+            log_ws.append(checked(weighted.log_weights.double(), start))
             for target, parts in found.items():
                 parts.append(moments(weighted.latents[target].double(), log_ws[-1].softmax(0)))
     log_w = torch.cat(log_ws, 1)
@@ -115,7 +115,7 @@ def latent(question: Question) -> Answer:
     return Answer(str(question), values, method, "estimate", evidence, trust, warned)
 
 
-def _checked(log_w: Tensor, start: int) -> Tensor:
+def checked(log_w: Tensor, start: int) -> Tensor:
     lost = log_w.isnan().any(0) | (log_w.max(0).values == -math.inf)
     if lost.any():
         row = start + int(lost.nonzero()[0])

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ WORKER = """
 import sys, torch
 sys.path.insert(0, {root!r})
 from tests.inference.test_distributed import run
-run({folder!r}, {steps}, {save!r}, {resume!r}, {seed})
+run({folder!r}, {steps}, {save!r}, {resume!r}, {seed}, {average!r})
 """
 
 
@@ -25,7 +26,7 @@ def flow() -> RealNVP:
     return RealNVP(4, layers=3, hidden=16).double()
 
 
-def run(folder: str, steps: int, save: str, resume: str | None, seed: int = 0) -> None:
+def run(folder: str, steps: int, save: str, resume: str | None, seed: int = 0, average: float | None = None) -> None:
     """What each process runs: the very call that one process makes."""
     torch.set_num_threads(1)
     x = torch.randn(101, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -39,14 +40,16 @@ def run(folder: str, steps: int, save: str, resume: str | None, seed: int = 0) -
         patience=90,
         every=10,
         clip=5.0,
+        average=average,
         checkpoint=os.path.join(folder, save),
         resume=resume and os.path.join(folder, resume),
     )
 
 
-def launch(folder: Path, steps: int, save: str, resume: str | None = None) -> None:
+def launch(folder: Path, steps: int, save: str, resume: str | None = None, average: float | None = None) -> None:
     code = folder / "worker.py"
-    code.write_text(WORKER.format(root=str(ROOT), folder=str(folder), steps=steps, save=save, resume=resume, seed=0))
+    told = {"folder": str(folder), "steps": steps, "save": save, "resume": resume, "average": average}
+    code.write_text(WORKER.format(root=str(ROOT), seed=0, **told))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(code)]
     done = subprocess.run(
         command,
@@ -60,8 +63,8 @@ def launch(folder: Path, steps: int, save: str, resume: str | None = None) -> No
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["model"]
+def weights(path: Path, of: str = "model") -> Any:
+    return torch.load(path, weights_only=True)[of]
 
 
 @pytest.mark.timeout(400)

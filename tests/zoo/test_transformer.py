@@ -151,13 +151,22 @@ def test_single_precision_with_the_cache_is_the_parallel_pass(told: int) -> None
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Transformer(40, levels=11, layers=4, heads=4, width=64, context_shape=3).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3)
     x, context = codes(6, 40, 11), normal(6, 3).float()
     expected = model.step_log_prob(x, context=context)[:, told:].detach()
     assert expected.std() > 0.1
     torch.testing.assert_close(unrolled_log_prob(model, x, context, told), expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_sum_over_the_width_starts_as_wide_as_that_of_gpt_2() -> None:
+    torch.manual_seed(0)
+    for width in (96, 384):
+        model = Transformer(40, levels=50, layers=2, heads=4, width=width)
+        wide = 0.02 * math.sqrt(768 / width)
+        assert float(model.token.weight.std()) == pytest.approx(wide, rel=0.05)
+        block = model.blocks[0]
+        assert float(block.asked.weight.std()) == pytest.approx(wide, rel=0.05)
+        assert float(block.down.weight.std()) == pytest.approx(wide / 2, rel=0.05)
 
 
 OPTIONS = [{}, {"temperature": 0.7}, {"top_k": 2}, {"top_p": 0.8}, {"temperature": 1.3, "top_k": 3, "top_p": 0.9}]
