@@ -21,7 +21,8 @@ class VAE(LatentVariable):
 
     Parameters:
         latent: how many numbers z has.
-        prior: any explicit model of [latent]; the standard normal unless told.
+        prior: any explicit model of [latent], such as a flow; the standard normal unless told. A `VampPrior` takes the
+            encoder's q(z | x).
         encoder: any explicit model of [latent] given a context of x's shape; a diagonal normal unless told.
         decoder: any explicit model of x given a context [latent]; Bernoulli (x of zeros and ones) unless told.
             A conditional VAE's encoder and decoder read the context joined to x and z, as one flat vector,
