@@ -268,6 +268,8 @@ def test_it_cools_with_the_steps_of_the_fit_and_resumes() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"it answers for its latents \['z'\] given rows"):
+        query(build(), "y", given={"x": rows(2)[0]})
     with pytest.raises(ValueError, match="codes must be at least 1, not 0"):
         DiscreteVAE(4, codes=0)
     with pytest.raises(ValueError, match="levels must be at least 2, not 1"):
