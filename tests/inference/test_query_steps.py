@@ -67,7 +67,7 @@ def conditional(joint: MultivariateNormal, row: Tensor) -> tuple[Tensor, Tensor,
 ROWS = torch.tensor([[1.5, NAN, NAN], [NAN, -1.0, 0.8]]).double()
 
 
-@pytest.mark.parametrize("steps", [4, 40])
+@pytest.mark.parametrize("steps", [2, 40])
 def test_particles_meet_the_closed_form_of_the_chain(steps) -> None:
     """With few steps the chain is far from the rows it was made for, and its own conditional is met all the same."""
     model = normal(steps)
@@ -83,7 +83,7 @@ def test_particles_meet_the_closed_form_of_the_chain(steps) -> None:
         found = answer["x"].sel(row=n).values
         missing = row.isnan().numpy()
         assert (np.abs(found[missing, 0] - mean.numpy()) < 4.5 * found[missing, 2]).all()
-        assert (found[missing, 2] < 0.03).all()
+        assert (found[missing, 2] < 0.04).all()
         np.testing.assert_allclose(found[missing, 1], sd, rtol=0.05)
         np.testing.assert_array_equal(found[~missing, 0], row[~row.isnan()])
         assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.05)
