@@ -150,9 +150,9 @@ def _traced(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[str, T
             latents[name] = site["value"]
             if name not in guide:  # drawn from the model itself: proposal and prior cancel
                 continue
-        total = total + _row_sums(name, site, len(x))
+        total = total + row_sums(name, site, len(x))
     for name, site in _sites(guide):
-        total = total - _row_sums(name, site, len(x))
+        total = total - row_sums(name, site, len(x))
     return latents, total
 
 
@@ -165,7 +165,7 @@ def _sites(trace: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _row_sums(name: str, site: Any, rows: int) -> Tensor:
+def row_sums(name: str, site: Any, rows: int) -> Tensor:
     """A site's log-probability summed to the rows of the plate "data", [N]."""
     frames = [frame for frame in site["cond_indep_stack"] if frame.name == "data"]
     if not frames:

@@ -22,6 +22,7 @@ from zoo.noising import NoiseLevels, NoisingChain, ReverseChain, learned_varianc
 from zoo.noising_step import NoisingStep, settled
 from zoo.parameterisations import Parameterisation, as_parameterisation
 from zoo.probability_flow import FlowPath
+from zoo.pseudo_marginal import ChainMarginal
 from zoo.registry import near
 from zoo.samplers import Sampler, as_sampler
 
@@ -55,7 +56,9 @@ class Diffusion(LatentVariable):
         levels: how many values a number of x has, where x holds codes; None for real numbers, best of about unit scale.
         schedule: "cosine", "linear", "learned", a table of one with its parameters, or a `NoiseSchedule`.
         predicts: what the network tells of z_t: "v", "epsilon", "x0", or a `Parameterisation`.
-        variance: of p(z_(t-1) | z_t): "posterior" or "noise", the two ends that it may reach, or "learned" between.
+        variance: of p(z_(t-1) | z_t): "posterior", that of q(z_(t-1) | z_t, x), right of rows of which z_t leaves no
+            doubt, as codes nearly are; "noise", that of the step, right of rows as spread as noise; or "learned"
+            between the two, by a second output of the network. "posterior" of codes and else "noise" unless told.
         untold: the share of rows whose context training does not tell, so that samplers can guide by it.
         network: a module (z, time, context, given) -> [N, outputs, *event_shape], what builds one, or a table
             {"kind": "mlp", ...}; kinds are "mlp", "unet" and "transformer".
@@ -78,7 +81,7 @@ class Diffusion(LatentVariable):
         levels: int | None = None,
         schedule: NoiseSchedule | Mapping[str, str | int | float] | str = "cosine",
         predicts: Parameterisation | str = "v",
-        variance: str = "posterior",
+        variance: str | None = None,
         untold: float = 0.1,
         network: Network | Mapping[str, Any] | None = None,
         sampler: Sampler | Mapping[str, str | int | float] | str = "ancestral",
@@ -90,6 +93,7 @@ class Diffusion(LatentVariable):
             raise ValueError(f"levels must be at least 2, not {levels}")
         if not 0 <= untold < 1:
             raise ValueError(f"untold must be from 0 to 1, 1 left out, not {untold}")
+        variance = variance or ("noise" if levels is None else "posterior")
         if variance not in VARIANCES:
             raise ValueError(f"variance: there is no {variance!r}{near(variance, VARIANCES)}")
         self.steps, self.levels, self.untold = steps, levels, untold
@@ -161,6 +165,9 @@ class Diffusion(LatentVariable):
     def decoder(self, z: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
         first = z.select(-len(self.event_shape) - 1, 0)
         return self.written(self.reverse(first, self.noise_levels().one(0), context))
+
+    def as_prior(self, context: Tensor | None = None) -> ChainMarginal:
+        return ChainMarginal(self, context)
 
     # ---- the bound, a step at a time
 
