@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from inference.protocols import Classed, Coded, Conjugate, Density, Energy, Latent, Pair, has_likelihood, name_of, offers
+from inference.protocols import (
+    Classed,
+    Coded,
+    Conjugate,
+    Density,
+    Energy,
+    Latent,
+    Pair,
+    has_likelihood,
+    name_of,
+    offers,
+)
 from inference.query.latent import Components, sites
 from inference.query.question import Question
 

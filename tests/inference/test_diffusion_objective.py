@@ -12,14 +12,17 @@ from inference.objectives import Elbo, OneTimestep, default_objective
 from inference.objectives.diffusion import bound, independent, low_discrepancy, simple
 from inference.timesteps import ProbabilityFlow, TimestepBound
 from tests.zoo.exact_diffusion import LOC, SCALE, exact_diffusion
+from tests.zoo.shaking import shaken
 from zoo.diffusion import Diffusion
+from zoo.discretised import DiscretisedNormal
+from zoo.noise_schedules import Learned
 
-SMALL = {"kind": "mlp", "hidden": [16]}
+SMALL = {"kind": "mlp", "width": 8, "blocks": 1}
+MILD = {"kind": "learned", "first": 3.0, "last": -3.0}
 
 
 def small(**kwargs) -> Diffusion:
-    torch.manual_seed(0)
-    return Diffusion((3,), network=SMALL, **{"steps": 5, **kwargs})
+    return shaken(Diffusion((3,), network=SMALL, **{"steps": 5, **kwargs}), 0.15)
 
 
 def exact_rows(n: int = 300) -> torch.Tensor:
@@ -32,7 +35,7 @@ def exact_rows(n: int = 300) -> torch.Tensor:
 def test_it_is_the_default_and_takes_the_bound_where_the_schedule_is_learned() -> None:
     assert isinstance(default_objective(small()), OneTimestep)
     for schedule, weighting in (("cosine", simple), ("learned", bound)):
-        model, x = small(schedule=schedule), torch.randn(6, 3)
+        model, x = small(schedule=schedule), torch.randn(6, 3, dtype=torch.float64)
         losses = []
         for each in (None, weighting):
             torch.manual_seed(1)
@@ -58,7 +61,7 @@ def test_low_discrepancy_takes_every_step_as_often() -> None:
         assert low_discrepancy(3, 1000, torch.device("cpu")).diff().abs().max() in (333, 334, 666, 667)
 
 
-@pytest.mark.parametrize("kwargs", [{"levels": 4}, {"variance": "learned", "schedule": "learned"}])
+@pytest.mark.parametrize("kwargs", [{"levels": 4}, {"variance": "learned", "schedule": MILD}])
 def test_the_bound_at_one_step_is_the_chains_in_expectation(kwargs) -> None:
     model, n = small(**kwargs).double().requires_grad_(False), 20_000
     row = torch.tensor([[0, 3, 1]]) if "levels" in kwargs else torch.tensor([[0.3, -1.2, 0.8]]).double()
@@ -68,7 +71,7 @@ def test_the_bound_at_one_step_is_the_chains_in_expectation(kwargs) -> None:
         one = torch.stack([OneTimestep(bound, times)(model, part).value for part in x.split(200)])
         error = math.hypot(float(chain.std()), float(one.std())) / math.sqrt(len(one))
         assert float(one.mean()) == pytest.approx(float(chain.mean()), abs=4 * error)
-        assert error < 0.15
+        assert error < 0.25
 
 
 def test_over_all_steps_with_the_same_noise_it_is_their_sum() -> None:
@@ -78,7 +81,7 @@ def test_over_all_steps_with_the_same_noise_it_is_their_sum() -> None:
         torch.manual_seed(7)
         means.append(OneTimestep(bound, lambda rows, steps, device, t=t: torch.full((rows,), t))(model, x).value)
     torch.manual_seed(7)
-    noise, total = torch.randn(6, 3).double(), model.settled(x)
+    noise, total = torch.randn(6, 3, dtype=torch.float64), model.settled(x)
     for t in range(1, 6):
         total = total + model.step(x, torch.full((6,), t), noise=noise).divergence()
     torch.testing.assert_close(torch.stack(means).mean(), total.mean())
@@ -90,7 +93,7 @@ def test_simple_is_the_square_error_of_the_noise(predicts: str) -> None:
     t, noise, at = torch.randint(1, 21, (40,)), torch.randn(40, 3).double(), model.noise_levels()
     alpha, sigma = at.alpha[t - 1].unsqueeze(1), at.sigma[t - 1].unsqueeze(1)
     z = alpha * x + sigma * noise
-    told = model.network(z, t / 20)[:, 0]
+    told = model.network(z, t.double() / 20)[:, 0]
     guess = {"epsilon": told, "x0": (z - alpha * told) / sigma, "v": sigma * z + alpha * told}[predicts]
     torch.testing.assert_close(simple(model.step(x, t, noise=noise)), (guess - noise).square().mean(1))
 
@@ -116,21 +119,16 @@ def test_a_share_of_the_rows_is_not_told_its_context() -> None:
     assert seen[1] is None
 
 
-def test_a_learned_schedule_and_variances_are_taught() -> None:
-    """Its ends and its shape move, and the bound of rows held out is better than with the schedule as it was."""
-    torch.manual_seed(0)
-    x = 0.3 + 0.6 * torch.randn(1200, 3)
-    found = {}
-    for schedule in ("learned", {"kind": "cosine"}):
-        model = small(schedule=schedule, variance="learned", steps=8)
-        before = [p.detach().clone() for p in model.schedule.parameters()]
-        fit(model, x[:1000], OneTimestep(bound), steps=800, batch_size=200, lr=5e-3, seed=0, progress=False)
-        assert all(not torch.equal(a, b) for a, b in zip(before, model.schedule.parameters(), strict=True))
-        found[str(schedule)] = log_likelihood(model, x[1000:]).mean
-    exact = float(Normal(0.3, 0.6).log_prob(x[1000:]).sum(1).mean())
-    learned, fixed = found.values()
-    assert fixed + 0.1 < learned < exact + 0.05
-    assert learned > exact - 0.5
+def test_a_learned_schedule_is_taught_by_the_bound() -> None:
+    """With the network known exactly, what is lost of the likelihood by few steps is the schedule's."""
+    x = exact_rows(1000)
+    model = exact_diffusion(6, Learned(first=8.0, last=-5.0), variance="posterior")
+    before, ends = log_likelihood(model, x), [p.detach().clone() for p in model.schedule.parameters()]
+    fit(model, x, steps=100, batch_size=250, lr=0.05, seed=0, progress=False)
+    after, exact = log_likelihood(model, x), float(Normal(LOC, SCALE).log_prob(x).sum(1).mean())
+    assert all(not torch.equal(a, b) for a, b in zip(ends, model.schedule.parameters(), strict=True))
+    assert before.mean + 1 < after.mean < exact + 3 * after.mean_error
+    assert (model.schedule(torch.linspace(0, 1, 50).double()).diff() < 0).all()
 
 
 # ---- likelihoods
@@ -146,15 +144,24 @@ def test_a_diffusions_likelihood_is_a_bound_by_timesteps() -> None:
         log_likelihood(exact_diffusion(3), exact_rows(2), method=Exact())
 
 
-def test_the_bound_closes_upon_the_exact_likelihood_as_the_steps_grow() -> None:
-    x = exact_rows(200)
-    exact = Normal(LOC, SCALE).log_prob(x).sum(1)
-    gaps = []
-    for steps in (40, 80, 160):
-        bounds = log_likelihood(exact_diffusion(steps, "linear"), x, method=TimestepBound(None, draws=40))
-        gaps.append(float((exact - bounds.values).mean()))
-    assert all(gap > 0 for gap in gaps)
-    assert all(1.6 < a / b < 2.4 for a, b in zip(gaps, gaps[1:], strict=False))
+@pytest.mark.parametrize("variance", ["posterior", "noise"])
+def test_each_steps_divergence_is_what_normal_data_make_of_it(variance: str) -> None:
+    """E KL(q(z_s | z_t, x) || p(z_s | z_t)) in closed form, p of the variance declared and of the mean E[z_s | z_t]."""
+    model, x = exact_diffusion(9, variance=variance), exact_rows(8000)
+    at = model.noise_levels()
+    for k in range(1, 9):
+        small, declared = at.log_small[k].exp(), (at.log_small if variance == "posterior" else at.log_large)[k].exp()
+        doubt = 1 / (SCALE**-2 + at.log_snr[k].exp())
+        told = (declared / small).log() - 1 + (small + at.pull[k] ** 2 * doubt) / declared  # of two numbers, halved
+        found = model.step(x, torch.full((len(x),), k + 1)).divergence()
+        assert float(found.mean()) == pytest.approx(float(told), abs=4 * float(found.std()) / math.sqrt(len(x)))
+
+
+def test_with_many_steps_the_bound_is_the_exact_likelihood() -> None:
+    x = exact_rows(1000)
+    bounds = log_likelihood(exact_diffusion(400, "linear"), x, method=TimestepBound(200, draws=8))
+    gaps = Normal(LOC, SCALE).log_prob(x).sum(1) - bounds.values
+    assert -3 * float(gaps.std()) / math.sqrt(len(x)) < float(gaps.mean()) < 0.06
 
 
 @pytest.mark.parametrize("predicts", ["epsilon", "x0"])
@@ -165,16 +172,16 @@ def test_parameterisations_of_the_same_guess_have_the_same_bound(predicts: str) 
 
 
 def test_strata_are_unbiased_and_their_error_is_what_it_says() -> None:
-    model, x = small(levels=4, steps=50).double(), torch.randint(0, 4, (40, 3))
-    whole = log_likelihood(model, x, method=TimestepBound(None, draws=60))
-    part = log_likelihood(model, x, method=TimestepBound(9, draws=400))
-    chains = log_likelihood(model, x, method=ElboBound(400))
+    model, x = small(levels=4, steps=50).double(), torch.randint(0, 4, (12, 3))
+    whole = log_likelihood(model, x, method=TimestepBound(None, draws=40))
+    part = log_likelihood(model, x, method=TimestepBound(9, draws=200))
+    chains = log_likelihood(model, x, method=ElboBound(200))
     assert "9 of 50 timesteps" in part.method
     for one in (part, chains):
         scores = (one.values - whole.values) / torch.hypot(one.standard_error, whole.standard_error)
         assert float(scores.abs().max()) < 4.5
         assert 0.6 < float(scores.std()) < 1.5
-    again = log_likelihood(model, x, method=TimestepBound(9, draws=400))
+    again = log_likelihood(model, x, method=TimestepBound(9, draws=200))
     assert torch.equal(part.values, again.values)
 
 
@@ -189,15 +196,17 @@ def test_the_flow_has_the_likelihood_of_normal_data(predicts: str) -> None:
     assert float(told.standard_error.max()) < 0.02
 
 
-def test_the_flow_of_codes_is_near_their_bound_and_says_its_error() -> None:
+def test_the_flow_of_codes_estimates_their_mass_and_the_bound_is_beneath() -> None:
     torch.manual_seed(0)
-    x = (torch.randn(600, 3) * 2 + 8).round().clamp(0, 16).long()
-    model = small(levels=17, steps=100)
-    fit(model, x[:500], OneTimestep(bound), steps=400, batch_size=100, lr=3e-3, seed=0, progress=False)
-    lower = log_likelihood(model, x[500:])
-    told = log_likelihood(model, x[500:], method=ProbabilityFlow(probes=16))
+    model = exact_diffusion(400, scale=0.2, levels=65, variance="noise")
+    cut = DiscretisedNormal(torch.full((1, 2), LOC).double(), torch.full((1, 2), 0.2).double().log(), 65, 1)
+    x = cut.sample((150,))[:, 0]
+    exact = cut.log_prob(x)
+    lower, told = log_likelihood(model, x), log_likelihood(model, x, method=ProbabilityFlow(60))
     assert (told.measure, told.kind) == ("mass", "estimate")
-    assert told.mean == pytest.approx(lower.mean, abs=0.6)
+    torch.testing.assert_close(told.values, exact, atol=0.1, rtol=0)
+    assert told.mean == pytest.approx(float(exact.mean()), abs=0.01)
+    assert float(exact.mean()) - 2 < lower.mean < float(exact.mean())
     with pytest.raises(ValueError, match="probes must be at least 2"):
         ProbabilityFlow(probes=1)
     with pytest.raises(TypeError, match="no probability flow"):

@@ -4,19 +4,19 @@ import torch
 from torch import Tensor, nn
 
 from zoo.diffusion import Diffusion
-from zoo.noise_schedules import as_schedule
+from zoo.noise_schedules import NoiseSchedule, as_schedule
 from zoo.noising import NoiseLevels
-from zoo.parameterisations import as_parameterisation
+from zoo.parameterisations import Parameterisation, as_parameterisation
 
 LOC, SCALE = 0.3, 0.6
 
 
 class ExactNetwork(nn.Module):
-    """What E[x | z_t] amounts to, where x ~ N(LOC, SCALE^2); with a context it is the context that is the mean."""
+    """What E[x | z_t] amounts to, where x ~ N(LOC, scale^2); with a context it is the context that is the mean."""
 
-    def __init__(self, schedule, predicts, outputs: int = 1) -> None:
+    def __init__(self, schedule: NoiseSchedule, predicts: Parameterisation, scale: float) -> None:
         super().__init__()
-        self.schedule, self.predicts, self.outputs = as_schedule(schedule), as_parameterisation(predicts), outputs
+        self.schedule, self.predicts, self.scale = schedule, predicts, scale
         self.anchor = nn.Parameter(torch.zeros(()))
         self.calls = 0
 
@@ -27,13 +27,13 @@ class ExactNetwork(nn.Module):
         mean = torch.full_like(z, LOC)
         if context is not None:
             mean = context if given is None else torch.where(given.unsqueeze(-1), context, mean)
-        x = (mean * sigma**2 + alpha * SCALE**2 * z) / (alpha**2 * SCALE**2 + sigma**2)
+        x = (mean * sigma**2 + alpha * self.scale**2 * z) / (alpha**2 * self.scale**2 + sigma**2)
         at = NoiseLevels(*[alpha] * 10)._replace(alpha=alpha, sigma=sigma)
-        told = self.predicts.target(x, (z - alpha * x) / sigma, at)
-        return torch.stack([told, *[torch.zeros_like(z)] * (self.outputs - 1)], 1)
+        return self.predicts.target(x, (z - alpha * x) / sigma, at).unsqueeze(1)
 
 
-def exact_diffusion(steps: int, schedule="cosine", predicts="v", shape=(2,), **kwargs) -> Diffusion:
-    network = ExactNetwork(schedule, predicts)
+def exact_diffusion(steps: int, schedule="cosine", predicts="v", shape=(2,), scale=SCALE, **kwargs) -> Diffusion:
+    schedule, predicts = as_schedule(schedule), as_parameterisation(predicts)
+    network = ExactNetwork(schedule, predicts, scale)
     model = Diffusion(shape, steps=steps, schedule=schedule, predicts=predicts, network=network, **kwargs)
     return model.double().eval()

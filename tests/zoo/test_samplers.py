@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.zoo.exact_diffusion import LOC, SCALE, exact_diffusion
+from tests.zoo.shaking import shaken
 from zoo.diffusion import Diffusion
-from zoo.samplers import DDIM, SAMPLERS, Ancestral, DPMSolver, Sampler, visited
+from zoo.samplers import DDIM, SAMPLERS, Ancestral, Deterministic, DPMSolver, Sampler, visited
 
 EVERY = [Ancestral(), Ancestral(steps=5), DDIM(), DDIM(steps=4), DPMSolver(), DPMSolver(steps=3)]
 
@@ -16,10 +17,11 @@ def noise(n: int = 400) -> torch.Tensor:
     return torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def solved(model: Diffusion, z: torch.Tensor) -> torch.Tensor:
+def solved(model: Diffusion, z: torch.Tensor, step: int) -> torch.Tensor:
     """Where the probability flow takes z_T of normal data: to as many standard deviations from the mean."""
-    at = model.noise_levels().one(-1)
-    return LOC + SCALE * (z - at.alpha * LOC) / (at.alpha**2 * SCALE**2 + at.sigma**2).sqrt()
+    last, to = model.noise_levels().one(-1), model.noise_levels().one(step - 1)
+    spreads = [(at.alpha**2 * SCALE**2 + at.sigma**2).sqrt() for at in (last, to)]
+    return to.alpha * LOC + (z - last.alpha * LOC) * spreads[1] / spreads[0]
 
 
 @pytest.mark.parametrize("sampler", [DDIM(steps=7), DPMSolver(steps=7)])
@@ -33,16 +35,25 @@ def test_deterministic_samplers_draw_nothing(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_ddim_is_of_first_order_and_dpm_solver_of_second(schedule: str) -> None:
-    model, z = exact_diffusion(3200, schedule), noise()
+    model, z, counts = exact_diffusion(3200, schedule), noise(50), (25, 50, 100, 200)
 
-    def error(sampler: Sampler) -> float:
-        return float((sampler(model, z) - solved(model, z)).abs().max())
+    def error(sampler: Deterministic, step: int = 640) -> float:
+        """At a level that all of them visit."""
+        steps = visited(3200, sampler.steps)
+        path = [*sampler.path(model, model.noise_levels(steps), z, None)]
+        found = path[len(steps) - 2 - int((steps == step).nonzero())]
+        return float((found - solved(model, z, step)).abs().max())
 
-    first = [error(DDIM(steps=n)) for n in (25, 50, 100)]
-    second = [error(DPMSolver(steps=n)) for n in (25, 50, 100)]
-    assert all(1.7 < a / b < 2.4 for a, b in zip(first, first[1:], strict=False))
-    assert all(a / b > 3.0 for a, b in zip(second, second[1:], strict=False))
-    assert all(b < 0.35 * a for a, b in zip(first, second, strict=True))
+    first, second = ([error(kind(steps=n)) for n in counts] for kind in (DDIM, DPMSolver))
+    assert order(counts, first) == pytest.approx(1, abs=0.1)
+    assert order(counts, second) == pytest.approx(2, abs=0.25)
+    assert all(b < 0.2 * a for a, b in zip(first, second, strict=True))
+
+
+def order(counts, errors) -> float:
+    """The slope of log error by log steps."""
+    x, y = torch.tensor(counts).log(), torch.tensor(errors).log()
+    return -float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
 
 
 @pytest.mark.parametrize("sampler", EVERY, ids=repr)
@@ -57,7 +68,7 @@ def test_parameterisations_of_the_same_guess_draw_the_same_rows(sampler: Sampler
 
 def test_ancestral_draws_the_chain_that_the_pair_declares() -> None:
     torch.manual_seed(0)
-    model, n = Diffusion((2,), steps=3, variance="learned", network={"kind": "mlp", "hidden": [8]}).double(), 5
+    model, n = shaken(Diffusion((2,), steps=3, variance="learned", network={"kind": "mlp", "width": 8}), 0.2), 5
     torch.manual_seed(1)
     ours = model.sample(n)
     torch.manual_seed(1)
@@ -68,9 +79,9 @@ def test_ancestral_draws_the_chain_that_the_pair_declares() -> None:
 @pytest.mark.parametrize("variance", ["posterior", "noise"])
 def test_ancestral_draws_normal_data_as_they_are(variance: str) -> None:
     torch.manual_seed(0)
-    rows = exact_diffusion(400, variance=variance).sample(20_000)
-    assert float(rows.mean()) == pytest.approx(LOC, abs=0.015)
-    assert float(rows.std()) == pytest.approx(SCALE, abs=0.015)
+    rows = exact_diffusion(200, variance=variance).sample(10_000)
+    assert float(rows.mean()) == pytest.approx(LOC, abs=0.02)
+    assert float(rows.std()) == pytest.approx(SCALE, abs=0.02)
 
 
 def test_a_shorter_chain_visits_as_many_steps_as_asked_the_last_among_them() -> None:
@@ -98,13 +109,17 @@ def test_guidance_moves_what_is_told_away_from_what_is_told_without_the_context(
     rows = DPMSolver(steps=40, guidance=1.0)(model, z, context)
     # of normals of one scale, p(x | context)^2 / p(x) is normal of that scale, around twice the context less the mean
     torch.testing.assert_close(rows.mean(0), (2 * context[0] - LOC) + SCALE * z.mean(0), atol=0.03, rtol=0)
+    learned = shaken(Diffusion((2,), context_shape=(2,), variance="learned", network={"kind": "mlp", "width": 8}), 0.2)
+    guided, plain = (DDIM(guidance=w).told(learned, z, at, context) for w in (1.5, 0.0))
+    assert torch.equal(guided[:, 1], plain[:, 1])
+    assert not torch.allclose(guided[:, 0], plain[:, 0])
     with pytest.raises(ValueError, match="guidance needs a context"):
         DDIM(guidance=1.0)(exact_diffusion(5), noise(2))
 
 
 def test_samplers_of_codes_give_codes() -> None:
     torch.manual_seed(0)
-    model = Diffusion((2, 2), levels=5, steps=6, network={"kind": "mlp", "hidden": [8]})
+    model = shaken(Diffusion((2, 2), levels=5, steps=6, network={"kind": "mlp", "width": 8}), 0.2)
     for kind in SAMPLERS.values():
         rows = model.sample(50, sampler=kind(steps=3))
         assert rows.dtype == torch.int64
@@ -112,10 +127,10 @@ def test_samplers_of_codes_give_codes() -> None:
 
 
 def test_a_thousand_steps_stay_finite_in_single_precision() -> None:
-    for predicts in ("epsilon", "v", "x0"):
+    for predicts in ("epsilon", "v"):
         model = exact_diffusion(1000, predicts=predicts).float()
         torch.manual_seed(0)
         for sampler in (Ancestral(), DDIM(), DPMSolver()):
-            rows = model.sample(2000, sampler=sampler)
+            rows = model.sample(1000, sampler=sampler)
             assert torch.isfinite(rows).all()
             assert math.isclose(float(rows.std()), SCALE, abs_tol=0.05)
