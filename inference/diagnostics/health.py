@@ -90,8 +90,8 @@ def scale_collapsed(scale: np.ndarray, data: np.ndarray, names: Sequence[str]) -
     if len(point):
         return (
             f"The decoder's variance has collapsed in {len(point)} of {len(spread)} columns "
-            f"({listed([names[int(i)] for i in point])}): its standard deviation is down to {scale[:, point].min():.2g}, "
-            f"where the likelihood grows without bound and tells nothing; {cure}."
+            f"({listed([names[int(i)] for i in point])}): its standard deviation is down to "
+            f"{scale[:, point].min():.2g}, where the likelihood grows without bound and tells nothing; {cure}."
         )
     floor = scale == scale.min()
     at_floor = np.flatnonzero(floor.all(0) if floor.all(0).sum() > 1 else floor.mean(0) > 0.5)

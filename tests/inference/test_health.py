@@ -196,7 +196,7 @@ def test_a_column_without_spread_lets_the_decoders_variance_collapse_as_it_learn
         writer = model.decoder_model.parameters_of.network[0]
         writer.weight[[1, 4]], writer.bias[[1, 4]] = 0.0, 0.0
     assert "decoder variance collapse" not in diagnose(model, x, draws=30).alarms
-    fitted = fit(model, x, steps=200, lr=0.05, every=200, progress=False)
+    fitted = fit(model, x, steps=105, lr=0.05, every=105, progress=False)
     found = diagnose(fitted, x, draws=30)
     sentence = found.alarms["decoder variance collapse"]
     assert "in 1 of 3 columns (column 1)" in sentence and "floor" in sentence
