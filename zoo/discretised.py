@@ -63,3 +63,18 @@ class DiscretisedNormal(RowDistribution):
         low = torch.special.log_ndtr(torch.where(mirrored, -above, below))
         gap = (low - high).masked_fill(first | last, -torch.inf)
         return high + (-torch.expm1(gap)).log()
+
+
+def within(value: Tensor) -> Tensor:
+    """Clamped to [-1, 1]; the gradient passes, or nothing would bring back a number that is out of range."""
+    return _Within.apply(value)
+
+
+class _Within(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
