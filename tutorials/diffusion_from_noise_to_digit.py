@@ -31,8 +31,8 @@ folder = Path(mkdtemp())
 # %% [markdown]
 # ## Captions
 #
-# Each digit gets a line of text, by its label and by how much ink it took: "thin seven", "bold three". A context is rows
-# of numbers, and a text is its characters' codes.
+# Each digit gets a line of text, by its label and by how much ink it took: "thin seven", "bold three". A context is
+# rows of numbers, and a text is its characters' codes.
 
 # %%
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
