@@ -1,4 +1,4 @@
-"""The figures of the latent-variable families: `python -m benchmarks.latent [--json FILE] [--rounds N] [--only TASK ...]`.
+"""The figures of the latent families: `python -m benchmarks.latent [--json FILE] [--rounds N] [--only TASK ...]`.
 
 `slots`, `classes` and `diffusion` train for minutes each. `mnist` and `vamp_mnist` read files of the folder that the
 environment variable ZOO_DATA names, and are meant for a GPU: their own command lines shorten them.

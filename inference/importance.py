@@ -19,7 +19,7 @@ from pyro import poutine
 from pyro.distributions import Delta
 from torch import Tensor
 
-from inference.protocols import Latent, Pair, given_context, name_of, offers
+from inference.protocols import Latent, Pair, given_context, name_of, offers, parts_of
 
 NUMBERS = {"cpu": 2**19, "cuda": 2**24}
 """How many numbers a block of draws may hold: on a CPU what stays in its cache, on a GPU what fills it."""
@@ -91,7 +91,7 @@ def in_blocks(model: Any, x: Tensor, context: Tensor | None, draws: int) -> Iter
 def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Weighted:
     proposal = model.encoder(x, context)
     _check_density(model, "z", proposal, model.prior(context))
-    z, log_q = _draw(proposal, draws)
+    z, log_q = drawn(proposal, draws)
     rows, contexts = z.flatten(0, 1), repeated(context, draws)
     log_p = model.prior(contexts).log_prob(rows)
     log_x = model.decoder(rows, contexts).log_prob(repeated(x, draws))
@@ -105,10 +105,11 @@ def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Wei
                 f"{name_of(model)}: the {name}'s log_prob has shape {list(value.shape)}, not {list(wanted)}; "
                 "its batch shape must be the rows (see Distribution.to_event)"
             )
-    return Weighted({"z": z}, (log_p + log_x).view(draws, len(x)) - log_q)
+    return Weighted(parts_of(model, z), (log_p + log_x).view(draws, len(x)) - log_q)
 
 
-def _draw(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:
+def drawn(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:
+    """K draws for each row and their log-densities, [K, N, ...] and [K, N]."""
     if hasattr(proposal, "rsample_and_log_prob"):
         return proposal.rsample_and_log_prob((draws,))
     z = proposal.rsample((draws,)) if proposal.has_rsample else proposal.sample((draws,))

@@ -11,6 +11,7 @@ What is chosen, by what a model offers:
 | a network of tables             | `Exact()`                  | "exact"       |
 | free_energy and log_partition   | `Exact()`                  | "exact"       |
 | free_energy                     | `Ais()`                    | "estimate"    |
+| a bound by steps of a chain     | `TimestepBound()`          | "lower bound" |
 | prior, decoder, encoder; a pair | `ImportanceWeighted(100)`  | "lower bound" |
 
 References:
@@ -32,7 +33,7 @@ from inference.asking import asking, placed
 from inference.data import as_rows, check_known, lacks_cells
 from inference.exact.density import Eliminated, as_density
 from inference.importance import blocks, in_blocks
-from inference.protocols import Density, Energy, Tabular, by_row, has_likelihood, measure_of, name_of, offers
+from inference.protocols import Density, Energy, Stepwise, Tabular, by_row, has_likelihood, measure_of, name_of, offers
 from inference.running import LogMean, Mean
 
 
@@ -202,6 +203,10 @@ def default_method(model: Any) -> Method:
         return Exact()
     if offers(model, Energy):
         return Exact() if hasattr(model, "log_partition") else Ais()
+    if offers(model, Stepwise):
+        from inference.timesteps import TimestepBound
+
+        return TimestepBound()
     if not has_likelihood(model):
         score = "anomaly_score, or " if hasattr(model, "anomaly_score") else ""
         raise TypeError(

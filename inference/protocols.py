@@ -95,6 +95,16 @@ class Classed(Latent, Protocol):
     def classifier(self, x: Tensor) -> Any: ...
 
 
+class Layered(Latent, Protocol):
+    """Latents in layers, a site each: `sites` maps their names to how many of z's numbers each has, in z's order.
+
+    Prior and encoder are chains: `layers(z)` are the distributions of each layer given those above it in z, `sizes`
+    how many numbers each has.
+    """
+
+    sites: Any
+
+
 class Corrupting(Latent, Protocol):
     """Latents whose encoder reads a corrupted row x', drawn from `corrupted(x)`, and whose decoder tells x itself."""
 
@@ -105,11 +115,11 @@ class Stepwise(Latent, Protocol):
     """A latent that is a chain of `steps` steps, whose bound is a sum over them, each known at one draw of its own.
 
     `step(x, t, context, given)` is each row's own step t [N], 1..steps, drawn anew: an object with `divergence()`, [N]
-    nats, `error()`, [N], the square error of the noise told, `variance_divergence()`, `divergence()` with a gradient to
-    the variances alone, `steps` and `t`. `given` [N] says whose context is told, or is None. `settled(x)`, [N] nats, is
-    what no step is needed for: minus the ELBO is its expectation, and the sum over t of that of `divergence()`.
-    `untold` is the share of rows that training tells no context; `learns_schedule` and `learns_variance` say what is
-    learned beside the network's guess of x.
+    nats; `error()`, [N], the square error of the noise that was told; `variance_divergence()`, `divergence()` with a
+    gradient to the variances alone; `settled()`, [N] nats, what no step is needed for; `steps`, `model` and `x`.
+    `given` [N] says whose context is told, or is None. Minus the ELBO is `settled(x)` and the sum over t of
+    E `divergence()`. `untold` is the share of rows that training tells no context; `learns_schedule` and
+    `learns_variance` say what is learned beside the network's guess of x.
     """
 
     steps: int
@@ -119,6 +129,30 @@ class Stepwise(Latent, Protocol):
 
     def step(self, x: Tensor, t: Tensor, context: Tensor | None = None, given: Tensor | None = None) -> Any: ...
     def settled(self, x: Tensor) -> Tensor: ...
+
+
+class Reversible(Latent, Protocol):
+    """A chain of steps that add noise to a row, and one that takes it away again, cell by cell.
+
+    `noise_levels()` are `alpha`, `sigma`, `shrink` and `spread`, each [T], from the least noise to the most: z_k is
+    N(alpha x, sigma^2), x as `scaled(x)` has it, and given z_(k-1) it is N(shrink z_(k-1), spread^2); `one(k)` are
+    those of one step. `reverse(z, levels, context)` is the normal p(z_(k-1) | z_k), and `written` makes of p(z_0 | z_1)
+    the distribution of x. Both give `cell_log_prob`.
+    """
+
+    def noise_levels(self) -> Any: ...
+    def scaled(self, x: Tensor) -> Tensor: ...
+    def reverse(self, z: Tensor, at: Any, context: Tensor | None = None) -> Any: ...
+    def written(self, normal: Any) -> Any: ...
+
+
+class Flowing(Protocol):
+    """Rows moved to noise by a differential equation: `flow_path(steps)` is a path with `positions` [K], increasing,
+    `velocity(z, k, context)`, dz by the position, `enter(x)`, (z at the first, log volume [N]), `leave(z)`, log p(z)
+    [N] at the last, and `coarser()`, the path with half the steps.
+    """
+
+    def flow_path(self, steps: int) -> Any: ...
 
 
 class CodeMatched(Latent, Protocol):
@@ -173,6 +207,8 @@ class Generator(Protocol):
 
 
 class AutoEncoding(Generator, Protocol):
+    """A generator that rebuilds rows of codes, `code(x)`; a critic (z[, context]) -> logits of "z is noise"."""
+
     """A generator that rebuilds rows of their codes, and a critic (z[, context]) -> logits [N] of "z is noise"."""
 
     encoder_model: Any
@@ -279,6 +315,13 @@ class Hybrid(Protocol):
 
     discrete: Any
     densities: Any
+
+
+def parts_of(model: Any, z: Tensor) -> dict[str, Tensor]:
+    """The latents that z holds, by name: one, "z", where it is not made of layers."""
+    if not offers(model, Layered):
+        return {"z": z}
+    return dict(zip(model.sites, z.split(list(model.sites.values()), -1), strict=True))
 
 
 def sums_out(model: Any) -> bool:

@@ -45,6 +45,7 @@ _HOMES = {
     "VAE": "zoo.vae",
     "DiscreteVAE": "zoo.discrete_vae",
     "SemiSupervisedVAE": "zoo.semi_supervised_vae",
+    "LadderVAE": "zoo.ladder_vae",
     "BayesianMatrixFactorisation": "zoo.matrix_factorisation",
     "LatentDirichlet": "zoo.latent_dirichlet",
     "Autoencoder": "zoo.autoencoder",

@@ -75,8 +75,8 @@ class ImageWriter(nn.Module):
         layers: list[nn.Module] = [nn.ReLU(inplace=True)]
         widths = [*channels[::-1], channels[0]]
         for (before, after), (small, large) in zip(pairwise(widths), pairwise(shapes[::-1]), strict=True):
-            even = [to - (2 * side - 1) for side, to in zip(small, large, strict=True)]
-            layers.append(nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=tuple(even)))
+            even = large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1
+            layers.append(nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=even))
             layers.append(nn.ReLU(inplace=True))
         self.rest = nn.Sequential(*layers, nn.Conv2d(channels[0], self.shape.numel(), 3, padding=1))
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import pyro.distributions as dist
@@ -15,26 +12,23 @@ from torch.distributions import constraints
 
 from zoo.base import LatentVariable, Shape
 from zoo.coding import Network, built
-from zoo.discretised import DiscretisedNormal, nearest, scaled
+from zoo.discretised import DiscretisedNormal, nearest, scaled, within
 from zoo.distributions import DiagonalNormal
+from zoo.network_slot import as_network
 from zoo.noise_schedules import NoiseSchedule, as_schedule
 from zoo.noising import NoiseLevels, NoisingChain, ReverseChain, learned_variance, noise_variance, posterior_variance
-from zoo.noising_step import NoisingStep, read_off
+from zoo.noising_step import NoisingStep, settled
 from zoo.parameterisations import Parameterisation, as_parameterisation
+from zoo.probability_flow import FlowPath
+from zoo.pseudo_marginal import ChainMarginal
 from zoo.registry import near
 from zoo.samplers import Sampler, as_sampler
 
-NETWORKS: Mapping[str, str] = {
-    "mlp": "zoo.score_networks:ScoreMLP",
-    "unet": "zoo.unet:UNet",
-    "transformer": "zoo.score_transformer:ScoreTransformer",
-}
 VARIANCES: Mapping[str, Callable[[NoiseLevels, Tensor], Tensor]] = {
     "posterior": posterior_variance,
     "noise": noise_variance,
     "learned": learned_variance,
 }
-SHAPES = ("event_shape", "context_shape")
 AT_ONCE = 2**20
 """How many numbers of z the network is given at once where a whole chain is scored."""
 
@@ -54,7 +48,9 @@ class Diffusion(LatentVariable):
         levels: how many values a number of x has, where x holds codes; None for real numbers, best of about unit scale.
         schedule: "cosine", "linear", "learned", a table of one with its parameters, or a `NoiseSchedule`.
         predicts: what the network tells of z_t: "v", "epsilon", "x0", or a `Parameterisation`.
-        variance: of p(z_(t-1) | z_t): "posterior" or "noise", the two ends that it may reach, or "learned" between.
+        variance: of p(z_(t-1) | z_t): "posterior", that of q(z_(t-1) | z_t, x), right of rows of which z_t leaves no
+            doubt, as codes nearly are; "noise", that of the step, right of rows as spread as noise; or "learned"
+            between the two, by a second output of the network. "posterior" of codes and else "noise" unless told.
         untold: the share of rows whose context training does not tell, so that samplers can guide by it.
         network: a module (z, time, context, given) -> [N, outputs, *event_shape], what builds one, or a table
             {"kind": "mlp", ...}; kinds are "mlp", "unet" and "transformer".
@@ -75,12 +71,12 @@ class Diffusion(LatentVariable):
         context_shape: Shape | None = None,
         steps: int = 1000,
         levels: int | None = None,
-        schedule: NoiseSchedule | Mapping[str, str | float] | str = "cosine",
+        schedule: NoiseSchedule | Mapping[str, str | int | float] | str = "cosine",
         predicts: Parameterisation | str = "v",
-        variance: str = "posterior",
+        variance: str | None = None,
         untold: float = 0.1,
         network: Network | Mapping[str, Any] | None = None,
-        sampler: Sampler | Mapping[str, str | float] | str = "ancestral",
+        sampler: Sampler | Mapping[str, str | int | float] | str = "ancestral",
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         if steps < 1:
@@ -89,6 +85,7 @@ class Diffusion(LatentVariable):
             raise ValueError(f"levels must be at least 2, not {levels}")
         if not 0 <= untold < 1:
             raise ValueError(f"untold must be from 0 to 1, 1 left out, not {untold}")
+        variance = variance or ("noise" if levels is None else "posterior")
         if variance not in VARIANCES:
             raise ValueError(f"variance: there is no {variance!r}{near(variance, VARIANCES)}")
         self.steps, self.levels, self.untold = steps, levels, untold
@@ -120,12 +117,12 @@ class Diffusion(LatentVariable):
 
     def told(self, z: Tensor, at: NoiseLevels, context: Tensor | None = None, given: Tensor | None = None) -> Tensor:
         """What the network puts out for rows z, each at its own level or all at one: [N, outputs, *event_shape]."""
-        return self.network(z, at.time.reshape(-1).expand(len(z)), context, given)
+        return self.network(z, at.time.reshape(-1).expand(len(z)), context, given).to(z.dtype)
 
     def clean(self, told: Tensor, z: Tensor, at: NoiseLevels) -> Tensor:
         """x', the row that the network takes z for."""
         x = self.predicts.clean(told[:, 0], z, at)
-        return x if self.levels is None else Within.apply(x)
+        return x if self.levels is None else within(x)
 
     def reverse(self, z: Tensor, at: NoiseLevels, context: Tensor | None = None) -> DiagonalNormal:
         """p(z_(t-1) | z_t), batch [N]; at the first step the normal that p(x | z_1) is, or is cut from."""
@@ -161,6 +158,9 @@ class Diffusion(LatentVariable):
         first = z.select(-len(self.event_shape) - 1, 0)
         return self.written(self.reverse(first, self.noise_levels().one(0), context))
 
+    def as_prior(self, context: Tensor | None = None) -> ChainMarginal:
+        return ChainMarginal(self, context)
+
     # ---- the bound, a step at a time
 
     @property
@@ -182,15 +182,23 @@ class Diffusion(LatentVariable):
         """Each row's own step t [N] of 1..T, at one draw of q(z_t | x); `given` says whose context is told."""
         return NoisingStep.of(self, x, t, context, given, noise)
 
-    def settled(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """What of -ELBO needs no network, [N] nats: KL(q(z_T | x) || p(z_T)), and -log p(x | z_1) read off z_1.
+    def settled(self, x: Tensor) -> Tensor:
+        """What of -ELBO needs no network, [N] nats; the rest is the sum over t of the steps' divergences."""
+        return settled(self, self.scaled(x), self.noise_levels())
 
-        The steps' divergences are what is left of it.
-        """
-        clean, levels = self.scaled(x), self.noise_levels()
-        alpha, sigma = levels.alpha[-1], levels.sigma[-1]
-        gap = (alpha * clean).square() - alpha.square() - 2 * sigma.log()
-        return 0.5 * gap.flatten(1).sum(1) + read_off(self, x, clean, noise)
+    def flow_path(self, steps: int = 100) -> FlowPath:
+        """The deterministic path from rows to noise, for an estimate of their density."""
+        return FlowPath.of(self, steps)
+
+    @torch.no_grad()
+    def anomaly_score(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """An estimate of -ELBO, [N] nats, by a draw of each of at most 32 steps; -log p(x | z_1) alone tells little."""
+        self.check(x, context)
+        score = self.settled(x)
+        for part in (torch.ones(1, dtype=torch.long), *torch.arange(2, self.steps + 1).chunk(31)):
+            t = part[torch.randint(len(part), (len(x),))].to(x.device)
+            score = score + len(part) * self.step(x, t, context).divergence()
+        return score
 
     # ---- draws
 
@@ -204,32 +212,3 @@ class Diffusion(LatentVariable):
     def nearest(self, scaled: Tensor) -> Tensor:
         """Scaled rows as rows of x."""
         return scaled if self.levels is None else nearest(scaled, self.levels)
-
-
-class Within(torch.autograd.Function):
-    """Clamped to [-1, 1]; the gradient passes, or nothing would bring back an x' that is out of range."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clamp(-1, 1)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def as_network(declared: Network | Mapping[str, Any] | None) -> Network:
-    """The network in the slot, or what builds the one that a table declares; a perceptron unless told."""
-    if declared is not None and not isinstance(declared, Mapping):
-        return declared
-    table = dict(declared or {})
-    kind = str(table.pop("kind", "mlp"))
-    if kind not in NETWORKS:
-        raise ValueError(f"network: there is no kind {kind!r}{near(kind, NETWORKS)}")
-    module, _, name = NETWORKS[kind].partition(":")
-    maker = getattr(importlib.import_module(module), name)
-    known = [name for name in inspect.signature(maker).parameters if name not in (*SHAPES, "outputs")]
-    for key in table:
-        if key not in known:
-            raise ValueError(f"network: {key} is not a parameter of {kind}{near(key, known)}")
-    return partial(maker, **table)

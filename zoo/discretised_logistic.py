@@ -19,7 +19,7 @@ from zoo.unrolling import Factorised
 
 
 class RoundedLogistics(RowDistribution):
-    """Independent logistics rounded to levels, by values [*batch_shape, *event_shape, 2], mean and log scale of each."""
+    """Independent logistics rounded to levels, by values [*batch_shape, *event_shape, 2]: means and log scales."""
 
     def __init__(self, values: Tensor, output: LogisticOutput, event_dim: int = 1) -> None:
         self.values, self.output = values, output
@@ -53,7 +53,10 @@ class RoundedLogistics(RowDistribution):
         return ((place + 1) * (top / 2)).round().clamp(0, top).long()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.output.log_prob(F.pad(self.values, (1, 0)), value).sum(self._axes)
+        return self.cell_log_prob(value).sum(self._axes)
+
+    def cell_log_prob(self, value: Tensor) -> Tensor:
+        return self.output.log_prob(F.pad(self.values, (1, 0)), value)
 
 
 class DiscretisedLogistic(Factorised):

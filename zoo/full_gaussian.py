@@ -17,7 +17,7 @@ from zoo.networks import flat, unflat
 
 
 class DenseNormal(RowDistribution):
-    """N(loc, L L'): loc [*batch_shape, d], L lower triangular [*batch_shape, d, d], with log_diagonal its diagonal's."""
+    """N(loc, L L'): loc and log_diagonal [*batch_shape, d], L lower triangular [*batch_shape, d, d]."""
 
     has_rsample = True
 

@@ -105,12 +105,14 @@ class Learned(NoiseSchedule):
 SCHEDULES: Mapping[str, type[NoiseSchedule]] = {"linear": Linear, "cosine": Cosine, "learned": Learned}
 
 
-def as_schedule(declared: NoiseSchedule | Mapping[str, str | float] | str) -> NoiseSchedule:
+def as_schedule(declared: NoiseSchedule | Mapping[str, str | int | float] | str) -> NoiseSchedule:
     """A schedule as it stands, or the one that a name or a table declares."""
     return declared if isinstance(declared, NoiseSchedule) else declared_object("schedule", declared, SCHEDULES)
 
 
-def declared_object(what: str, declared: Mapping[str, str | float] | str, kinds: Mapping[str, type[Made]]) -> Made:
+def declared_object(
+    what: str, declared: Mapping[str, str | int | float] | str, kinds: Mapping[str, type[Made]]
+) -> Made:
     """The object that a name or a table {"kind": name, ...} of its constructor's numbers declares."""
     table = {"kind": declared} if isinstance(declared, str) else dict(declared)
     kind = str(table.pop("kind", None))

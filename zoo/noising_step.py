@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
+from zoo.discretised import DiscretisedNormal, scaled
 from zoo.distributions import LOG_2PI, DiagonalNormal
 from zoo.noising import NoiseLevels
 
@@ -21,14 +22,16 @@ class NoisingStep:
 
     Parameters:
         model: the diffusion.
+        levels: the levels of its chain, [T].
         x, clean: rows as they are given, and scaled, [N, *event_shape].
         t: the step of each row, [N], 1..T.
         noise, z: e and z_t.
-        at: the levels of noise, [N, 1, ...].
+        at: the levels of each row's step, [N, 1, ...].
         told: the network's output, [N, outputs, *event_shape].
     """
 
     model: Diffusion
+    levels: NoiseLevels
     x: Tensor
     clean: Tensor
     t: Tensor
@@ -47,11 +50,11 @@ class NoisingStep:
         given: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Self:
-        clean = model.scaled(x)
+        clean, levels = model.scaled(x), model.noise_levels()
         noise = torch.randn_like(clean) if noise is None else noise
-        at = model.noise_levels().at(t - 1, clean.dim() - 1)
+        at = levels.at(t - 1, clean.dim() - 1)
         z = at.alpha * clean + at.sigma * noise
-        return cls(model, x, clean, t, noise, z, at, model.told(z, at, context, given))
+        return cls(model, levels, x, clean, t, noise, z, at, model.told(z, at, context, given))
 
     @property
     def steps(self) -> int:
@@ -64,32 +67,53 @@ class NoisingStep:
         return predicts.noise_error(error.view(self.at.alpha.shape), self.at).flatten()
 
     def divergence(self) -> Tensor:
-        """KL(q(z_(t-1) | z_t, x) || p(z_(t-1) | z_t)), [N] nats; at t = 1 what the network adds to -log p(x | z_1)."""
+        """KL(q(z_(t-1) | z_t, x) || p(z_(t-1) | z_t)), [N] nats; at t = 1 what -log p(x | z_1) is above `read_off`."""
         return self._divergence(self.model.clean(self.told, self.z, self.at))
 
     def variance_divergence(self) -> Tensor:
         """The same, its gradient to the variances alone: the mean is taught by something else."""
         return self._divergence(self.model.clean(self.told, self.z, self.at).detach())
 
+    def settled(self) -> Tensor:
+        """What of -ELBO needs no network, [N] nats: KL(q(z_T | x) || p(z_T)), and `read_off`."""
+        return settled(self.model, self.clean, self.levels)
+
     def _divergence(self, guess: Tensor) -> Tensor:
-        model, at = self.model, self.at
-        log_variance = model.variance(at, self.told)
+        at = self.at
+        log_variance = self.model.variance(at, self.told)
         ratio = at.log_small - log_variance
         gap = (at.pull * (self.clean - guess)).square() * (-log_variance).exp()
         kl = 0.5 * (gap + ratio.expm1() - ratio).flatten(1).sum(1)
-        first = self.t == 1
-        # rows at another step stand in with their own x, so that nothing of theirs overflows
-        loc = torch.where(at.keep == 0, guess, self.clean)
-        spread = (0.5 * log_variance).expand_as(loc)
-        decoded = model.written(DiagonalNormal(loc, spread, loc.dim() - 1)).log_prob(self.x)
-        return torch.where(first, -decoded - read_off(model, self.x, self.clean, self.noise), kl)
+        first = (self.t == 1).nonzero()[:, 0]
+        return kl.index_copy(0, first, self._first(guess, log_variance, first)) if len(first) else kl
+
+    def _first(self, guess: Tensor, log_variance: Tensor, rows: Tensor) -> Tensor:
+        """What those rows, at t = 1, add to `read_off`."""
+        guess = guess.index_select(0, rows)
+        spread = (0.5 * log_variance.index_select(0, rows)).expand_as(guess)
+        decoded = self.model.written(DiagonalNormal(guess, spread, guess.dim() - 1)).log_prob(self.x[rows])
+        return -decoded - read_off(self.model, self.clean[rows], self.levels)
 
 
-def read_off(model: Any, x: Tensor, clean: Tensor, noise: Tensor | None) -> Tensor:
-    """-log p(x | z_1) were z_1 / alpha_1 all that is known, [N] nats; its mean, of real numbers and no noise given."""
-    log_scale = 0.5 * model.noise_levels().log_large[0]
-    if noise is None and model.levels is None:
+def settled(model: Diffusion, clean: Tensor, levels: NoiseLevels) -> Tensor:
+    """KL(q(z_T | x) || p(z_T)) and `read_off`, [N] nats, of scaled rows."""
+    alpha, sigma = levels.alpha[-1], levels.sigma[-1]
+    gap = (alpha * clean).square() - alpha.square() - 2 * sigma.log()
+    return 0.5 * gap.flatten(1).sum(1) + read_off(model, clean, levels)
+
+
+def read_off(model: Diffusion, clean: Tensor, levels: NoiseLevels) -> Tensor:
+    """E[-log N(x; z_1 / alpha_1, sigma_1^2 / alpha_1^2)] over q(z_1 | x), [N] nats: the decoder without a network.
+
+    Of codes, the normal is cut into levels, and the mean is by the trapezoid rule, which is exact to rounding here.
+    """
+    log_scale = 0.5 * levels.log_large[0]
+    if model.levels is None:
         return (0.5 + 0.5 * LOG_2PI + log_scale) * clean[0].numel() + clean.new_zeros(len(clean))
-    noise = torch.randn_like(clean) if noise is None else noise
-    read = DiagonalNormal(clean + log_scale.exp() * noise, log_scale.expand_as(clean), clean.dim() - 1)
-    return -model.written(read).log_prob(x)
+    nodes = torch.linspace(-8, 8, 129, dtype=torch.float64, device=clean.device).view(-1, 1, 1)
+    codes = torch.tensor([[0], [1 if model.levels > 2 else 0]], device=clean.device).expand(len(nodes), 2, 1)
+    loc = scaled(codes, model.levels, nodes.dtype) + log_scale.double().exp() * nodes
+    masses = DiscretisedNormal(loc, log_scale.double().expand_as(loc), model.levels).log_prob(codes)
+    end, inner = -(torch.softmax(-0.5 * nodes[..., 0].square(), 0) * masses).sum(0).to(clean.dtype)
+    ends = (clean.abs() > 1 - 1 / (model.levels - 1)).flatten(1).sum(1)
+    return ends * end + (clean[0].numel() - ends) * inner

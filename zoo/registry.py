@@ -121,6 +121,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("semi_supervised_vae", "zoo.semi_supervised_vae:SemiSupervisedVAE",
            "a latent code and a class, known of some rows and summed out of the others",
            Example((4,), "bits", context_shape=(), kwargs={"classes": 3, "latent": 2, **_SMALL})),
+    Family("ladder_vae", "zoo.ladder_vae:LadderVAE", "latent codes in layers, each above giving the one below",
+           Example((4,), "bits", kwargs={"latent": (3, 2), **_SMALL})),
     Family("latent_dirichlet", "zoo.latent_dirichlet:LatentDirichlet", "counts of words, by topics",
            Example((5,), "own", kwargs={"topics": 2, "length": 9.0, "hidden": (4,)})),
     Family("autoencoder", "zoo.autoencoder:Autoencoder", "a code that is a point, and a density that reads it",
@@ -136,7 +138,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("diffusion", "zoo.diffusion:Diffusion", "noise added step by step, and taken away by a network",
            Example((4,), "levels", context_shape=(2,), kwargs={
                "steps": 4, "levels": 3, "schedule": "learned", "variance": "learned",
-               "network": {"kind": "mlp", "hidden": (8,)},
+               "network": {"kind": "mlp", "width": 8, "blocks": 1},
            })),
     Family("rbm", "zoo.rbm:RBM", "bits and hidden bits that pull at each other",
            Example((6,), "bits", kwargs={"hidden": 3})),

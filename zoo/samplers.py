@@ -61,7 +61,8 @@ class Sampler(ABC):
         rows = len(z)
         given = torch.arange(2 * rows, device=z.device) < rows
         both = model.told(torch.cat([z, z]), at, torch.cat([context, context]), given)
-        return torch.lerp(both[rows:], both[:rows], 1 + self.guidance)
+        guided = torch.lerp(both[rows:, :1], both[:rows, :1], 1 + self.guidance)
+        return torch.cat([guided, both[:rows, 1:]], 1)  # a learned variance is left as it is
 
 
 def visited(steps: int, asked: int | None) -> Tensor | None:
@@ -142,6 +143,6 @@ class DPMSolver(Deterministic):
 SAMPLERS: Mapping[str, type[Sampler]] = {"ancestral": Ancestral, "ddim": DDIM, "dpm_solver": DPMSolver}
 
 
-def as_sampler(declared: Sampler | Mapping[str, str | float] | str) -> Sampler:
+def as_sampler(declared: Sampler | Mapping[str, str | int | float] | str) -> Sampler:
     """A sampler as it stands, or the one that a name or a table such as {"kind": "ddim", "steps": 50} declares."""
     return declared if isinstance(declared, Sampler) else declared_object("sampler", declared, SAMPLERS)

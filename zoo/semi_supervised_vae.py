@@ -24,7 +24,7 @@ UNKNOWN = -1
 class ClassesSummed(RowDistribution):
     """sum_y w_y p_y: by log-weights [N, K], and components whose batch is the N rows under class 0, then 1, ..."""
 
-    def __init__(self, log_weights: Tensor, components: dist.TorchDistribution) -> None:
+    def __init__(self, log_weights: Tensor, components: Any) -> None:
         self.log_weights, self.components = log_weights, components
         super().__init__(log_weights.shape[:1], components.event_shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from inference.objectives.adversarial import NonSaturating
@@ -11,12 +12,11 @@ from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
-from inference.objectives.divergences import closed_form, sampled, sticking_the_landing
-from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
-from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.diffusion import OneTimestep
-from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo, closed_form, sampled
+from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
+from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
+from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
@@ -36,6 +36,7 @@ from inference.protocols import (
     Generator,
     IncompleteTables,
     Latent,
+    Layered,
     Pair,
     Similar,
     Stepwise,
@@ -52,6 +53,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (CodeMatched, AdversarialAutoencoding),
     (Corrupting, Denoising),
     (Stepwise, OneTimestep),
+    (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
@@ -80,8 +82,8 @@ __all__ = [
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
-    "ImportanceWeightedElbo",
     "Enumerated",
+    "ImportanceWeightedElbo",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
@@ -98,7 +100,9 @@ __all__ = [
     "cooling",
     "default_objective",
     "doubly_reparameterised",
+    "layered",
     "pathwise",
     "sampled",
+    "stepwise",
     "sticking_the_landing",
 ]

@@ -11,27 +11,26 @@ from torch import Tensor
 from inference.objectives.base import Loss, Objective
 from inference.protocols import Stepwise, by_row, name_of
 
-Weighting = Callable[[Stepwise, Any, Tensor], Tensor]
-"""(model, step, x) -> the loss of each row [N], from its one step."""
+Weighting = Callable[[Any], Tensor]
+"""A batch's step, as `Stepwise` gives it -> the loss of each row, [N]."""
 Times = Callable[[int, int, torch.device], Tensor]
 """(rows, steps, device) -> a step of 1..steps for each row."""
 
 
-def bound(model: Stepwise, step: Any, x: Tensor) -> Tensor:
+def bound(step: Any) -> Tensor:
     """-ELBO of each row in nats, in expectation over its step, which was drawn uniformly."""
-    return step.steps * step.divergence() + model.settled(x)
+    return step.steps * step.divergence() + step.settled()
 
 
-def simple(model: Stepwise, step: Any, x: Tensor) -> Tensor:
+def simple(step: Any) -> Tensor:
     """The mean square error of the noise, each step as important as the others (Ho, Jain and Abbeel, 2020, eq. 14).
 
     Learned variances, which it says nothing of, are taught by a thousandth of the bound a number of x (Nichol and
     Dhariwal, 2021, eq. 16).
     """
-    error = step.error()
-    if not model.learns_variance:
-        return error
-    return error + 0.001 * step.steps / x[0].numel() * step.variance_divergence()
+    if not step.model.learns_variance:
+        return step.error()
+    return step.error() + 0.001 * step.steps / step.x[0].numel() * step.variance_divergence()
 
 
 def independent(rows: int, steps: int, device: torch.device) -> Tensor:
@@ -59,7 +58,7 @@ class OneTimestep(Objective):
     samples and is no bound. A share `model.untold` of the rows is not told its context.
 
     Parameters:
-        weighting: `bound`, `simple`, or any function of (model, step, x); `simple` unless told, but `bound` where the
+        weighting: `bound`, `simple`, or any function of a step; `simple` unless told, but `bound` where the
             noise schedule is learned, which nothing else teaches.
         times: `low_discrepancy` or `independent`.
 
@@ -87,6 +86,6 @@ class OneTimestep(Objective):
         if context is not None and model.untold:
             given = torch.rand(rows, device=x.device) >= model.untold
         weighting = self.weighting or (bound if model.learns_schedule else simple)
-        losses = weighting(model, model.step(x, t, context, given), x)
+        losses = weighting(model.step(x, t, context, given))
         value = by_row(losses, (rows,), model, "the loss at one step").mean()
         return Loss(value, {"loss": value.detach()})

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.importance import in_blocks, repeated
+from inference.importance import in_blocks, log_weights, repeated
 from inference.objectives.base import Loss, Objective, mean_terms
 from inference.objectives.divergences import draw, log_prob_of_draws
 from inference.protocols import Latent, by_row, name_of
@@ -65,6 +65,11 @@ class ImportanceWeightedElbo(Objective):
         if draws < 1:
             raise ValueError(f"draws must be at least 1, not {draws}")
         self.draws, self.gradient = draws, gradient
+
+    def prepare(self, model: Latent, x: Tensor, context: Tensor | None = None) -> None:
+        """Refuse what has no importance weights, such as an encoder that is a point."""
+        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            log_weights(model, x, context)
 
     def forward(self, model: Latent, x: Tensor, context: Tensor | None = None) -> Loss:
         q, count = model.encoder(x, context), (self.draws * len(x),)

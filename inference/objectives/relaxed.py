@@ -10,7 +10,7 @@ from torch import Tensor
 from inference.objectives.base import Loss, Objective, mean_terms
 from inference.objectives.enumerated import Enumerated
 from inference.protocols import Coded, Enumerable, by_row, name_of, offers
-from inference.schedules import Schedule
+from inference.schedules import Schedule, constant
 
 
 def cooling(steps: int, first: float = 1.0, last: float = 0.5) -> Schedule:
@@ -37,19 +37,27 @@ class Relaxed(Objective):
         The Concrete Distribution (Maddison, Mnih and Teh, 2016), https://arxiv.org/abs/1611.00712
     """
 
-    step: Tensor
-
     def __init__(self, temperature: Schedule | float = 0.5) -> None:
         super().__init__()
         if not callable(temperature) and not temperature > 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
-        self.temperature = temperature
-        self.register_buffer("step", torch.zeros(()))
+        self.temperature, self.step = temperature if callable(temperature) else constant(temperature), 0
+
+    def prepare(self, model: Coded, x: Tensor, context: Tensor | None = None) -> None:
+        """Each fit counts its own steps."""
+        self.step = 0
+
+    def get_extra_state(self) -> int:
+        """The step, which checkpoints hold."""
+        return self.step
+
+    def set_extra_state(self, state: int) -> None:
+        self.step = state
 
     def forward(self, model: Coded, x: Tensor, context: Tensor | None = None) -> Loss:
         self.step += 1
         log_q, kl = _divergence(model, x, context)
-        temperature = self.temperature(int(self.step)) if callable(self.temperature) else self.temperature
+        temperature = self.temperature(self.step)
         noise = -torch.empty_like(log_q).exponential_().log()
         shares = ((log_q + noise) / temperature).softmax(-1)
         value = kl - _told(model, model.soft_decoder(shares, context), x)

@@ -14,7 +14,7 @@ from torch import Tensor
 from inference.asking import asking, placed
 from inference.data import as_rows, check_known
 from inference.importance import blocks, log_weights
-from inference.protocols import Conjugate, Density, Latent, Pair, given_context, has_likelihood, offers
+from inference.protocols import Conjugate, Density, Latent, Layered, Pair, given_context, has_likelihood, offers
 from inference.query.answer import Answer
 from inference.query.estimates import as_numpy, by_row, labelled, moments, reliability
 from inference.query.question import Question
@@ -77,7 +77,7 @@ def sites(question: Question) -> list[str]:
     """The latent variables of the rows: what a pair's model draws when x is observed."""
     model = question.model
     if offers(model, Latent):
-        return ["z"]
+        return list(model.sites) if offers(model, Layered) else ["z"]
     # what has no likelihood can't be run on observed rows
     if not offers(model, Pair) or "x" not in question.given or not has_likelihood(model):
         return []

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference.fit import fit
 from zoo.conditioners import AttendedTokens, ImageContext, TokenContext, VectorContext, conditioner_of
 from zoo.score_networks import Attention, ScoreMLP, TimeEmbedding
 from zoo.score_transformer import ScoreTransformer
+from zoo.spec import SpecError, build, spec_of
 from zoo.unet import UNet
 
 SMALL = {
@@ -244,3 +246,30 @@ def test_what_does_not_fit_is_named(make, message) -> None:
 def test_a_place_for_a_conditioner_takes_nothing_else() -> None:
     with pytest.raises(TypeError, match="must be a Conditioner, or build one, not Linear"):
         conditioner_of(lambda *_, **__: nn.Linear(2, 2), torch.Size([2]), event_shape=torch.Size([2]), width=4)
+
+
+@pytest.mark.parametrize(
+    ("network", "context_shape"),
+    [
+        ({"kind": "mlp", "width": 8, "blocks": 1}, 3),
+        ({"kind": "unet", "channels": [4, 8], "heads": 2, "width": 8}, None),
+        ({"kind": "unet", "channels": [4], "heads": 2, "width": 8, "conditioner": {"kind": "image"}}, [2, 2]),
+        ({"kind": "transformer", "width": 8, "layers": 1, "conditioner": {"kind": "attended", "levels": 7}}, 5),
+    ],
+)
+def test_a_spec_declares_a_network_and_a_fit_moves_it(network, context_shape) -> None:
+    spec = {"family": "diffusion", "event_shape": [1, 4, 4], "levels": 3, "steps": 5, "network": network}
+    model = build({**spec, "context_shape": context_shape} if context_shape else spec)
+    assert build(spec_of(model)).network.event_shape == model.event_shape
+    x = torch.randint(0, 3, (20, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    codes = torch.randint(0, 7, (20, *(model.context_shape or ())), generator=torch.Generator().manual_seed(1))
+    context = None if context_shape is None else codes if "attended" in str(network) else codes.float()
+    before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    fit(model, x if context is None else {"x": x, "context": context}, steps=3, average=0.9, progress=False)
+    assert not torch.equal(nn.utils.parameters_to_vector(model.parameters()), before)
+    assert model.sample(2, context=None if context is None else context[:2]).shape == (2, 1, 4, 4)
+
+
+def test_a_spec_names_what_no_network_has() -> None:
+    with pytest.raises(SpecError, match="channel is not a parameter of unet; did you mean channels"):
+        build({"family": "diffusion", "event_shape": [1, 4, 4], "network": {"kind": "unet", "channel": [4]}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
@@ -27,7 +29,8 @@ def by_hand(vae: VAE) -> MixtureSameFamily:
 
 def made(components: int = 5, **slots) -> VAE:
     torch.manual_seed(0)
-    return shaken(VAE(6, latent=2, hidden=(7,), prior=lambda *a, **k: VampPrior(*a, components=components, **k), **slots))
+    prior = partial(VampPrior, components=components)
+    return shaken(VAE(6, latent=2, hidden=(7,), prior=prior, **slots))
 
 
 def test_the_density_is_the_mixture_written_by_hand(monkeypatch):
@@ -41,7 +44,7 @@ def test_the_density_is_the_mixture_written_by_hand(monkeypatch):
 
 @pytest.mark.parametrize("encoder", [FullGaussian, IAF])
 def test_any_encoder_serves(encoder):
-    vae = made(encoder=lambda *a, **k: encoder(*a, **k, hidden=(6,)))
+    vae = made(encoder=partial(encoder, hidden=(6,)))
     z = normal(3, 2)
     parts = [vae.encoder_model.distribution(u.expand(3, 6)).log_prob(z) for u in vae.prior_model.pseudo_inputs]
     torch.testing.assert_close(vae.prior().log_prob(z), torch.stack(parts).logsumexp(0) - torch.tensor(5.0).log())

@@ -1,0 +1,1 @@
+"""The figures of the latent-variable families, a module a task."""
