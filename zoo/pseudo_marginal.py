@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class PseudoMarginal(RowDistribution):
     """p(z) = integral of p(w) p(z | w), of a model whose latents w are drawn anew at each question.
 
-    `log_prob` is log p(w) + log p(z | w) - log q(w | z) at one draw of q(w | z). The expectation of its exponential is
-    p(z): importance weights made with it bound what those made with p(z) would. Its own is below log p(z) by
-    KL(q(w | z) || p(w | z)): an ELBO made with it is the ELBO of z and w together.
+    `log_prob` is log p(w) + log p(z | w) - log q(w | z) at one draw of q(w | z); in expectation its exponential is
+    p(z): importance weights made with it bound and estimate what those made with p(z) would. Itself it is below
+    log p(z) in expectation, by KL(q(w | z) || p(w | z)): an ELBO made with it is that of the model of z and w together.
 
     Shapes: z is [..., *event_shape], the batch [N] where the model is given a context [N, ...], else [].
 
@@ -63,8 +63,8 @@ class PseudoMarginal(RowDistribution):
 class ChainMarginal(PseudoMarginal):
     """The same of a diffusion, whose ELBO is a sum over steps and is known from any one of them.
 
-    `log_prob` goes through the whole chain, `bound_at` through one step of it, for a `steps`-th of the work. In
-    expectation they are the same, their exponentials are not: importance weights are made with `log_prob` alone.
+    `log_prob` goes through the whole chain, `bound_at` through a step of it, for a `steps`-th of the work. They are the
+    same in expectation; but the exponential of `bound_at` is p(z) in no sense.
 
     References:
         Score-based Generative Modeling in Latent Space (Vahdat, Kreis and Kautz, 2021), 2106.05931
