@@ -38,7 +38,8 @@ def active_units(z: np.ndarray) -> np.ndarray:
 def divergences(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[str, Tensor], Any]:
     """log q - log p of each latent variable at a draw of the guide, name -> [N], whose mean is its KL; and p(x | z).
 
-    Of a variable among several it is the KL given those before it.
+    Of a variable among several it is the KL given those before it. Where the model draws them in another order than the
+    guide, as a prior that is a chain draws z at its end, only their sum is a KL: that of the first of the guide.
     """
     guide = poutine.trace(given_context(model.guide, context)).get_trace(x)
     with poutine.replay(trace=guide):
@@ -50,7 +51,11 @@ def divergences(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[st
         frames = guide.nodes[name]["cond_indep_stack"]
         if name in trace and "log_prob" in guide.nodes[name] and any(frame.name == "data" for frame in frames):
             gaps[name] = row_sums(name, guide.nodes[name], len(x)) - row_sums(name, trace.nodes[name], len(x))
-    return gaps, trace.nodes.get("x", {}).get("fn")
+    of_x = trace.nodes.get("x", {}).get("fn")
+    if list(gaps) != [name for name in trace.stochastic_nodes if name in gaps]:
+        first, *others = gaps
+        return {first: sum((gaps[name] for name in others), gaps[first])}, of_x
+    return gaps, of_x
 
 
 def is_discrete(distribution: Any) -> bool:
