@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 import zoo
+from inference.diagnostics.latent import divergences
 from inference.fit import fit
 from inference.importance import _traced, log_weights
 from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
