@@ -115,6 +115,7 @@ def test_the_posterior_of_a_step_is_bayes_rule(schedule: str) -> None:
     mean = (weights * grid).sum()
     torch.testing.assert_close(at.keep * z + at.pull * x, mean)
     torch.testing.assert_close(at.log_small.exp(), (weights * (grid - mean) ** 2).sum())
+    torch.testing.assert_close(levels.log_small[0].exp() * levels.alpha[0] ** 2, levels.log_small[1].exp())
 
 
 def test_the_chains_density_is_that_of_its_steps() -> None:
