@@ -2,7 +2,8 @@
 
     log w_k = log p(z_k) + log p(x | z_k) - log q(z_k | x),   z_k ~ q(z | x)
 
-The mean of log w is the ELBO; log mean w is the importance-weighted bound, which tightens with the draws.
+The mean of log w is the ELBO; log mean w is the importance-weighted bound, which tightens with the draws. Both hold too
+where a prior can only estimate its density, exp(log_prob(z)) being p(z) in expectation.
 
 References:
     Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519

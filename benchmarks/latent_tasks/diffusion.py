@@ -24,7 +24,7 @@ from zoo.diffusion import Diffusion
 from zoo.samplers import DDIM
 
 BATCH, DRAWN, TIMED = 128, 1000, 8
-PEER_STEPS, STEPS, LONG_STEPS = 225, 450, 1575
+PEER_STEPS, STEPS, LONG_STEPS = 225, 520, 1575
 """Ours may take twice as many steps as the peer where one costs half; the long fit has 3.5 times the compute."""
 PEER = "diffusers' UNet2DModel"
 
