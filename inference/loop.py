@@ -67,7 +67,7 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.best = _Best()
         self.good: list[Tensor] = []
-        self.where = ""
+        self.where: str | None = None
 
     # ---- the beginning
 
@@ -224,7 +224,7 @@ class Loop:
             loss = player.loss(x, context)
         if player.look == 1 or (self.step - 1) % every % player.look == 0 or self.step % every == 0:
             turn.pending.append((self.step, loss.terms))
-            if watched and not self.where and not math.isfinite(loss.value.item()):
+            if watched and self.where is None and not math.isfinite(loss.value.item()):
                 self.where = where(self.model, x, context)  # now, while the parameters that gave it are in place
         player.backward(loss, player.parameters)
         if world.size > 1:
@@ -294,7 +294,8 @@ class Loop:
             torch._foreach_copy_(self._tensors(), self.good)
         good = self.history[-1]["step"] if self.history else 0
         raise FloatingPointError(
-            f"{what}{self.where}; the model is back at step {good}, its last good report. A lower lr, or clip, may help"
+            f"{what}{self.where or ''}; the model is back at step {good}, its last good report. "
+            "A lower lr, or clip, may help"
         )
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,8 @@ class TimestepBound:
     """The ELBO as a sum over the steps of the chain, each at a draw of its own: KLs in closed form, no chain drawn.
 
     Parameters:
-        steps: how many of the T steps a draw takes: the first, and one at random of each of as many equal stretches of
-            the others as are left, which stands for its stretch. All of them where T is no larger, or for None.
+        steps: at most how many of the T steps a draw takes: the first, and one at random of each of some stretches of
+            the others, which stands for its stretch. All of them where T is no larger, or for None.
         draws: how many times; the standard error is of their mean.
     """
 
@@ -67,10 +68,14 @@ class TimestepBound:
 
 def _strata(steps: int, taken: int, rows: int, at_once: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Steps [S, rows], each row's own in each stretch, with what each stands for [S, 1]; at most `at_once` together."""
-    edges = torch.linspace(1, steps, taken, dtype=torch.float64, device=device).round().long()
+    edges = torch.arange(1, steps + 1, device=device)
+    if taken < steps:  # half of them even in t, half in log t: the first steps cost most
+        even = torch.linspace(1, steps, taken - taken // 2, dtype=torch.float64, device=device)
+        early = torch.logspace(0, math.log10(steps), taken // 2 + 1, dtype=torch.float64, device=device)
+        edges = torch.cat([even, early]).round().long().unique()
     starts, ends = torch.cat([edges.new_zeros(1), edges[:-1]]), edges
     widths = (ends - starts).unsqueeze(1)
-    uniform = torch.rand(taken, rows, dtype=torch.float64, device=device)
+    uniform = torch.rand(len(edges), rows, dtype=torch.float64, device=device)
     t = starts.unsqueeze(1) + 1 + torch.minimum((uniform * widths).long(), widths - 1)
     yield from zip(t.split(at_once), widths.double().split(at_once), strict=True)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import pyro.distributions as dist
@@ -15,8 +12,9 @@ from torch.distributions import constraints
 
 from zoo.base import LatentVariable, Shape
 from zoo.coding import Network, built
-from zoo.discretised import DiscretisedNormal, nearest, scaled
+from zoo.discretised import DiscretisedNormal, nearest, scaled, within
 from zoo.distributions import DiagonalNormal
+from zoo.network_slot import as_network
 from zoo.noise_schedules import NoiseSchedule, as_schedule
 from zoo.noising import NoiseLevels, NoisingChain, ReverseChain, learned_variance, noise_variance, posterior_variance
 from zoo.noising_step import NoisingStep, settled
@@ -26,17 +24,11 @@ from zoo.pseudo_marginal import ChainMarginal
 from zoo.registry import near
 from zoo.samplers import Sampler, as_sampler
 
-NETWORKS: Mapping[str, str] = {
-    "mlp": "zoo.score_networks:ScoreMLP",
-    "unet": "zoo.unet:UNet",
-    "transformer": "zoo.score_transformer:ScoreTransformer",
-}
 VARIANCES: Mapping[str, Callable[[NoiseLevels, Tensor], Tensor]] = {
     "posterior": posterior_variance,
     "noise": noise_variance,
     "learned": learned_variance,
 }
-SHAPES = ("event_shape", "context_shape")
 AT_ONCE = 2**20
 """How many numbers of z the network is given at once where a whole chain is scored."""
 
@@ -125,12 +117,12 @@ class Diffusion(LatentVariable):
 
     def told(self, z: Tensor, at: NoiseLevels, context: Tensor | None = None, given: Tensor | None = None) -> Tensor:
         """What the network puts out for rows z, each at its own level or all at one: [N, outputs, *event_shape]."""
-        return self.network(z, at.time.reshape(-1).expand(len(z)), context, given)
+        return self.network(z, at.time.reshape(-1).expand(len(z)), context, given).to(z.dtype)
 
     def clean(self, told: Tensor, z: Tensor, at: NoiseLevels) -> Tensor:
         """x', the row that the network takes z for."""
         x = self.predicts.clean(told[:, 0], z, at)
-        return x if self.levels is None else Within.apply(x)
+        return x if self.levels is None else within(x)
 
     def reverse(self, z: Tensor, at: NoiseLevels, context: Tensor | None = None) -> DiagonalNormal:
         """p(z_(t-1) | z_t), batch [N]; at the first step the normal that p(x | z_1) is, or is cut from."""
@@ -198,6 +190,16 @@ class Diffusion(LatentVariable):
         """The deterministic path from rows to noise, for an estimate of their density."""
         return FlowPath.of(self, steps)
 
+    @torch.no_grad()
+    def anomaly_score(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """An estimate of -ELBO, [N] nats, by a draw of each of at most 32 steps; -log p(x | z_1) alone tells little."""
+        self.check(x, context)
+        score = self.settled(x)
+        for part in (torch.ones(1, dtype=torch.long), *torch.arange(2, self.steps + 1).chunk(31)):
+            t = part[torch.randint(len(part), (len(x),))].to(x.device)
+            score = score + len(part) * self.step(x, t, context).divergence()
+        return score
+
     # ---- draws
 
     @torch.no_grad()
@@ -210,32 +212,3 @@ class Diffusion(LatentVariable):
     def nearest(self, scaled: Tensor) -> Tensor:
         """Scaled rows as rows of x."""
         return scaled if self.levels is None else nearest(scaled, self.levels)
-
-
-class Within(torch.autograd.Function):
-    """Clamped to [-1, 1]; the gradient passes, or nothing would bring back an x' that is out of range."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clamp(-1, 1)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def as_network(declared: Network | Mapping[str, Any] | None) -> Network:
-    """The network in the slot, or what builds the one that a table declares; a perceptron unless told."""
-    if declared is not None and not isinstance(declared, Mapping):
-        return declared
-    table = dict(declared or {})
-    kind = str(table.pop("kind", "mlp"))
-    if kind not in NETWORKS:
-        raise ValueError(f"network: there is no kind {kind!r}{near(kind, NETWORKS)}")
-    module, _, name = NETWORKS[kind].partition(":")
-    maker = getattr(importlib.import_module(module), name)
-    known = [name for name in inspect.signature(maker).parameters if name not in (*SHAPES, "outputs")]
-    for key in table:
-        if key not in known:
-            raise ValueError(f"network: {key} is not a parameter of {kind}{near(key, known)}")
-    return partial(maker, **table)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class PseudoMarginal(RowDistribution):
     """p(z) = integral of p(w) p(z | w), of a model whose latents w are drawn anew at each question.
 
-    `log_prob` is log p(w) + log p(z | w) - log q(w | z) at one draw of q(w | z). Its exponential is p(z) in expectation:
-    importance weights made with it bound and estimate what those made with p(z) would. Itself it is below log p(z) in
-    expectation, by KL(q(w | z) || p(w | z)): an ELBO made with it is the ELBO of the model of z and w together.
+    `log_prob` is log p(w) + log p(z | w) - log q(w | z) at one draw of q(w | z); in expectation its exponential is
+    p(z): importance weights made with it bound and estimate what those made with p(z) would. Itself it is below
+    log p(z) in expectation, by KL(q(w | z) || p(w | z)): an ELBO made with it is that of the model of z and w together.
 
     Shapes: z is [..., *event_shape], the batch [N] where the model is given a context [N, ...], else [].
 

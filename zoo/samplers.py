@@ -61,7 +61,8 @@ class Sampler(ABC):
         rows = len(z)
         given = torch.arange(2 * rows, device=z.device) < rows
         both = model.told(torch.cat([z, z]), at, torch.cat([context, context]), given)
-        return torch.lerp(both[rows:], both[:rows], 1 + self.guidance)
+        guided = torch.lerp(both[rows:, :1], both[:rows, :1], 1 + self.guidance)
+        return torch.cat([guided, both[:rows, 1:]], 1)  # a learned variance is left as it is
 
 
 def visited(steps: int, asked: int | None) -> Tensor | None:

@@ -22,8 +22,8 @@ class VAE(LatentVariable):
 
     Parameters:
         latent: how many numbers z has.
-        prior: any explicit model of [latent], or one with latents of its own, such as a `Diffusion` (latent diffusion)
-            or another VAE; the standard normal unless told.
+        prior: any explicit model of [latent], such as a flow, or one with latents of its own, such as a `Diffusion`
+            (latent diffusion); the standard normal unless told. A `VampPrior` takes the encoder's q(z | x).
         encoder: any explicit model of [latent] given a context of x's shape; a diagonal normal unless told.
         decoder: any explicit model of x given a context [latent]; Bernoulli (x of zeros and ones) unless told.
             A conditional VAE's encoder and decoder read the context joined to x and z, as one flat vector,

@@ -90,8 +90,8 @@ def scale_collapsed(scale: np.ndarray, data: np.ndarray, names: Sequence[str]) -
     if len(point):
         return (
             f"The decoder's variance has collapsed in {len(point)} of {len(spread)} columns "
-            f"({listed([names[i] for i in point])}): its standard deviation is down to {scale[:, point].min():.2g}, "
-            f"where the likelihood grows without bound and tells nothing; {cure}."
+            f"({listed([names[int(i)] for i in point])}): its standard deviation is down to "
+            f"{scale[:, point].min():.2g}, where the likelihood grows without bound and tells nothing; {cure}."
         )
     floor = scale == scale.min()
     at_floor = np.flatnonzero(floor.all(0) if floor.all(0).sum() > 1 else floor.mean(0) > 0.5)
@@ -115,7 +115,7 @@ def of_kl(history: pd.DataFrame | None) -> dict[str, str]:
         step, kl = seen["step"].to_numpy(), seen[column].to_numpy(dtype=float)
         quarter = len(kl) // 4
         losses = f"{str(column).rpartition('.')[0]}.loss".lstrip(".")
-        loss = history[losses].to_numpy(dtype=float)[seen.index] if losses in history else kl  # type: ignore[operator]
+        loss = history[losses].to_numpy(dtype=float)[seen.index] if losses in history else kl  # type: ignore[index,operator]
         jump = _jump(step, kl, loss)
         if jump:
             found["exploding KL"] = (

@@ -1,6 +1,6 @@
 """How far an encoder's q(z | x) is from the prior p(z), and draws of z that gradients go through.
 
-A prior may be a chain of latents itself, with `steps` and `bound_at(z, t)`, [K, N] or [N] as its steps t: a number whose
+A prior may be a chain of latents itself, with `steps` and `bound_at(z, t)`, [K, N] or [N] as its steps t: numbers whose
 mean over t = 1..steps is a lower bound on log p(z) in expectation, the one that its `log_prob` estimates by all steps.
 """
 

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.nn import functional as F
 
 from inference.asking import asking
 from inference.importance import repeated
 from inference.query.answer import Answer
+from inference.query.cells import by_cell, levels_of, said_of, summary
 from inference.query.estimates import by_row, labelled, reliability
 from inference.query.gaps import Gaps, tabled
-from inference.query.gibbs import Metropolis, Pool, State, Target, by_cell, start
+from inference.query.gibbs import Metropolis, Pool, State, Target, start
 from inference.query.mixing import followed, verdict
 from inference.query.question import Question
-from inference.query.walks import levels_of
 
 NUMBERS = 2**24
 """How many numbers the draws of a block of rows may hold."""
 REFRESHED = (0.3, 0.6, 1.0)
 """After which parts of the warm-up the pool of proposals is made anew."""
-TABLED = 32
-"""The most levels whose probabilities are read from the decoder; of more, draws are counted."""
 UNFIT = "the pool proposes poorly for them, and log_evidence is off by more than its draws say"
 
 
@@ -133,7 +129,7 @@ class Recorder:
         self.log_v: list[Tensor] = []
 
     def record(self, state: State) -> None:
-        said = told_of(state, self.levels).double()
+        said = said_of(state.decoder, state.x, self.levels).double()
         self.total = self.total + said
         codes = torch.arange(said.shape[-1], dtype=said.dtype, device=said.device)
         first = said[..., 0] if self.levels is None else said @ codes
@@ -158,28 +154,7 @@ class Recorder:
         return Run(self._cells(), series, torch.stack(self.taken).mean(0), log_v)
 
     def _cells(self) -> Tensor:
-        """Of codes their probabilities, of numbers mean, sd and the mean's error; cells that are known as they were."""
         x, known = (self._by_chain(rows)[0] for rows in (self.target.x, self.target.known))
-        by_chain = self._by_chain(torch.as_tensor(self.total / self.length))
-        mean = by_chain.mean(0)
-        if self.levels is not None:
-            return torch.where(known.unsqueeze(-1), F.one_hot(x.long(), self.levels).to(mean), mean)
-        error = by_chain[..., 0].std(0) / math.sqrt(len(by_chain))
-        sd = (mean[..., 1] - mean[..., 0].square()).clamp(min=0).sqrt()
-        told = torch.stack([x.double(), torch.zeros_like(sd), torch.zeros_like(sd)], -1)
-        return torch.where(known.unsqueeze(-1), told, torch.stack([mean[..., 0], sd, error], -1))
-
-
-def told_of(state: State, levels: int | None) -> Tensor:
-    """Of codes the probability of each level, of numbers mean and mean square: what the decoder says, or x itself."""
-    x, decoder = state.x, state.decoder
-    cells = by_cell(decoder, x.shape)
-    if levels is not None:
-        if cells is None or levels > TABLED:
-            return F.one_hot(x.long(), levels)
-        return torch.stack([cells(torch.full_like(x, level)) for level in range(levels)], -1).exp()
-    if cells is not None:
-        with suppress(NotImplementedError):
-            mean = decoder.mean.double()
-            return torch.stack([mean, mean.square() + decoder.stddev.double().square()], -1)
-    return torch.stack([x.double(), x.double().square()], -1)
+        said = self._by_chain(torch.as_tensor(self.total / self.length))
+        error = said[..., 0].std(0) / math.sqrt(len(said))
+        return summary(x, known, said.mean(0), error, self.levels)

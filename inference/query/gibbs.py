@@ -20,37 +20,20 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from inference.importance import drawn
+from inference.query.cells import by_cell
 from inference.query.walks import Walk, chosen, rows, walk_of
 
 PRIOR = 0.25
 """How many draws of the prior the pool has for each of an encoder."""
 CANDIDATES = 32
 """Draws of the prior among which the first z of a chain is chosen."""
-
-
-@runtime_checkable
-class ByCell(Protocol):
-    """A distribution whose cells are independent: log p of each, of the shape of the rows."""
-
-    def cell_log_prob(self, value: Tensor) -> Tensor: ...
-
-
-def by_cell(distribution: Any, shape: torch.Size) -> Callable[[Tensor], Tensor] | None:
-    """What gives log p of each cell of rows of this shape, where a distribution makes them independent."""
-    if isinstance(distribution, ByCell):
-        return distribution.cell_log_prob
-    while hasattr(distribution, "reinterpreted_batch_ndims"):
-        distribution = distribution.base_dist
-    alone = not distribution.event_shape and distribution.batch_shape == shape
-    return distribution.log_prob if alone else None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from inference.protocols import (
     Completes,
     Density,
     Latent,
+    Reversible,
     Samples,
     Sequential,
     has_likelihood,
@@ -28,6 +29,7 @@ from inference.query.estimates import by_row, moments, reliability
 from inference.query.filling import in_sequence, proposed
 from inference.query.gaps import Gaps, named
 from inference.query.question import Question
+from inference.query.steps import Particles
 
 UNFIT = "what is proposed fits the missing cells poorly; take more draws, or ask for fewer cells"
 
@@ -118,6 +120,7 @@ WAYS: tuple[tuple[Callable[[Any], bool], Callable[[Question, Gaps], Answer]], ..
         lambda model: offers(model, Density) and offers(model, Samples) and measure_of(model) == "density",
         _anywhere,
     ),
+    (lambda model: offers(model, Reversible), Particles().fill),
     (lambda model: offers(model, Latent) and has_likelihood(model), Chains().fill),
 )
 """What a model offers, and how its missing cells are found; the first that holds is taken."""

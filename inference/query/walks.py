@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+
+from inference.query.cells import levels_of
 
 AIM = 0.3
 """The share of random steps to be taken: between 0.44, best in one dimension, and 0.23, best in many."""
@@ -60,7 +61,7 @@ class Codes:
     def __init__(self, known: Tensor, levels: int) -> None:
         self.known, self.levels, self.learning = known, levels, True
         self.missing = (~known).flatten(1).double()
-        self.changes = int(min(CHANGES, self.missing.sum(1).max()))
+        self.changes = min(CHANGES, int(self.missing.sum(1).max()))
 
     def __call__(self, decoder: Any, x: Tensor) -> Tensor:
         here = decoder.log_prob(x)
@@ -81,18 +82,6 @@ def walk_of(model: Any, known: Tensor, chains: int) -> Walk:
     support = getattr(model, "support", None)
     levels = levels_of(support)
     return Numbers(known, chains, support) if levels is None else Codes(known, levels)
-
-
-def levels_of(support: Any) -> int | None:
-    """How many codes a support has; None where it has none, or no end of them."""
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    if support is None:
-        return None
-    if support is constraints.boolean:
-        return 2
-    ends: Any = support
-    return int(ends.upper_bound) + 1 if ends.is_discrete and hasattr(ends, "upper_bound") else None
 
 
 def rows(taken: Tensor, like: Tensor) -> Tensor:

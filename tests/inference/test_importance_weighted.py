@@ -29,7 +29,7 @@ from zoo.vae import VAE
 
 ENCODERS = {
     "normal": partial(Gaussian, hidden=(4,)),
-    "iaf": partial(IAF, layers=1, hidden=4),
+    "iaf": partial(IAF, layers=1, hidden=4, base=partial(Gaussian, hidden=(4,))),
     "realnvp": partial(RealNVP, layers=2, hidden=4),
 }
 GRADIENTS = {"pathwise": pathwise, "doubly reparameterised": doubly_reparameterised}

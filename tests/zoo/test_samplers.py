@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.zoo.exact_diffusion import LOC, SCALE, exact_diffusion
+from tests.zoo.shaking import shaken
 from zoo.diffusion import Diffusion
 from zoo.samplers import DDIM, SAMPLERS, Ancestral, Deterministic, DPMSolver, Sampler, visited
 
@@ -67,7 +68,7 @@ def test_parameterisations_of_the_same_guess_draw_the_same_rows(sampler: Sampler
 
 def test_ancestral_draws_the_chain_that_the_pair_declares() -> None:
     torch.manual_seed(0)
-    model, n = Diffusion((2,), steps=3, variance="learned", network={"kind": "mlp", "hidden": [8]}).double(), 5
+    model, n = shaken(Diffusion((2,), steps=3, variance="learned", network={"kind": "mlp", "width": 8}), 0.2), 5
     torch.manual_seed(1)
     ours = model.sample(n)
     torch.manual_seed(1)
@@ -108,13 +109,17 @@ def test_guidance_moves_what_is_told_away_from_what_is_told_without_the_context(
     rows = DPMSolver(steps=40, guidance=1.0)(model, z, context)
     # of normals of one scale, p(x | context)^2 / p(x) is normal of that scale, around twice the context less the mean
     torch.testing.assert_close(rows.mean(0), (2 * context[0] - LOC) + SCALE * z.mean(0), atol=0.03, rtol=0)
+    learned = shaken(Diffusion((2,), context_shape=(2,), variance="learned", network={"kind": "mlp", "width": 8}), 0.2)
+    guided, plain = (DDIM(guidance=w).told(learned, z, at, context) for w in (1.5, 0.0))
+    assert torch.equal(guided[:, 1], plain[:, 1])
+    assert not torch.allclose(guided[:, 0], plain[:, 0])
     with pytest.raises(ValueError, match="guidance needs a context"):
         DDIM(guidance=1.0)(exact_diffusion(5), noise(2))
 
 
 def test_samplers_of_codes_give_codes() -> None:
     torch.manual_seed(0)
-    model = Diffusion((2, 2), levels=5, steps=6, network={"kind": "mlp", "hidden": [8]})
+    model = shaken(Diffusion((2, 2), levels=5, steps=6, network={"kind": "mlp", "width": 8}), 0.2)
     for kind in SAMPLERS.values():
         rows = model.sample(50, sampler=kind(steps=3))
         assert rows.dtype == torch.int64
