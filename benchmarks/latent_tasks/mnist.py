@@ -10,7 +10,8 @@ every batch binarised anew, the test images once. The bound is the importance-we
 `runs/burda_mnist/NAME/`: a checkpoint, from which it goes on when it is started again, a log, and the figure.
 
 Published, test nats: VAE 86.76, IWAE with 50 draws 84.78 (Importance Weighted Autoencoders, Burda, Grosse and
-Salakhutdinov, 2016, table 1). Not yet run in full here.
+Salakhutdinov, 2016, table 1). Not yet run in full here; the VAE after two stages of one core (4 epochs of 3,280): 101.1
+on 1,000 test images by 500 draws.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def test_corrected_chains_meet_the_closed_form(dependent) -> None:
         np.testing.assert_array_equal(found[~missing, 0], row[~row.isnan()])
         assert not found[~missing, 1:].any()
         if not dependent:
-            assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.02)
+            assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.03)
     assert answer.reliability["r_hat_max"] < (1.3 if dependent else 1.03)
     assert 0.1 < answer.reliability["acceptance"] < 0.95
 
@@ -134,7 +134,7 @@ def test_bits_meet_a_grid_over_z() -> None:
     for n, row in enumerate(x):
         cells, evidence = on_a_grid(model, row.nan_to_num(), ~row.isnan(), 2)
         np.testing.assert_allclose(answer["x"].sel(row=n), cells, atol=0.03)
-        assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.03)
+        assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.07)
     minus, same = (query(model, "x", given={"x": given}, draws=64) for given in (x, torch.where(x.isnan(), -1.0, x)))
     np.testing.assert_array_equal(minus["x"], same["x"])
 
@@ -165,7 +165,7 @@ def test_codes_meet_a_grid_over_z(kind) -> None:
         cells, evidence = on_a_grid(model, row.clamp(min=0), row >= 0, 3)
         np.testing.assert_allclose(answer["x"].sel(row=n), cells, atol=0.015 if kind == "independent" else 0.04)
         if kind == "independent":
-            assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.03)
+            assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.07)
 
 
 def test_a_context_is_told_to_each_row() -> None:
@@ -182,7 +182,7 @@ def test_a_context_is_told_to_each_row() -> None:
         decoder = model.decoder(z, context[n].expand(601, 1))
         weight = Normal(0.0, 1.0).log_prob(z[:, 0]) + decoder.cell_log_prob(x[n].nan_to_num())[:, 1]
         expected = float((weight.softmax(0) @ decoder.mean[:, 0]).detach())
-        assert float(answer["x"].sel(row=n, x_dim_0=0, level=1)) == pytest.approx(expected, abs=0.02)
+        assert float(answer["x"].sel(row=n, x_dim_0=0, level=1)) == pytest.approx(expected, abs=0.03)
 
 
 class TwoIslands(LinearVAE):
