@@ -11,7 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
-import zoo
+import zoo.pseudo_marginal
 from inference.fit import fit
 from inference.importance import _traced, log_weights
 from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
@@ -182,10 +182,13 @@ class Known(LatentVariable):
         return DiagonalNormal(self.share * x, torch.full_like(x, 0.5 * math.log(0.5)))
 
 
-def test_with_the_true_posterior_there_is_no_noise():
+@pytest.mark.parametrize("numbers", [6, 2**22])
+def test_with_the_true_posterior_there_is_no_noise(numbers, monkeypatch):
+    monkeypatch.setattr(zoo.pseudo_marginal, "NUMBERS", numbers)
     z = normal(4, 5, 2)
     exact = Normal(torch.zeros(2).double(), math.sqrt(2)).log_prob(z).sum(-1)
     torch.testing.assert_close(Known(2).as_prior().log_prob(z), exact)
+    assert Known(2).as_prior().log_prob(z[:, :0]).shape == (4, 0)
     assert Known(2).as_prior().expand([5]).log_prob(z[0]).shape == (5,)
 
 
