@@ -68,7 +68,7 @@ def trained(x, context, conditioner, steps, channels=(32, 64)):
         digits.event_shape,
         context_shape=context.shape[1:],
         levels=digits.levels,
-        network={"kind": "unet", "channels": channels, "conditioner": conditioner},
+        network={"kind": "unet", "channels": channels, "width": 64, "conditioner": conditioner},
     )
     rows = {"x": x, "context": context}
     schedule = cosine(steps, warmup=30)
