@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 import zoo.pseudo_marginal
+from inference.diagnostics.latent import divergences
 from inference.fit import fit
 from inference.importance import _traced, log_weights
 from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
@@ -223,6 +224,16 @@ def test_likelihoods_are_bounds_and_tighten_to_the_truth(variance, steps):
     assert below < few.mean < many.mean
     assert few.mean < truth
     assert many.mean == pytest.approx(float(truth), abs=0.03)
+
+
+def test_a_diagnosis_takes_the_chain_s_kl_for_part_of_the_code_s():
+    torch.manual_seed(0)
+    model = linear()
+    loc, scale = model.encoder_model.loc.detach(), model.encoder_model.log_scale.detach().exp()
+    gaps, _ = divergences(model, X.expand(20_000, 3), None)
+    whole = -Normal(loc, scale).entropy().sum() - expected(partial(bound, model.prior_model), loc, scale)
+    agrees(gaps["z"].detach(), whole)
+    assert gaps["z_prior"].mean() > 0
 
 
 def test_an_exact_prior_gains_what_the_chain_loses():
