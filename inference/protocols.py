@@ -207,8 +207,6 @@ class Generator(Protocol):
 
 
 class AutoEncoding(Generator, Protocol):
-    """A generator that rebuilds rows of codes, `code(x)`; a critic (z[, context]) -> logits of "z is noise"."""
-
     """A generator that rebuilds rows of their codes, and a critic (z[, context]) -> logits [N] of "z is noise"."""
 
     encoder_model: Any

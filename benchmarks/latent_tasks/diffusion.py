@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.common import Row, alternate, ratio
-from benchmarks.foundation_tasks.data import digits
-from benchmarks.latent_tasks.digit_features import Judged, digit_features, judged
+from benchmarks.foundation_tasks.data import digit_classes, digits
 from inference.fit import fit
+from inference.quality import Features, classifier_features, fidelity, frechet_distance
 from inference.schedules import cosine
 from zoo.diffusion import Diffusion
 from zoo.samplers import DDIM
@@ -28,6 +28,7 @@ BATCH, DRAWN, DRAWS, TIMED = 128, 1000, 3, 8
 PEER_STEPS, STEPS, LONG_STEPS = 225, 520, 1575
 """Ours may take twice as many steps as the peer where one costs half; the long fit has 3.5 times the compute."""
 PEER = "diffusers' UNet2DModel"
+SHARES = "precision", "recall", "coverage"
 
 
 def diffusion(seed: int = 0) -> Diffusion:
@@ -91,6 +92,21 @@ class Peer:
         return ((z + 1) * 8).round().clamp(0, 16)
 
 
+def digit_features() -> Features:
+    """The last hidden layer, of 32, of a classifier of the 1,347 training digits; read linearly, 98 % right of others.
+
+    450 training digits lie at a Frechet distance of 2.5 from the 450 others; pixels drawn each by itself, of 43.
+    """
+    return classifier_features(digits()[0], digit_classes()[0], epochs=80, seed=1)
+
+
+def judged(features: Features, real: Tensor, generated: Tensor) -> dict[str, float]:
+    """Generated levels beside real ones."""
+    a, b = features(real), features(generated)
+    shares = fidelity(a, b)._asdict()
+    return {"frechet": frechet_distance(a, b).value, **{name: shares[name].value for name in SHARES}}
+
+
 def seconds(run: Callable[[], object]) -> tuple[object, float]:
     start = time.process_time()
     return run(), time.process_time() - start
@@ -121,7 +137,7 @@ def quality(x: Tensor, test: Tensor, rounds: int) -> list[Row]:
     model, our_seconds = seconds(lambda: fitted(x, STEPS))
     assert isinstance(model, Diffusion)
     several = [judged(features, test, drawn(model, seed)) for seed in range(DRAWS)]
-    ours = Judged(*(statistics.mean(values) for values in zip(*several, strict=True)))
+    ours = {name: statistics.mean(each[name] for each in several) for name in theirs}
     times = alternate({"ours": lambda: drawn(model), "peer": peer.sample}, rounds)
     return [
         Row("diffusion_compute", our_seconds / peer_seconds, 1.0, "lower", f"{PEER}, {PEER_STEPS} steps"),
@@ -130,15 +146,15 @@ def quality(x: Tensor, test: Tensor, rounds: int) -> list[Row]:
     ]
 
 
-def compared(ours: Judged, theirs: Judged) -> list[Row]:
+def compared(ours: dict[str, float], theirs: dict[str, float]) -> list[Row]:
     goals = {"frechet": 5.9, "precision": 0.74, "recall": 0.91, "coverage": 0.66}
     return [
         Row(
             f"diffusion_{name}",
-            getattr(ours, name),
+            ours[name],
             goal,
             "lower" if name == "frechet" else "higher",
-            f"{PEER}: {getattr(theirs, name):.2f}",
+            f"{PEER}: {theirs[name]:.2f}",
         )
         for name, goal in goals.items()
     ]
@@ -147,7 +163,7 @@ def compared(ours: Judged, theirs: Judged) -> list[Row]:
 def long_fit(x: Tensor, test: Tensor) -> Row:
     """The coverage after 3.5 times the compute."""
     found = judged(digit_features(), test, drawn(fitted(x, LONG_STEPS)))
-    return Row("diffusion_coverage_at_3.5_times", found.coverage, 0.90, "higher")
+    return Row("diffusion_coverage_at_3.5_times", found["coverage"], 0.90, "higher")
 
 
 def rows(rounds: int) -> list[Row]:
