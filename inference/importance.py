@@ -2,7 +2,8 @@
 
     log w_k = log p(z_k) + log p(x | z_k) - log q(z_k | x),   z_k ~ q(z | x)
 
-The mean of log w is the ELBO; log mean w is the importance-weighted bound, which tightens with the draws.
+The mean of log w is the ELBO; log mean w is the importance-weighted bound, which tightens with the draws. Both hold too
+where a prior can only estimate its density, exp(log_prob(z)) being p(z) in expectation.
 
 References:
     Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519
@@ -91,7 +92,7 @@ def in_blocks(model: Any, x: Tensor, context: Tensor | None, draws: int) -> Iter
 def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Weighted:
     proposal = model.encoder(x, context)
     _check_density(model, "z", proposal, model.prior(context))
-    z, log_q = _draw(proposal, draws)
+    z, log_q = drawn(proposal, draws)
     rows, contexts = z.flatten(0, 1), repeated(context, draws)
     log_p = model.prior(contexts).log_prob(rows)
     log_x = model.decoder(rows, contexts).log_prob(repeated(x, draws))
@@ -108,7 +109,8 @@ def _direct(model: Latent, x: Tensor, context: Tensor | None, draws: int) -> Wei
     return Weighted(parts_of(model, z), (log_p + log_x).view(draws, len(x)) - log_q)
 
 
-def _draw(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:
+def drawn(proposal: Any, draws: int) -> tuple[Tensor, Tensor]:
+    """K draws for each row and their log-densities, [K, N, ...] and [K, N]."""
     if hasattr(proposal, "rsample_and_log_prob"):
         return proposal.rsample_and_log_prob((draws,))
     z = proposal.rsample((draws,)) if proposal.has_rsample else proposal.sample((draws,))
@@ -149,9 +151,9 @@ def _traced(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[str, T
             latents[name] = site["value"]
             if name not in guide:  # drawn from the model itself: proposal and prior cancel
                 continue
-        total = total + _row_sums(name, site, len(x))
+        total = total + row_sums(name, site, len(x))
     for name, site in _sites(guide):
-        total = total - _row_sums(name, site, len(x))
+        total = total - row_sums(name, site, len(x))
     return latents, total
 
 
@@ -164,7 +166,7 @@ def _sites(trace: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _row_sums(name: str, site: Any, rows: int) -> Tensor:
+def row_sums(name: str, site: Any, rows: int) -> Tensor:
     """A site's log-probability summed to the rows of the plate "data", [N]."""
     frames = [frame for frame in site["cond_indep_stack"] if frame.name == "data"]
     if not frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ from inference.protocols import name_of
 from inference.results import Fit
 from inference.schedules import Schedule
 from inference.settings import Settings
+from inference.sites import first_broken, where
 from inference.world import World
 
 
@@ -65,6 +67,7 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.best = _Best()
         self.good: list[Tensor] = []
+        self.where: str | None = None
 
     # ---- the beginning
 
@@ -179,7 +182,10 @@ class Loop:
             for turn in turns:
                 if several and self.step % turn.player.every:
                     continue
-                self._move(turn, x, context, share, world, clip, schedule)
+                try:
+                    self._move(turn, x, context, share, world, clip, schedule)
+                except ValueError as error:
+                    self._invalid(error, x, context)
             average.update(self.step)
             if self.step == 1 < self.steps < settings.every:
                 self._first()
@@ -210,6 +216,7 @@ class Loop:
     ) -> None:
         """One player's step on one batch."""
         player, every = turn.player, self.settings.every
+        watched = player.look == 1 and self.device.type == "cpu"  # elsewhere each look would wait for the device
         if self.settings.precision is torch.bfloat16:
             with self.autocast:
                 loss = player.loss(x, context)
@@ -217,6 +224,8 @@ class Loop:
             loss = player.loss(x, context)
         if player.look == 1 or (self.step - 1) % every % player.look == 0 or self.step % every == 0:
             turn.pending.append((self.step, loss.terms))
+            if watched and self.where is None and not math.isfinite(loss.value.item()):
+                self.where = where(self.model, x, context)  # now, while the parameters that gave it are in place
         player.backward(loss, player.parameters)
         if world.size > 1:
             world.average(player.parameters, share)
@@ -269,13 +278,24 @@ class Loop:
                 self._refuse(f"the parameter {name!r} became nan by step {self.step}")
         return terms
 
+    def _invalid(self, error: ValueError, x: Tensor, context: Tensor | None) -> None:
+        """Pyro's own check of a distribution's parameters, where NaN is what it found; anything else is raised."""
+        site = first_broken(self.model, x, context)
+        if site is None or not site.of or not math.isnan(site.value):
+            raise error
+        self.where = self.where or where(self.model, x, context)
+        if self.world.size == 1:
+            self._look()  # a term or a parameter that broke before says more
+        self._refuse(f"a distribution had parameters that are no numbers at step {self.step}")
+
     def _refuse(self, what: str) -> NoReturn:
         """Go back to the last good report, and say so."""
         with torch.no_grad():
             torch._foreach_copy_(self._tensors(), self.good)
         good = self.history[-1]["step"] if self.history else 0
         raise FloatingPointError(
-            f"{what}; the model is back at step {good}, its last good report. A lower lr, or clip, may help"
+            f"{what}{self.where or ''}; the model is back at step {good}, its last good report. "
+            "A lower lr, or clip, may help"
         )
 
     @torch.no_grad()

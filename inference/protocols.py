@@ -131,6 +131,21 @@ class Stepwise(Latent, Protocol):
     def settled(self, x: Tensor) -> Tensor: ...
 
 
+class Reversible(Latent, Protocol):
+    """A chain of steps that add noise to a row, and one that takes it away again, cell by cell.
+
+    `noise_levels()` are `alpha`, `sigma`, `shrink` and `spread`, each [T], from the least noise to the most: z_k is
+    N(alpha x, sigma^2), x as `scaled(x)` has it, and given z_(k-1) it is N(shrink z_(k-1), spread^2); `one(k)` are
+    those of one step. `reverse(z, levels, context)` is the normal p(z_(k-1) | z_k), and `written` makes of p(z_0 | z_1)
+    the distribution of x. Both give `cell_log_prob`.
+    """
+
+    def noise_levels(self) -> Any: ...
+    def scaled(self, x: Tensor) -> Tensor: ...
+    def reverse(self, z: Tensor, at: Any, context: Tensor | None = None) -> Any: ...
+    def written(self, normal: Any) -> Any: ...
+
+
 class Flowing(Protocol):
     """Rows moved to noise by a differential equation: `flow_path(steps)` is a path with `positions` [K], increasing,
     `velocity(z, k, context)`, dz by the position, `enter(x)`, (z at the first, log volume [N]), `leave(z)`, log p(z)
@@ -192,7 +207,7 @@ class Generator(Protocol):
 
 
 class AutoEncoding(Generator, Protocol):
-    """A generator that rebuilds rows of codes, `code(x)`; a critic (z[, context]) -> logits of "z is noise"."""
+    """A generator that rebuilds rows of their codes, and a critic (z[, context]) -> logits [N] of "z is noise"."""
 
     encoder_model: Any
     code_critic: Any

@@ -86,9 +86,9 @@ for name, (found, spent) in sorted(scores.items(), key=lambda each: -each[1][0])
 
 # %% [markdown]
 # The Transformer **loses**, and not by little: seconds of gradients against a tenth of a second of counting. With time
-# it wins. A network of 4 layers and width 128, with nanoGPT's settings for a CPU at twice its rate, stands at 3.15 bits
-# after 23 seconds of one core, at 2.04 after three minutes, and passes the chain of five characters (1.76) between six
-# and eleven minutes, at 1.73; from there it overfits half a million characters. `benchmarks/explicit_tasks/
+# it wins. A network of 4 layers and width 128, with nanoGPT's settings for a CPU at twice its rate, stands at 2.82 bits
+# after 22 seconds of one core, at 1.87 after three minutes, passes the chain of five characters (1.76) after four, and
+# comes to 1.70 after eight; from there it overfits half a million characters. `benchmarks/explicit_tasks/
 # text_quality.py` runs that curve; more windows a step, dropout, and a GPU go further.
 #
 # What the Transformer brings is a likelihood with a gradient: it takes a context (`context_shape`), it grows with

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyro
 import pyro.distributions as dist
@@ -32,9 +32,11 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from zoo.faces import GibbsRows, NoiseRows
+from zoo.pseudo_marginal import PseudoMarginal
 from zoo.verbs import ENERGY_BASED, EXPLICIT, IMPLICIT, LATENT_VARIABLE, VERBS, Refusal
 
 Shape = Sequence[int] | torch.Size | int
+Fitting = TypeVar("Fitting", bound="Model")
 
 
 def as_shape(shape: Shape | None) -> torch.Size | None:
@@ -186,11 +188,22 @@ class Explicit(Model):
     def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
         self.check(x, context)
         with pyro.plate("data", _rows(x, context, n)):
-            return pyro.sample("x", self.distribution(context), obs=x)
+            return self.site("x", context, x)
 
     def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
         """Nothing: there are no latent variables."""
         self.check(x, context)
+
+    # ---- in the prior slot of another model
+
+    def as_prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
+        return self.distribution(context)
+
+    def site(self, name: str, context: Tensor | None = None, obs: Tensor | None = None) -> Tensor:
+        return pyro.sample(name, self.distribution(context), obs=obs)
+
+    def propose(self, name: str, x: Tensor, context: Tensor | None = None) -> None:
+        """Nothing."""
 
 
 class LatentVariable(Model):
@@ -253,13 +266,27 @@ class LatentVariable(Model):
     def model(self, x: Tensor | None = None, *, context: Tensor | None = None, n: int = 1) -> Tensor:
         self.check(x, context)
         with pyro.plate("data", _rows(x, context, n)):
-            z = pyro.sample("z", self.prior(context))
-            return pyro.sample("x", self.decoder(z, context), obs=x)
+            return self.site("x", context, x)
 
     def guide(self, x: Tensor, *, context: Tensor | None = None) -> None:
         self.check(x, context)
         with pyro.plate("data", len(x)):
-            pyro.sample("z", self.encoder(x, context))
+            self.propose("x", x, context)
+
+    # ---- in the prior slot of another model
+
+    def as_prior(self, context: Tensor | None = None) -> dist.TorchDistribution:
+        """p(x), the latents integrated out, whose `log_prob` is an estimate; `sample` draws rows as the model does."""
+        return PseudoMarginal(self, context)
+
+    def site(self, name: str, context: Tensor | None = None, obs: Tensor | None = None) -> Tensor:
+        """A draw of x at the site of this name, or x scored there, and the latents at sites of their own."""
+        z = pyro.sample(latent_site(name), self.prior(context))
+        return pyro.sample(name, self.decoder(z, context), obs=obs)
+
+    def propose(self, name: str, x: Tensor, context: Tensor | None = None) -> None:
+        """The latents of x, which is the value of the site of this name, proposed at theirs."""
+        pyro.sample(latent_site(name), self.encoder(x, context))
 
 
 class EnergyBased(Model):
@@ -343,20 +370,45 @@ class Implicit(Model):
         raise Refusal(f"{type(self).__name__} has no guide: {self.refusals['log_prob']}")
 
 
+def latent_site(name: str) -> str:
+    """Where the latents of the site of this name are: "z" those of "x", "z_prior" those of "z"."""
+    return "z" if name == "x" else f"{name}_prior"
+
+
 Slot = Explicit | Callable[..., Explicit]
 """What a slot for a density takes: a built model, or what builds one from (event_shape, context_shape)."""
+PriorSlot = Explicit | LatentVariable | Callable[..., Explicit | LatentVariable]
+"""What a slot takes whose density may be an estimate: that of a prior."""
 
 
 def fill(slot: Slot, name: str, event_shape: Shape, context_shape: Shape | None = None) -> Explicit:
     """The density in a slot, built if need be, and refused with the slot's name if it does not fit."""
+    model = _built(slot, name, event_shape, context_shape)
+    if not isinstance(model, Explicit):
+        raise TypeError(f"{name} must be an explicit model, which has a density, not {type(model).__name__}")
+    return _fitting(model, name, event_shape, context_shape)
+
+
+def fill_prior(
+    slot: PriorSlot, event_shape: Shape, context_shape: Shape | None = None, name: str = "prior"
+) -> Explicit | LatentVariable:
+    """The same of a slot whose density may be one that is bounded."""
+    model = _built(slot, name, event_shape, context_shape)
+    if not isinstance(model, Explicit | LatentVariable) or model.likelihood is None:
+        raise TypeError(f"{name} must be a model with a density, exact or bounded, not {type(model).__name__}")
+    return _fitting(model, name, event_shape, context_shape)
+
+
+def _built(slot: Any, name: str, event_shape: Shape, context_shape: Shape | None) -> nn.Module:
     if not callable(slot):
         raise TypeError(
             f"{name} must be a model, a class, or what builds one, not {type(slot).__name__}; "
             f"zoo.build reads tables such as {{'family': ..., {name!r}: {{...}}}}"
         )
-    model = slot if isinstance(slot, nn.Module) else slot(event_shape, context_shape=context_shape)
-    if not isinstance(model, Explicit):
-        raise TypeError(f"{name} must be an explicit model, which has a density, not {type(model).__name__}")
+    return slot if isinstance(slot, nn.Module) else slot(event_shape, context_shape=context_shape)
+
+
+def _fitting(model: Fitting, name: str, event_shape: Shape, context_shape: Shape | None) -> Fitting:
     for what, has, wanted in (
         ("event_shape", model.event_shape, as_shape(event_shape)),
         ("context_shape", model.context_shape, as_shape(context_shape)),

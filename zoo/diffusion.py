@@ -20,6 +20,7 @@ from zoo.noising import NoiseLevels, NoisingChain, ReverseChain, learned_varianc
 from zoo.noising_step import NoisingStep, settled
 from zoo.parameterisations import Parameterisation, as_parameterisation
 from zoo.probability_flow import FlowPath
+from zoo.pseudo_marginal import ChainMarginal
 from zoo.registry import near
 from zoo.samplers import Sampler, as_sampler
 
@@ -156,6 +157,9 @@ class Diffusion(LatentVariable):
     def decoder(self, z: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
         first = z.select(-len(self.event_shape) - 1, 0)
         return self.written(self.reverse(first, self.noise_levels().one(0), context))
+
+    def as_prior(self, context: Tensor | None = None) -> ChainMarginal:
+        return ChainMarginal(self, context)
 
     # ---- the bound, a step at a time
 

@@ -38,6 +38,9 @@ class DiscreteVAE(LatentVariable):
             and ones) unless told. A conditional model's encoder and decoder read the context joined, as in `VAE`.
         hidden: widths of the default networks.
 
+    Reproducible (`benchmarks/latent_tasks/classes.py`): with the defaults log p(x) of 450 held-out binarised digits is
+    -17.77 nats exactly (seed 0), where the best Bernoulli mixture reaches -18.24 and a `VAE` of 8 numbers -16.96.
+
     References:
         Categorical Reparameterization with Gumbel-Softmax (Jang, Gu and Poole, 2016), https://arxiv.org/abs/1611.01144
         The Concrete Distribution (Maddison, Mnih and Teh, 2016), https://arxiv.org/abs/1611.00712

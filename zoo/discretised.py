@@ -50,6 +50,9 @@ class DiscretisedNormal(RowDistribution):
             return nearest(torch.addcmul(self.loc, self.log_scale.exp(), noise), self.levels)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        return self.cell_log_prob(value).sum(self._axes)
+
+    def cell_log_prob(self, value: Tensor) -> Tensor:
         gap, inverse = 2 / (self.levels - 1), (-self.log_scale).exp()
         above = (scaled(value, self.levels, self.loc.dtype) + 0.5 * gap - self.loc) * inverse
         below = above - gap * inverse
@@ -59,7 +62,7 @@ class DiscretisedNormal(RowDistribution):
         high = torch.special.log_ndtr(torch.where(last | (mirrored & ~first), -below, above))
         low = torch.special.log_ndtr(torch.where(mirrored, -above, below))
         gap = (low - high).masked_fill(first | last, -torch.inf)
-        return (high + (-torch.expm1(gap)).log()).sum(self._axes)
+        return high + (-torch.expm1(gap)).log()
 
 
 def within(value: Tensor) -> Tensor:

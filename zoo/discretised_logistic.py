@@ -53,7 +53,10 @@ class RoundedLogistics(RowDistribution):
         return ((place + 1) * (top / 2)).round().clamp(0, top).long()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.output.log_prob(F.pad(self.values, (1, 0)), value).sum(self._axes)
+        return self.cell_log_prob(value).sum(self._axes)
+
+    def cell_log_prob(self, value: Tensor) -> Tensor:
+        return self.output.log_prob(F.pad(self.values, (1, 0)), value)
 
 
 class DiscretisedLogistic(Factorised):

@@ -22,7 +22,10 @@ _AXES = tuple(tuple(range(-n, 0)) for n in range(9))
 
 
 class RowDistribution(dist.TorchDistribution):
-    """A distribution over rows: parameters of shape [*batch_shape, ...] broadcast over the draws."""
+    """A distribution over rows: parameters of shape [*batch_shape, ...] broadcast over the draws.
+
+    One whose numbers are independent has the log-probability of each in `cell_log_prob`, of the shape of the rows.
+    """
 
     arg_constraints: ClassVar[dict] = {}
     _elementwise: ClassVar[constraints.Constraint] = constraints.real
@@ -80,6 +83,10 @@ class DiagonalNormal(RowDistribution):
         terms = standard.square() * -0.5 - self.log_scale
         return terms.sum(self._axes) - 0.5 * LOG_2PI * self.event_shape.numel()
 
+    def cell_log_prob(self, value: Tensor) -> Tensor:
+        standard = (value - self.loc) * (-self.log_scale).exp()
+        return standard.square() * -0.5 - self.log_scale - 0.5 * LOG_2PI
+
 
 class StandardNormal(RowDistribution):
     """Independent standard normals; `like` gives device and dtype."""
@@ -134,6 +141,10 @@ class Bits(RowDistribution):
             value, logits = torch.broadcast_tensors(value, logits)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none").sum(self._axes)
 
+    def cell_log_prob(self, value: Tensor) -> Tensor:
+        value, logits = torch.broadcast_tensors(value.to(self.logits.dtype), self.logits)
+        return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
+
 
 class Levels(RowDistribution):
     """Independent categorical variables, by logits [..., *event_shape, levels]; x holds codes 0..levels-1."""
@@ -159,10 +170,13 @@ class Levels(RowDistribution):
         return torch.multinomial(rows, 1).reshape(shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        return self.cell_log_prob(value).sum(self._axes)
+
+    def cell_log_prob(self, value: Tensor) -> Tensor:
         codes = value.long()
         shape = torch.broadcast_shapes(codes.shape, self.log_probs.shape[:-1])
         chosen = self.log_probs.expand(*shape, -1).gather(-1, codes.expand(shape).unsqueeze(-1))
-        return chosen.squeeze(-1).sum(self._axes)
+        return chosen.squeeze(-1)
 
 
 def _normals(rows: RowDistribution, loc: Tensor, scale: Tensor) -> dist.Normal:

@@ -63,14 +63,16 @@ class Rung(nn.Module):
 class LadderVAE(LatentVariable):
     """Ladder VAE of layers z_0 (next to x) to z_L: p(x | z_0) p(z_0 | z_1) ... p(z_L), each below the top a normal.
 
-    Its encoder goes up from x without noise and comes down through the model's own chain: where a layer's model says
-    N(m, s^2) by z_(l+1) and the way up says N(m', s'^2), q(z_l | z_(l+1), x) is their product, with precisions added,
+    Its encoder goes up from x without noise and comes down through the model's own chain: where the model says
+    N(m, s^2) of a layer by the one above it, and the way up gives m' and s',
 
-        N((m / s^2 + m' / s'^2) / (1 / s^2 + 1 / s'^2), 1 / (1 / s^2 + 1 / s'^2))
+        q(z_l | z_(l+1), x) = N(m + s m', (s s')^2)
 
-    so that a layer of which x says nothing is left as the model has it; the top layer's is what the way up says.
-    Fitted by the ELBO, its divergence layer by layer in closed form (`inference.objectives.layered`); upper layers come
-    into use late and want a warm-up, Elbo(kl=layered, beta=warmup(steps)).
+    so that a layer of which x says nothing (m' = 0, s' = 1) is left as the model has it. The paper merges by adding
+    precisions, which scales down what x says where it says little, and collapses: on binarised digits after 500 steps
+    (seed 0, layers of 8 and 4, no warm-up) it is at a loss of 25.1 nats, this at 19.6. Fitted by the ELBO, its
+    divergence layer by layer in closed form (`inference.objectives.layered`). Upper layers come into use late, if ever,
+    and want a warm-up: Elbo(kl=layered, beta=warmup(steps)).
 
     Shapes: x is [N, *event_shape], z [N, sum(latent)], all layers end to end, context [N, *context_shape]. As a Pyro
     pair it has a site for each layer, "z_0", "z_1", ..., and so it is asked: inference.query(model, "z_1", ...).
@@ -82,8 +84,14 @@ class LadderVAE(LatentVariable):
         decoder: any explicit model of x given a context [latent[0]]; Bernoulli (x of zeros and ones) unless told.
             A conditional model joins the context to x and to what each network reads.
 
+    Reproducible (`benchmarks/latent_tasks/classes.py`): 1,347 digits are too few for a second layer. Layers of 8 and 4
+    reach -17.69, -17.87 and -17.28 nats on held-out binarised digits (500 draws, seeds 0, 1, 2), a `VAE` of 8 numbers
+    -16.96, -17.03 and -16.94; the upper layer says nothing there (0.0 nats), and longer fits overfit.
+
     References:
         Ladder Variational Autoencoders (Sonderby et al., 2016), https://arxiv.org/abs/1602.02282
+        NVAE: A Deep Hierarchical Variational Autoencoder (Vahdat and Kautz, 2020), for the encoder relative to the
+            model, https://arxiv.org/abs/2007.03898
     """
 
     rungs: Any
@@ -173,10 +181,7 @@ class LadderVAE(LatentVariable):
     def _merged(self, rung: Rung, context: Tensor | None, seen: DiagonalNormal, above: Tensor) -> DiagonalNormal:
         """q(z_l | z_(l+1), x)."""
         told = self._down(rung, context, above)
-        # the weight of what is seen, s^2 / (s^2 + s'^2), and the variance, s^2 s'^2 / (s^2 + s'^2), without overflow
-        gap = 2 * (told.log_scale - seen.log_scale)
-        loc = torch.lerp(told.loc, seen.loc.expand_as(told.loc), gap.sigmoid())
-        return DiagonalNormal(loc, told.log_scale - 0.5 * nn.functional.softplus(gap))
+        return DiagonalNormal(torch.addcmul(told.loc, told.log_scale.exp(), seen.loc), told.log_scale + seen.log_scale)
 
 
 def _normal(parameters: Tensor) -> DiagonalNormal:

@@ -45,7 +45,7 @@ class Node(nn.Module):
         self.name, self.parents, self.states, self.separate = name, tuple(parents), dict(states), separate
         self.models = nn.ModuleList(models)
         self.event_shape = models[0].event_shape
-        self.likelihood = "lower bound" if isinstance(models[0], LatentVariable) else "exact"
+        self.likelihood = models[0].likelihood or "lower bound"
         support = getattr(models[0].support, "base_constraint", models[0].support)
         self._codes = support.is_discrete and support is not constraints.boolean
 
@@ -117,9 +117,9 @@ class Node(nn.Module):
 def _asked(model: Density, x: Tensor | None, context: Tensor | None, n: int) -> Tensor:
     if x is None:
         return model.sample(n, context=context)
-    if isinstance(model, Explicit):
+    if "log_prob" in model.capabilities:
         return model.log_prob(x, context=context)
-    return _bound(model, x, context, 1 if model.training else DRAWS)
+    return _bound(cast(LatentVariable, model), x, context, 1 if model.training else DRAWS)
 
 
 def _bound(model: LatentVariable, x: Tensor, context: Tensor | None, draws: int) -> Tensor:

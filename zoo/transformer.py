@@ -36,8 +36,8 @@ class Transformer(Autoregressive):
     layer, and weights start as GPT-2's do, scaled to the width: at 128 its 0.02 would be too small to learn from soon.
 
     Reproducible: tinyshakespeare (last tenth held out), event_shape 65, defaults, seed 0, `fit` on 2,000 batches of 12
-    random windows with AdamW at 1e-3, all nanoGPT's: 1.90 nats a character held out, 1.89 in 200 random batches as
-    nanoGPT estimates it; at 2e-3, 1.79 (`benchmarks/explicit_tasks/text_quality.py`).
+    random windows with AdamW at 1e-3, all nanoGPT's: 1.76 nats a character held out, where nanoGPT names 1.88
+    (`benchmarks/explicit_tasks/text_quality.py`).
 
     References:
         Attention Is All You Need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762

@@ -48,6 +48,12 @@ class VAEGAN(LatentVariable):
         generator: a module (z[, context]) -> x, or what builds one, as `zoo.gan.GAN` takes it.
         critic: a module (x[, context]) -> logits with a method `features` of the same, or what builds one.
 
+    Reproducible: digits scaled to [0, 1], a generator of layers 16, 256, 256, 64 that ends in a sigmoid, and
+    `inference.fit` with steps=2800, batch_size=64, lr={"encoder": 1e-3, "generator": 5e-4, "critic": 2e-3}, Adam of
+    betas (0, 0.9) and seed 0: on the 450 held-out rows g(z) of draws has a Frechet distance of 6.6 and coverage 0.82 in
+    the 32 features of a classifier, precision 0.74, recall 0.98, in 56 CPU seconds; `AlphaGAN` 2.9 and 0.87, `GAN` 7.1
+    and 0.86. The sigmoid was chosen on 270 validation rows (4.3 with it, 7.5 without); precision and weight were not.
+
     References:
         Autoencoding beyond pixels using a learned similarity metric (Larsen et al., 2016),
         https://arxiv.org/abs/1512.09300

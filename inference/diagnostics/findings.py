@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from inference.diagnostics.health import listed, unreliable
 from inference.diagnostics.latent import ACTIVE
 from inference.diagnostics.pareto import RELIABLE
 from inference.likelihood import LogLikelihood
@@ -22,34 +23,21 @@ def on_likelihood(likelihood: LogLikelihood) -> str:
 
 
 def on_guide(k: np.ndarray, gap: float) -> list[str]:
-    """Whether importance weights from the guide can be trusted, and how far its ELBO is from their bound."""
+    """That importance weights from the guide can be trusted, where they can; how far the ELBO is from their bound."""
     if np.isnan(k).any():
         return ["Pareto k needs at least 25 draws of the guide."]
-    share = (k < RELIABLE).mean()
-    if share >= 0.95:
-        first = f"The guide is reliable: Pareto k is below {RELIABLE} for {share:.0%} of rows."
-    else:
-        first = (
-            f"The guide misses part of the posterior: Pareto k is above {RELIABLE} for {1 - share:.0%} of rows, "
-            "where weighted answers are off by more than their errors say; take more draws or a richer encoder."
-        )
-    return [first, f"Importance weights gain {gap:.2f} nats a row over the ELBO."]
+    first = f"The guide is reliable: Pareto k is below {RELIABLE} for {(k < RELIABLE).mean():.0%} of rows."
+    return [*([] if unreliable(k) else [first]), f"Importance weights gain {gap:.2f} nats a row over the ELBO."]
 
 
 def on_units(name: str, variance: np.ndarray) -> str:
-    """How many units of a code say something of x."""
+    """Which units of a code say something of x."""
     units, active = len(variance), int((variance > ACTIVE).sum())
-    if not active:
-        none_of = "the one unit of" if units == 1 else f"none of the {units} units of"
-        depends = "does not depend" if units == 1 else "depends"
-        return (
-            f"The posterior has collapsed: {none_of} {name!r} {depends} on x; "
-            "weaken the decoder, or let the KL term in slowly."
-        )
     if active == units:
         return f"The one unit of {name!r} is active." if units == 1 else f"All {units} units of {name!r} are active."
-    silent = "the other one says" if units - active == 1 else f"the other {units - active} say"
-    return f"{active} of {units} units of {name!r} {'is' if active == 1 else 'are'} active: {silent} nothing of x."
+    silent = listed([str(i) for i in np.flatnonzero(variance <= ACTIVE)])
+    which = f"unit {silent} says" if units - active == 1 else f"units {silent} say"
+    return f"{active} of {units} units of {name!r} {'is' if active == 1 else 'are'} active: {which} nothing of x."
 
 
 def on_history(history: pd.DataFrame | None, kept: int | None = None) -> list[str]:

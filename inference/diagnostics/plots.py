@@ -38,6 +38,8 @@ def figures(idata: Any, history: pd.DataFrame | None) -> dict[str, Figure]:
         if str(name).startswith("unit_variance_"):
             latent, variance = str(name).removeprefix("unit_variance_"), np.asarray(constant[name])
             drawn[f"active_units_{latent}"] = figure(partial(_units, name=latent, variance=variance))
+    if "posterior_predictive" not in groups:
+        return drawn
     data = np.asarray(idata["observed_data"]["x"])
     samples = np.asarray(idata["posterior_predictive"]["x"]).reshape(-1, *data.shape[1:])
     drawn["predictive"] = figure(lambda ax: _predictive(ax, data, samples), size=(4.5, 4.5))

@@ -13,7 +13,7 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
-from inference.objectives.divergences import closed_form, layered, sampled, sticking_the_landing
+from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
@@ -103,5 +103,6 @@ __all__ = [
     "layered",
     "pathwise",
     "sampled",
+    "stepwise",
     "sticking_the_landing",
 ]

@@ -35,7 +35,7 @@ class AutoEncodingGAN(Objective):
         https://arxiv.org/abs/1706.04987, whose first version had the code critic's two terms the other way about
     """
 
-    def __init__(self, weight: float = 10.0) -> None:
+    def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if not weight > 0:
             raise ValueError(f"weight must be above 0, not {weight}")

@@ -103,8 +103,7 @@ class ContrastiveDivergence(Objective):
         self.chains = PersistentChains(chains) if isinstance(chains, int) else chains
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
-        if hasattr(model, "initialise"):
-            model.initialise(x)
+        super().prepare(model, x, context)
         self.chains.prepare(model, self.steps)
 
     def forward(self, model: Any, x: Tensor, context: Tensor | None = None) -> Loss:

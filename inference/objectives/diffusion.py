@@ -73,6 +73,7 @@ class OneTimestep(Objective):
         self.weighting, self.times = weighting, times
 
     def prepare(self, model: Stepwise, x: Tensor, context: Tensor | None = None) -> None:
+        super().prepare(model, x, context)
         if model.learns_schedule and self.weighting is simple:
             raise ValueError(
                 f"the noise schedule of this {name_of(model)} is learned, and simple would only teach it to add more "

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.importance import in_blocks, repeated
+from inference.importance import in_blocks, log_weights, repeated
 from inference.objectives.base import Loss, Objective, mean_terms
 from inference.objectives.divergences import draw, log_prob_of_draws
-from inference.protocols import Latent, by_row, name_of
+from inference.objectives.elbo import Elbo
+from inference.protocols import FEW, Latent, by_row, name_of
 from inference.running import LogMean
 
 Gradient = Callable[[Any, Tensor, Tensor | None, Tensor], Tensor]
@@ -60,11 +61,19 @@ class ImportanceWeightedElbo(Objective):
         Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519
     """
 
+    looks_at = Elbo.looks_at
+
     def __init__(self, draws: int = 50, gradient: Gradient = doubly_reparameterised) -> None:
         super().__init__()
         if draws < 1:
             raise ValueError(f"draws must be at least 1, not {draws}")
         self.draws, self.gradient = draws, gradient
+
+    def prepare(self, model: Latent, x: Tensor, context: Tensor | None = None) -> None:
+        """Refuse what has no importance weights, such as an encoder that is a point."""
+        super().prepare(model, x, context)
+        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            log_weights(model, x[:FEW], None if context is None else context[:FEW])
 
     def forward(self, model: Latent, x: Tensor, context: Tensor | None = None) -> Loss:
         q, count = model.encoder(x, context), (self.draws * len(x),)

@@ -30,8 +30,8 @@ class LearnedSimilarity(Objective):
 
     Parameters:
         precision: of the features given z. With 1, features as smooth as those of a critic of spectral norm 1 are
-            worth few nats and let the code collapse (digits, 900 steps, seed 0: a KL of 2.9 nats, with these
-            defaults of 21).
+            worth few nats and let the code collapse (training rows of digits, 900 steps, seed 0: a KL of 2.9 nats,
+            with these defaults of 21).
         weight: of the reconstruction in the generator's loss, gamma in the paper.
         kl: `closed_form` or `sampled`, as for `Elbo`.
 

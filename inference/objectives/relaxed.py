@@ -45,6 +45,7 @@ class Relaxed(Objective):
 
     def prepare(self, model: Coded, x: Tensor, context: Tensor | None = None) -> None:
         """Each fit counts its own steps."""
+        super().prepare(model, x, context)
         self.step = 0
 
     def get_extra_state(self) -> int:

@@ -7,7 +7,7 @@ query(ppca, "z", given={"x": rows})                 the posterior in closed form
 query(discrete_vae, "z", given={"x": rows})         the probability of each level of each code, exact where few
 query(semi_supervised, "y", given={"x": rows})      Bayes' rule over the classes, by importance sampling
 query(vae, "z", given={"x": rows})                  importance sampling, an estimate with its reliability
-query(model, "x", given={"x": rows with gaps})      closed form or importance sampling of what is missing
+query(model, "x", given={"x": rows with gaps})      closed form, importance sampling, chains or particles
 query(model, "x")                                   draws
 """
 
@@ -26,11 +26,25 @@ from inference.query import latent as _latent
 from inference.query import missing as _missing
 from inference.query import network as _network
 from inference.query.answer import Answer
+from inference.query.chains import Chains
+from inference.query.gibbs import Metropolis, PseudoGibbs
 from inference.query.question import Question, ask
 from inference.query.refuse import refusal
+from inference.query.replacement import Replacement
+from inference.query.steps import Particles
 from inference.query.weighting import LikelihoodWeighting
 
-__all__ = ["METHODS", "Answer", "LikelihoodWeighting", "query"]
+__all__ = [
+    "METHODS",
+    "Answer",
+    "Chains",
+    "LikelihoodWeighting",
+    "Metropolis",
+    "Particles",
+    "PseudoGibbs",
+    "Replacement",
+    "query",
+]
 
 METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
     (_hybrid.answers, _hybrid.answer),
@@ -71,7 +85,8 @@ def query(
         do: what was set from outside, for a network: its causes no longer matter.
         context: what the pair is conditioned on, a row for each row of x.
         draws: how many, where the answer is an estimate.
-        method: how to answer instead: `LikelihoodWeighting()` for a network too large for elimination.
+        method: how to answer instead: `LikelihoodWeighting()` for a network too large for elimination, `Chains(...)`
+            or `Particles(...)` with settings of one's own, `Replacement()` for a diffusion's quick guess.
     """
     question = ask(model, targets, given, do, context, draws, seed)
     if method is not None:

@@ -1,50 +1,37 @@
-"""Questions about a part of x given the rest: exact where a model has it, by importance sampling of any density."""
+"""Questions about a part of x given the rest: exact where a model has it, by sampling from any other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import torch
 import xarray as xr
 from torch import Tensor
 
-from inference.asking import asking, placed
-from inference.data import as_rows, check_around
-from inference.protocols import Completes, Density, Samples, Sequential, measure_of, offers, sums_out
+from inference.asking import asking
+from inference.protocols import (
+    Completes,
+    Density,
+    Latent,
+    Reversible,
+    Samples,
+    Sequential,
+    has_likelihood,
+    measure_of,
+    offers,
+    sums_out,
+)
 from inference.query.answer import Answer
-from inference.query.estimates import by_row, labelled, moments, reliability
+from inference.query.chains import Chains
+from inference.query.estimates import by_row, moments, reliability
 from inference.query.filling import in_sequence, proposed
+from inference.query.gaps import Gaps, named
 from inference.query.question import Question
+from inference.query.steps import Particles
 
 UNFIT = "what is proposed fits the missing cells poorly; take more draws, or ask for fewer cells"
-
-
-class Gaps:
-    """The rows given, where the model is, and which of their cells are known."""
-
-    def __init__(self, question: Question) -> None:
-        self.model, self.question = question.model, question
-        rows = as_rows(question.given["x"], question.model)
-        self.x, self.columns = placed(question.model, rows.x), rows.columns
-        self.context = question.context if rows.context is None else placed(question.model, rows.context)
-
-    @cached_property
-    def known(self) -> Tensor:
-        x = self.x
-        unknown = x.isnan() if x.is_floating_point() else torch.zeros_like(x, dtype=torch.bool)
-        return ~(unknown | (x == -1)) if self.codes else ~unknown
-
-    @cached_property
-    def codes(self) -> bool:
-        return measure_of(self.model) == "mass"
-
-    @cached_property
-    def filled(self) -> Tensor:
-        """x with a value of the support where it is not known, checked as data is."""
-        return check_around(self.model, self.x, ~self.known, self.context, self.columns)
 
 
 def answers(question: Question) -> bool:
@@ -78,7 +65,7 @@ def _exactly(question: Question, gaps: Gaps) -> Answer:
         evidence = by_row(model.log_known(gaps.filled, gaps.known))
     cells = model.cells(gaps.filled, gaps.known)
     if cells is not None:
-        return Answer(str(question), {"x": _named(gaps, cells)}, "its closed form", "exact", evidence)
+        return Answer(str(question), {"x": named(gaps, cells)}, "its closed form", "exact", evidence)
     drawn = model.complete(gaps.filled, gaps.known, question.draws)
     flat = torch.zeros(question.draws, len(gaps.x), dtype=torch.float64, device=gaps.x.device)
     method = f"{question.draws} exact draws of what is missing"
@@ -119,17 +106,11 @@ def _averaged(gaps: Gaps, drawn: Tensor, log_w: Tensor) -> xr.DataArray:
     weights = log_w.softmax(0)
     if not gaps.codes:
         told = torch.stack([gaps.filled.double(), *[torch.zeros_like(gaps.filled, dtype=torch.float64)] * 2], -1)
-        return _named(gaps, torch.where(gaps.known.unsqueeze(-1), told, moments(drawn.double(), weights)))
+        return named(gaps, torch.where(gaps.known.unsqueeze(-1), told, moments(drawn.double(), weights)))
     codes = drawn.long()
     levels = int(getattr(gaps.model, "levels", int(codes.max()) + 1))
     shape = weights.reshape(*weights.shape, *[1] * (codes.dim() - 2))
-    return _named(gaps, torch.stack([(shape * (codes == level)).sum(0) for level in range(levels)], -1))
-
-
-def _named(gaps: Gaps, cells: Tensor) -> xr.DataArray:
-    if gaps.codes:
-        return labelled(cells, "x", "level", range(cells.shape[-1])).rename("probability")
-    return labelled(cells, "x", names=("mean", "sd", "error")[: cells.shape[-1]])
+    return named(gaps, torch.stack([(shape * (codes == level)).sum(0) for level in range(levels)], -1))
 
 
 WAYS: tuple[tuple[Callable[[Any], bool], Callable[[Question, Gaps], Answer]], ...] = (
@@ -139,6 +120,8 @@ WAYS: tuple[tuple[Callable[[Any], bool], Callable[[Question, Gaps], Answer]], ..
         lambda model: offers(model, Density) and offers(model, Samples) and measure_of(model) == "density",
         _anywhere,
     ),
+    (lambda model: offers(model, Reversible), Particles().fill),
+    (lambda model: offers(model, Latent) and has_likelihood(model), Chains().fill),
 )
 """What a model offers, and how its missing cells are found; the first that holds is taken."""
 

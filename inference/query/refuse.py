@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from inference.protocols import Conjugate, Density, Energy, Latent, Pair, has_likelihood, name_of, offers
+from inference.protocols import (
+    Classed,
+    Coded,
+    Conjugate,
+    Density,
+    Energy,
+    Latent,
+    Pair,
+    has_likelihood,
+    name_of,
+    offers,
+)
 from inference.query.latent import Components, sites
 from inference.query.question import Question
 
@@ -41,7 +52,7 @@ def _energy(question: Question) -> str:
 
 
 def _latent(question: Question) -> str:
-    known = sites(question) or ["z"]
+    known = [*(sites(question) or ["z"]), *(["y"] if offers(question.model, Classed) else [])]
     return f"it answers for its latents {known} given rows; ask query(model, {known[0]!r}, given={{'x': rows}})"
 
 
@@ -54,7 +65,7 @@ def _point(question: Question) -> str:
 
 REASONS: tuple[tuple[Callable[[Any], bool], Callable[[Question], str]], ...] = (
     (_generates, _generator),
-    (lambda model: offers(model, Conjugate), _latent),
+    (lambda model: offers(model, Conjugate) or offers(model, Coded), _latent),
     (lambda model: isinstance(model, Components), _components),
     (lambda model: offers(model, Density), _density),
     (lambda model: offers(model, Energy), _energy),

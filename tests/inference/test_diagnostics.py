@@ -12,7 +12,7 @@ import pytest
 import torch
 import xarray as xr
 
-from inference.diagnostics import Diagnosis, arviz_io, diagnose, findings
+from inference.diagnostics import Diagnosis, arviz_io, diagnose, findings, health
 from inference.diagnostics.arviz_io import arviz, group_names
 from inference.diagnostics.latent import active_units, unit_variance
 from inference.diagnostics.pareto import pareto_k
@@ -338,9 +338,10 @@ def test_a_fit_without_losses_of_one_player():
 
 def test_sentences_count_and_round_as_a_person_would():
     assert findings.on_units("z", np.array([0.5])) == "The one unit of 'z' is active."
-    assert findings.on_units("z", np.array([0.0])).startswith(
-        "The posterior has collapsed: the one unit of 'z' does not"
-    )
+    alarm = health.collapsed("z", np.array([0.0]), 0.0, 0.0)
+    assert alarm is not None and alarm.startswith("The posterior has collapsed: the one unit of 'z' does not")
+    assert findings.on_units("z", np.array([0.5, 0.0])).endswith("unit 1 says nothing of x.")
+    assert findings.on_units("z", np.array([0.5, 0.0, 0.0])).endswith("units 1, 2 say nothing of x.")
     assert findings.on_units("z", np.array([0.5, 0.4])) == "All 2 units of 'z' are active."
     told = findings.on_samples(np.array([3.04, 0.0]), 1.0, ["column a", "column b"])[0]
     assert told.endswith("furthest off is column a, by 3.0 standard errors.")

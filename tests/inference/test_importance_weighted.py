@@ -20,6 +20,7 @@ from inference.objectives import (
     sticking_the_landing,
 )
 from inference.schedules import linear
+from zoo.autoencoder import Autoencoder
 from zoo.conditionals import Gaussian, HomoscedasticGaussian
 from zoo.iaf import IAF
 from zoo.ppca import ProbabilisticPCA
@@ -28,7 +29,7 @@ from zoo.vae import VAE
 
 ENCODERS = {
     "normal": partial(Gaussian, hidden=(4,)),
-    "iaf": partial(IAF, layers=1, hidden=4),
+    "iaf": partial(IAF, layers=1, hidden=4, base=partial(Gaussian, hidden=(4,))),
     "realnvp": partial(RealNVP, layers=2, hidden=4),
 }
 GRADIENTS = {"pathwise": pathwise, "doubly reparameterised": doubly_reparameterised}
@@ -243,3 +244,6 @@ def test_what_can_not_be_is_refused() -> None:
     vae.encoder = lambda x, context=None: torch.distributions.Poisson(x.exp())
     with pytest.raises(TypeError, match="VAE proposes z by Poisson, which no gradient goes through"):
         ImportanceWeightedElbo(3)(vae, rows(2))
+    point = Autoencoder(3, latent=2, hidden=(4,))
+    with pytest.raises(TypeError, match="proposes 'z' as a point, whose density is infinite"):
+        fit(point, rows(4).gt(0).float(), ImportanceWeightedElbo(3), steps=1, progress=False)

@@ -19,6 +19,7 @@ from inference.objectives import Enumerated, Relaxed, cooling, default_objective
 from inference.schedules import linear
 from zoo.discrete_vae import DiscreteVAE
 from zoo.made import MADE
+from zoo.nodes import Node
 
 CODES, LEVELS = 2, 3
 
@@ -268,6 +269,8 @@ def test_it_cools_with_the_steps_of_the_fit_and_resumes() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"it answers for its latents \['z'\] given rows"):
+        query(build(), "y", given={"x": rows(2)[0]})
     with pytest.raises(ValueError, match="codes must be at least 1, not 0"):
         DiscreteVAE(4, codes=0)
     with pytest.raises(ValueError, match="levels must be at least 2, not 1"):
@@ -296,3 +299,14 @@ def test_a_fit_finds_what_made_the_rows() -> None:
     check_data(model, x)
     agree = [(codes[kind == k] == codes[kind == k].mode().values).double().mean() for k in range(3)]
     assert min(agree) > 0.8
+
+
+def test_as_a_node_of_a_hybrid_network_it_stays_exact() -> None:
+    image = DiscreteVAE(4, codes=1, levels=3, hidden=(6,), context_shape=2).double()
+    node = Node("image", ["kind"], {"kind": 2}, [image], separate=False)
+    x = torch.rand(5, 4).round().double()
+    wanted = torch.stack([image.log_prob(x, context=torch.eye(2).double()[[k] * 5]) for k in range(2)], 1)
+    torch.testing.assert_close(node.log_prob(x, {}), wanted)
+    assert node.likelihood == "exact"
+    image.train()
+    torch.testing.assert_close(node.log_prob(x, {}), wanted)

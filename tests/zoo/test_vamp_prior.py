@@ -10,7 +10,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 import zoo.vamp_prior
 from inference.fit import fit
-from inference.objectives import PyroElbo
+from inference.objectives import ImportanceWeightedElbo, PyroElbo
 from tests.zoo.shaking import normal, shaken
 from zoo.conditionals import Gaussian
 from zoo.full_gaussian import FullGaussian
@@ -71,7 +71,7 @@ def test_the_encoder_is_shared_and_counted_once():
         VampPrior(2).share(Gaussian(2))
 
 
-@pytest.mark.parametrize("objective", [None, PyroElbo()])
+@pytest.mark.parametrize("objective", [None, PyroElbo(), ImportanceWeightedElbo(2)])
 @pytest.mark.parametrize("count", [5, 40])
 def test_a_fit_begins_with_rows_of_the_data(objective, count):
     vae = made(count).float()

@@ -16,6 +16,7 @@ from inference import schedules
 from inference.descent import descent
 from inference.fit import fit
 from inference.objectives import Objective
+from inference.objectives.diffusion import bound, independent, low_discrepancy, simple
 from inference.settings import Settings, adam, adamw
 from zoo.app.recipe import as_table
 from zoo.datasets import Data
@@ -26,6 +27,14 @@ from zoo.spec import SpecError, check
 NOT_WRITTEN = ("model", "data", "objective", "callbacks", "progress", "transform")
 NAMED = ("objective", "schedule", "optimizer")
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "descent": descent}
+WAYS = {
+    function.__name__: function
+    for function in (
+        *(objectives.closed_form, objectives.sampled, objectives.sticking_the_landing),
+        *(objectives.pathwise, objectives.doubly_reparameterised),
+        *(bound, simple, low_discrepancy, independent),
+    )
+}
 SCHEDULES = {name: getattr(schedules, name) for name in ("warmup", "linear", "cosine", "cooldown")}
 
 
@@ -69,9 +78,19 @@ def noise_anew(data: Data) -> Callable[[Tensor], Tensor] | None:
 
 
 def objective(asked: Any) -> Objective:
-    """An objective by its name, with its parameters."""
+    """An objective by its name, with its parameters: numbers, schedules as tables, its ways of estimating by name."""
     kinds = (getattr(objectives, name) for name in objectives.__all__)
-    return _called(asked, "fit.objective", {_snake(kind): kind for kind in kinds if _is_objective(kind)})
+    table = {
+        key: _part(value, f"fit.objective.{key}") for key, value in as_table(asked, "fit.objective", "name").items()
+    }
+    return _called(table, "fit.objective", {_snake(kind): kind for kind in kinds if _is_objective(kind)})
+
+
+def _part(value: Any, path: str) -> Any:
+    """A parameter of an objective: {name = "warmup", steps = 400} is a schedule, "pathwise" the function."""
+    if isinstance(value, Mapping):
+        return _called(value, path, {**SCHEDULES, "cooling": objectives.cooling})
+    return WAYS.get(value, value) if isinstance(value, str) else value
 
 
 def _optimizer(asked: Any) -> Callable:
