@@ -20,7 +20,7 @@ from inference.data import Batch, DatasetRows, TensorRows, as_rows, coded
 from inference.objectives import Objective, Player, default_objective
 from inference.progress import Bar, Callback, Progress, deferred_interrupt
 from inference.progress import tensorboard as tensorboard_callback
-from inference.protocols import name_of
+from inference.protocols import lacks, name_of
 from inference.results import Fit
 from inference.schedules import Schedule
 from inference.settings import Settings
@@ -59,6 +59,7 @@ class Loop:
         self.module = model if isinstance(model, nn.Module) else _parts(model)
         self._place()
         self.objective = objective or default_objective(model)
+        _check_asked(self.objective, model)
         rows, self.held_out = split(self._checked(data), settings.validation, settings.seed, self._checked)
         self.objective.to(self.device)
         self.batches = Batches(rows, settings.batch_size, settings.seed, self.world, self._checked_batch)
@@ -394,6 +395,16 @@ class Loop:
         if mine["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(mine["cuda"].cpu(), self.device)
         self._keep()
+
+
+def _check_asked(objective: Any, model: Any) -> None:
+    """Refuse an objective of another kind of model; whatever is called as one may do without saying what it asks."""
+    missing = lacks(model, getattr(objective, "asks", object))
+    if missing:
+        raise TypeError(
+            f"{name_of(objective)} can't fit this {name_of(model)}, which has no {', '.join(missing)}; leave the "
+            f"objective out and it is {name_of(default_objective(model))}"
+        )
 
 
 def _parts(model: Any) -> nn.ModuleList:

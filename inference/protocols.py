@@ -329,8 +329,13 @@ def sums_out(model: Any) -> bool:
 
 def offers(model: Any, protocol: type) -> bool:
     """Whether a model has all that a protocol names: methods of its class, or modules it holds."""
+    return not lacks(model, protocol)
+
+
+def lacks(model: Any, protocol: type) -> list[str]:
+    """What a protocol names that a model has not."""
     names = {name for part in protocol.__mro__ for name in (*vars(part), *inspect.get_annotations(part))}
-    return all(hasattr(model, name) for name in names if not name.startswith("_"))
+    return sorted(name for name in names if not name.startswith("_") and not hasattr(model, name))
 
 
 def graph_of(model: Any) -> Any | None:

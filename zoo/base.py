@@ -155,7 +155,7 @@ class Model(nn.Module, ABC):
 
 def _check_rows(what: str, rows: Tensor, shape: torch.Size) -> None:
     if rows.shape[1:] != shape or rows.dim() != len(shape) + 1:
-        raise ValueError(f"{what} of shape [N, {', '.join(map(str, shape))}], but was given {list(rows.shape)}")
+        raise ValueError(f"{what} of shape [{', '.join(map(str, ('N', *shape)))}], but was given {list(rows.shape)}")
 
 
 class Explicit(Model):

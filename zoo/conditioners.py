@@ -7,16 +7,14 @@ tells something learned instead, so that one network knows both p(x | context) a
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.registry import near
+from zoo.declared import declared
 from zoo.told import Conditioner, Told, as_image, known
 
 
@@ -108,6 +106,8 @@ class TokenContext(Conditioner):
     def read(self, context: Tensor) -> Tensor:
         """What the encoder makes of each token, [N, length, width]."""
         codes = context.long()
+        if context.is_floating_point() and not torch.equal(codes.to(context.dtype), context):
+            raise ValueError("the context holds numbers between codes, but tokens are whole numbers")
         if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.levels):
             raise ValueError(
                 f"the context holds codes {int(codes.min())} to {int(codes.max())}, but they are 0 to {self.levels - 1}"
@@ -139,18 +139,19 @@ class AttendedTokens(TokenContext):
         return Told(vector=known(told, self.not_told, given, rows), tokens=tokens)
 
 
-Declared = Conditioner | Callable[..., Conditioner] | Mapping[str, Any]
-"""What the place of a conditioner takes: a built one, what builds one, or the table of one."""
+Declared = Conditioner | Callable[..., Conditioner] | Mapping[str, Any] | str
+"""What the place of a conditioner takes: a built one, what builds one, or its name or table."""
 CONDITIONERS: Mapping[str, type[Conditioner]] = {
     "vector": VectorContext,
     "image": ImageContext,
     "tokens": TokenContext,
     "attended": AttendedTokens,
 }
+GIVEN = ("context_shape", "event_shape", "width")
 
 
 def conditioner_of(
-    declared: Declared | None,
+    written: Declared | None,
     context_shape: torch.Size | None,
     *,
     event_shape: torch.Size,
@@ -159,30 +160,14 @@ def conditioner_of(
 ) -> Conditioner | None:
     """The conditioner of a network, built if need be; None where there is no context."""
     if context_shape is None:
-        if declared is not None:
+        if written is not None:
             raise ValueError("a conditioner needs a context: give context_shape")
         return None
-    if isinstance(declared, Conditioner):
-        return declared
-    maker = declared if callable(declared) else _maker(declared or {"kind": default})
-    conditioner = maker(context_shape, event_shape=event_shape, width=width)
+    if isinstance(written, Conditioner):
+        return written
+    shapes: dict[str, Any] = {"event_shape": event_shape, "width": width}
+    maker = written if callable(written) else declared("conditioner", written or default, CONDITIONERS, given=GIVEN)
+    conditioner = maker(context_shape, **shapes)
     if not isinstance(conditioner, Conditioner):
         raise TypeError(f"conditioner must be a Conditioner, or build one, not {type(conditioner).__name__}")
     return conditioner
-
-
-def _maker(table: Mapping[str, Any]) -> Callable[..., Conditioner]:
-    """What builds the conditioner that a table declares."""
-    own = dict(table)
-    kind = str(own.pop("kind", None))
-    if kind not in CONDITIONERS:
-        raise ValueError(f"conditioner: there is no kind {kind!r}{near(kind, CONDITIONERS)}")
-    parameters = inspect.signature(CONDITIONERS[kind]).parameters
-    takes = [name for name in parameters if name not in ("context_shape", "event_shape", "width")]
-    for key in own:
-        if key not in takes:
-            raise ValueError(f"conditioner: {key} is not a parameter of {kind}{near(key, takes)}")
-    for key in takes:
-        if parameters[key].default is inspect.Parameter.empty and key not in own:
-            raise ValueError(f"conditioner: {kind} needs {key}")
-    return partial(CONDITIONERS[kind], **own)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -11,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.declared import declared
 from zoo.networks import unflat
-from zoo.registry import near
 
 BuildsNetwork = Callable[[torch.Size, torch.Size, int], nn.Module]
 """(context_shape, event_shape, count) -> a module that makes of a context [N, *context_shape] `count` parameters for
 each number of a row, [N, count, *event_shape]."""
-NetworkSlot = Mapping[str, Any] | BuildsNetwork
+NetworkSlot = Mapping[str, Any] | str | BuildsNetwork
 """What the place of a network takes: what builds one, or a table such as {"kind": "convolutional", "channels": [32]}"""
 
 
@@ -97,19 +96,9 @@ def sides(image: torch.Size, halvings: int) -> list[tuple[int, int]]:
 KINDS = {"convolutional": Convolutional}
 
 
-def network_of(declared: NetworkSlot) -> BuildsNetwork:
-    """What builds a network, as it stands, or the one that a table declares."""
-    if callable(declared):
-        return declared
-    table = dict(declared)
-    kind = str(table.pop("kind", None))
-    if kind not in KINDS:
-        raise ValueError(f"network: there is no kind {kind!r}{near(kind, KINDS)}")
-    known = list(inspect.signature(KINDS[kind]).parameters)
-    for key in table:
-        if key not in known:
-            raise ValueError(f"network: {key} is not a parameter of {kind}{near(key, known)}")
-    return KINDS[kind](**table)
+def network_of(written: NetworkSlot) -> BuildsNetwork:
+    """What builds a network, as it stands, or the one that a name or a table declares."""
+    return written if callable(written) else declared("network", written, KINDS)()
 
 
 Arrangement = Callable[[Tensor, int], Tensor]

@@ -6,7 +6,6 @@ happens to one number of a row does not depend on the others. A table {"kind": "
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from zoo.declared import declared
 from zoo.distributions import DiagonalNormal, RowDistribution
-from zoo.registry import near
 
 
 class Corruption(ABC):
@@ -105,21 +104,9 @@ CORRUPTIONS: Mapping[str, type[Corruption]] = {
 }
 
 
-def as_corruption(declared: Corruption | Mapping[str, str | float]) -> Corruption:
-    """A corruption as it stands, or the one that a table declares."""
-    if isinstance(declared, Corruption):
-        return declared
-    table = dict(declared)
-    kind = str(table.pop("kind", None))
-    if kind not in CORRUPTIONS:
-        raise ValueError(f"corruption: there is no kind {kind!r}{near(kind, CORRUPTIONS)}")
-    known = list(inspect.signature(CORRUPTIONS[kind]).parameters)
-    for key, number in table.items():
-        if key not in known:
-            raise ValueError(f"corruption: {key} is not a parameter of {kind}{near(key, known)}")
-        if isinstance(number, str):
-            raise ValueError(f"corruption: {key} is {number!r}, but a number was expected")
-    return CORRUPTIONS[kind](**table)
+def as_corruption(written: Corruption | Mapping[str, str | float] | str) -> Corruption:
+    """A corruption as it stands, or the one that a name or a table declares."""
+    return written if isinstance(written, Corruption) else declared("corruption", written, CORRUPTIONS)()
 
 
 def _check_rate(rate: float) -> None:

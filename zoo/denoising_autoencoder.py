@@ -47,7 +47,7 @@ class DenoisingAutoencoder(BoxCoded):
         event_shape: Shape,
         *,
         context_shape: Shape | None = None,
-        corruption: Corruption | Mapping[str, str | float] = Masking(0.3),  # noqa: B008
+        corruption: Corruption | Mapping[str, str | float] | str = Masking(0.3),  # noqa: B008
         latent: int = 64,
         hidden: Sequence[int] = (128, 128),
         encoder: Network | None = None,

@@ -22,7 +22,7 @@ from zoo.parameterisations import Parameterisation, as_parameterisation
 from zoo.probability_flow import FlowPath
 from zoo.pseudo_marginal import ChainMarginal
 from zoo.registry import near
-from zoo.samplers import Sampler, as_sampler
+from zoo.samplers import SamplerSlot, as_sampler
 
 VARIANCES: Mapping[str, Callable[[NoiseLevels, Tensor], Tensor]] = {
     "posterior": posterior_variance,
@@ -53,7 +53,7 @@ class Diffusion(LatentVariable):
             between the two, by a second output of the network. "posterior" of codes and else "noise" unless told.
         untold: the share of rows whose context training does not tell, so that samplers can guide by it.
         network: a module (z, time, context, given) -> [N, outputs, *event_shape], what builds one, or a table
-            {"kind": "mlp", ...}; kinds are "mlp", "unet" and "transformer".
+            {"kind": "mlp", ...}, or its kind; kinds are "mlp", "unet" and "transformer".
         sampler: how `sample` draws unless told: "ancestral", which is the model itself, "ddim", "dpm_solver", a table
             {"kind": "ddim", "steps": 50}, or a `Sampler`.
 
@@ -75,8 +75,8 @@ class Diffusion(LatentVariable):
         predicts: Parameterisation | str = "v",
         variance: str | None = None,
         untold: float = 0.1,
-        network: Network | Mapping[str, Any] | None = None,
-        sampler: Sampler | Mapping[str, str | int | float] | str = "ancestral",
+        network: Network | Mapping[str, Any] | str | None = None,
+        sampler: SamplerSlot = "ancestral",
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
         if steps < 1:
@@ -92,6 +92,7 @@ class Diffusion(LatentVariable):
         self.schedule, self.predicts = as_schedule(schedule), as_parameterisation(predicts)
         self.variance, self.sampler = VARIANCES[variance], as_sampler(sampler)
         shapes: dict[str, Any] = {"context_shape": self.context_shape, "outputs": 2 if variance == "learned" else 1}
+        self.sampler.check(self)
         self.network = built(as_network(network), "network", self.event_shape, **shapes)
         self.support = constraints.real if levels is None else constraints.integer_interval(0, levels - 1)
         self._fixed: dict[tuple[Any, ...], NoiseLevels] = {}
@@ -203,11 +204,11 @@ class Diffusion(LatentVariable):
     # ---- draws
 
     @torch.no_grad()
-    def sample(self, n: int = 1, *, context: Tensor | None = None, sampler: Sampler | None = None) -> Tensor:
-        """n rows, [n, *event_shape], by a sampler of `zoo.samplers`; the model's own unless told."""
+    def sample(self, n: int = 1, *, context: Tensor | None = None, sampler: SamplerSlot | None = None) -> Tensor:
+        """n rows, [n, *event_shape], by a sampler of `zoo.samplers`, or its name; the model's own unless told."""
         context = self.context_rows(n, context)
         z = torch.randn(n, *self.event_shape, dtype=self.dtype, device=self.device)
-        return (sampler or self.sampler)(self, z, context)
+        return (self.sampler if sampler is None else as_sampler(sampler))(self, z, context)
 
     def nearest(self, scaled: Tensor) -> Tensor:
         """Scaled rows as rows of x."""

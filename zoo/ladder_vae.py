@@ -107,8 +107,8 @@ class LadderVAE(LatentVariable):
         decoder: Slot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
-        if len(latent) < 2 or min(latent) < 1:
-            raise ValueError(f"latent must name the sizes of two layers or more, each at least 1, not {list(latent)}")
+        if not isinstance(latent, Sequence) or len(latent) < 2 or min(latent) < 1:
+            raise ValueError(f"latent must name the sizes of two layers or more, each at least 1, not {latent}")
         if not hidden:
             raise ValueError("hidden must name at least one width")
         self.sites = {f"z_{i}": size for i, size in enumerate(latent)}

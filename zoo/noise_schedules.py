@@ -7,18 +7,14 @@ declares one.
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from zoo.registry import near
-
-Made = TypeVar("Made")
+from zoo.declared import declared
 
 
 class NoiseSchedule(nn.Module, ABC):
@@ -105,23 +101,6 @@ class Learned(NoiseSchedule):
 SCHEDULES: Mapping[str, type[NoiseSchedule]] = {"linear": Linear, "cosine": Cosine, "learned": Learned}
 
 
-def as_schedule(declared: NoiseSchedule | Mapping[str, str | int | float] | str) -> NoiseSchedule:
+def as_schedule(written: NoiseSchedule | Mapping[str, str | int | float] | str) -> NoiseSchedule:
     """A schedule as it stands, or the one that a name or a table declares."""
-    return declared if isinstance(declared, NoiseSchedule) else declared_object("schedule", declared, SCHEDULES)
-
-
-def declared_object(
-    what: str, declared: Mapping[str, str | int | float] | str, kinds: Mapping[str, type[Made]]
-) -> Made:
-    """The object that a name or a table {"kind": name, ...} of its constructor's numbers declares."""
-    table = {"kind": declared} if isinstance(declared, str) else dict(declared)
-    kind = str(table.pop("kind", None))
-    if kind not in kinds:
-        raise ValueError(f"{what}: there is no kind {kind!r}{near(kind, kinds)}")
-    known = list(inspect.signature(kinds[kind]).parameters)
-    for key, number in table.items():
-        if key not in known:
-            raise ValueError(f"{what}: {key} is not a parameter of {kind}{near(key, known)}")
-        if isinstance(number, str):
-            raise ValueError(f"{what}: {key} is {number!r}, but a number was expected")
-    return kinds[kind](**table)
+    return written if isinstance(written, NoiseSchedule) else declared("schedule", written, SCHEDULES)()

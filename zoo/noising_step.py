@@ -109,11 +109,11 @@ def read_off(model: Diffusion, clean: Tensor, levels: NoiseLevels) -> Tensor:
     """
     log_scale = 0.5 * levels.log_large[0]
     if model.levels is None:
-        return (0.5 + 0.5 * LOG_2PI + log_scale) * clean[0].numel() + clean.new_zeros(len(clean))
+        return (0.5 + 0.5 * LOG_2PI + log_scale) * clean.shape[1:].numel() + clean.new_zeros(len(clean))
     nodes = torch.linspace(-8, 8, 129, dtype=torch.float64, device=clean.device).view(-1, 1, 1)
     codes = torch.tensor([[0], [1 if model.levels > 2 else 0]], device=clean.device).expand(len(nodes), 2, 1)
     loc = scaled(codes, model.levels, nodes.dtype) + log_scale.double().exp() * nodes
     masses = DiscretisedNormal(loc, log_scale.double().expand_as(loc), model.levels).log_prob(codes)
     end, inner = -(torch.softmax(-0.5 * nodes[..., 0].square(), 0) * masses).sum(0).to(clean.dtype)
     ends = (clean.abs() > 1 - 1 / (model.levels - 1)).flatten(1).sum(1)
-    return ends * end + (clean[0].numel() - ends) * inner
+    return ends * end + (clean.shape[1:].numel() - ends) * inner

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from zoo.declared import declared
 from zoo.distributions import DiagonalNormal
-from zoo.noise_schedules import declared_object
 from zoo.noising import NoiseLevels
 
 if TYPE_CHECKING:
@@ -39,16 +40,26 @@ class Sampler(ABC):
     guidance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}")
+        if self.steps is not None and not (isinstance(self.steps, int) and self.steps >= 1):
+            raise ValueError(f"steps must be a whole number of at least 1, not {self.steps}")
+        if not math.isfinite(self.guidance):
+            raise ValueError(f"guidance must be a finite number, not {self.guidance}")
 
     @torch.no_grad()
     def __call__(self, model: Diffusion, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Rows of x [N, *event_shape] from noise z_T."""
+        self.check(model)
         if self.guidance and context is None:
-            raise ValueError("guidance needs a context to be guided by; this model was given none")
+            raise ValueError("guidance needs a context to be guided by, but none was given")
         levels = model.noise_levels(visited(model.steps, self.steps))
         return deque(self.path(model, levels, z, context), maxlen=1).pop()
+
+    def check(self, model: Diffusion) -> None:
+        """Refuse a model that this can't guide: one without a context, or that never learned to do without."""
+        if self.guidance and model.context_shape is None:
+            raise ValueError("guidance needs a context to be guided by: build the Diffusion with context_shape")
+        if self.guidance and not model.untold:
+            raise ValueError("guidance needs a network that also knows rows without their context, but untold is 0")
 
     @abstractmethod
     def path(self, model: Diffusion, levels: NoiseLevels, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:
@@ -143,6 +154,10 @@ class DPMSolver(Deterministic):
 SAMPLERS: Mapping[str, type[Sampler]] = {"ancestral": Ancestral, "ddim": DDIM, "dpm_solver": DPMSolver}
 
 
-def as_sampler(declared: Sampler | Mapping[str, str | int | float] | str) -> Sampler:
+SamplerSlot = Sampler | Mapping[str, str | int | float] | str
+"""What the place of a sampler takes: an object, its name, or a table."""
+
+
+def as_sampler(written: SamplerSlot) -> Sampler:
     """A sampler as it stands, or the one that a name or a table such as {"kind": "ddim", "steps": 50} declares."""
-    return declared if isinstance(declared, Sampler) else declared_object("sampler", declared, SAMPLERS)
+    return written if isinstance(written, Sampler) else declared("sampler", written, SAMPLERS)()

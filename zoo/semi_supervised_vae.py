@@ -120,6 +120,11 @@ class SemiSupervisedVAE(LatentVariable):
         self.support = self.decoder_model.support
 
     def check(self, x: Tensor | None = None, context: Tensor | None = None) -> None:
+        if context is None:
+            raise ValueError(
+                f"{type(self).__name__} needs the class of each row as context, [N] of 0 to {self.classes - 1}, and "
+                f"{UNKNOWN} where none is known"
+            )
         super().check(x, context)
         if context is not None:
             inside = (context >= UNKNOWN) & (context < self.classes) & (context == context.round())

@@ -53,6 +53,8 @@ class VAE(LatentVariable):
         decoder: Slot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
+        if latent < 1:
+            raise ValueError(f"latent must be at least 1, not {latent}")
         self.latent = torch.Size([latent])
         extra = 0 if self.context_shape is None else self.context_shape.numel()
         x_shape = self.event_shape if not extra else torch.Size([self.features + extra])

@@ -29,7 +29,7 @@ from inference.diagnostics.arviz_io import to_idata, to_netcdf
 from inference.diagnostics.predictive import replicates
 from inference.diagnostics.report import Report
 from inference.likelihood import log_likelihood
-from inference.protocols import Density, Energy, Pair, has_likelihood, measure_of, name_of, offers
+from inference.protocols import Density, Energy, Pair, Stepwise, has_likelihood, measure_of, name_of, offers
 from inference.results import Fit
 
 REPLICATES = 2
@@ -129,6 +129,9 @@ def _picked(
 
 
 def _has_guide(model: Any) -> bool:
-    """Latent variables to be proposed: neither summed out already nor noise without a density."""
-    exact = offers(model, Density) or offers(model, Energy)
-    return not exact and has_likelihood(model)
+    """Latent variables to be proposed: neither summed out already nor noise, without a density or added step by step.
+
+    What adds noise step by step is fixed and learns nothing, and its weights, of whole chains, reach nowhere.
+    """
+    without = any(offers(model, kind) for kind in (Density, Energy, Stepwise))
+    return not without and has_likelihood(model)

@@ -31,6 +31,8 @@ class NonSaturating(Objective):
         Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661
     """
 
+    asks = Generator
+
     def __init__(self, *, generator_every: int = 1) -> None:
         super().__init__()
         if generator_every < 1:

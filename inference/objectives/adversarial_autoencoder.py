@@ -29,6 +29,8 @@ class AdversarialAutoencoding(Objective):
         Adversarial Autoencoders (Makhzani et al., 2015), https://arxiv.org/abs/1511.05644
     """
 
+    asks = CodeMatched
+
     def players(self, model: CodeMatched) -> list[Player]:
         encoder = trainable(model.encoder_model)
         players = [

@@ -35,6 +35,8 @@ class AutoEncodingGAN(Objective):
         https://arxiv.org/abs/1706.04987, whose first version had the code critic's two terms the other way about
     """
 
+    asks = AutoEncoding
+
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if not weight > 0:

@@ -75,6 +75,8 @@ class Objective(nn.Module):
     `held_out` is what validation and early stopping look at: the loss itself unless an objective knows better.
     """
 
+    asks: type = object
+    """The protocol of the models that it can fit."""
     looks_at: int = 0
     """About how many numbers of x `prepare` would see, transformed as batches are; 0 for a first batch as it comes."""
 

@@ -25,6 +25,8 @@ class Denoising(Objective):
         Denoising Criterion for Variational Auto-Encoding Framework (Im et al., 2015), https://arxiv.org/abs/1511.06406
     """
 
+    asks = Corrupting
+
     def __init__(self, kl: Divergence = closed_form) -> None:
         super().__init__()
         self.kl = kl

@@ -68,6 +68,8 @@ class OneTimestep(Objective):
         Classifier-Free Diffusion Guidance (Ho and Salimans, 2022), https://arxiv.org/abs/2207.12598
     """
 
+    asks = Stepwise
+
     def __init__(self, weighting: Weighting | None = None, times: Times = low_discrepancy) -> None:
         super().__init__()
         self.weighting, self.times = weighting, times

@@ -95,6 +95,8 @@ def log_prob_of_draws(q: Any, z: Tensor, log_q: Tensor | None = None) -> Tensor:
 def draw(q: Any, particles: int) -> tuple[Tensor, Tensor | None]:
     """Reparameterised draws, [K, N, ...] ([N, ...] for one particle), with log q(z) where it comes for free."""
     shape = torch.Size() if particles == 1 else torch.Size([particles])
+    if not getattr(q, "has_rsample", True):
+        raise TypeError(f"z is drawn from a {name_of(q)}, which no gradient goes through: leave the objective out")
     if hasattr(q, "rsample_and_log_prob"):
         return q.rsample_and_log_prob(shape)
     return q.rsample(shape), None

@@ -43,6 +43,8 @@ class Elbo(Objective):
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016), for the free bits
     """
 
+    asks = Latent
+
     looks_at = 2**20
 
     def __init__(

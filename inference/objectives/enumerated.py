@@ -15,6 +15,8 @@ class Enumerated(Objective):
     gives exactly; their difference is KL(q(z | x) || p(z | x)).
     """
 
+    asks = Enumerable
+
     def forward(self, model: Enumerable, x: Tensor, context: Tensor | None = None) -> Loss:
         log_q, log_prior = enumerated(model, x, context)
         joint = by_row(model.log_joint(x, context), tuple(log_q.shape), model, "log_joint")

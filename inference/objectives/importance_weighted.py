@@ -61,6 +61,8 @@ class ImportanceWeightedElbo(Objective):
         Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519
     """
 
+    asks = Latent
+
     looks_at = Elbo.looks_at
 
     def __init__(self, draws: int = 50, gradient: Gradient = doubly_reparameterised) -> None:

@@ -39,6 +39,8 @@ class LearnedSimilarity(Objective):
         Autoencoding beyond pixels using a learned similarity metric (Larsen et al., 2016)
     """
 
+    asks = Similar
+
     def __init__(self, precision: float = 20.0, weight: float = 0.1, kl: Divergence = closed_form) -> None:
         super().__init__()
         for name, value in (("precision", precision), ("weight", weight)):

@@ -37,6 +37,8 @@ class Relaxed(Objective):
         The Concrete Distribution (Maddison, Mnih and Teh, 2016), https://arxiv.org/abs/1611.00712
     """
 
+    asks = Coded
+
     def __init__(self, temperature: Schedule | float = 0.5) -> None:
         super().__init__()
         if not callable(temperature) and not temperature > 0:

@@ -29,6 +29,8 @@ class SemiSupervised(Objective):
         Semi-Supervised Learning with Deep Generative Models (Kingma et al., 2014), https://arxiv.org/abs/1406.5298
     """
 
+    asks = Classed
+
     def __init__(self, alpha: float = 1.0, kl: Divergence = closed_form) -> None:
         super().__init__()
         if not alpha >= 0:

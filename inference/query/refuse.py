@@ -52,6 +52,11 @@ def _energy(question: Question) -> str:
 
 
 def _latent(question: Question) -> str:
+    if question.targets == ("x",) and list(question.given) == ["x"]:
+        return (
+            "the rows lack nothing; give NaN (in codes -1) at what is asked, or ask query(model, 'x') for draws, or "
+            "inference.log_likelihood for how likely rows are"
+        )
     known = [*(sites(question) or ["z"]), *(["y"] if offers(question.model, Classed) else [])]
     return f"it answers for its latents {known} given rows; ask query(model, {known[0]!r}, given={{'x': rows}})"
 

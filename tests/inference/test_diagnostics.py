@@ -24,6 +24,7 @@ from tests.inference.test_likelihood import Bare, linear_vae
 from zoo.base import EnergyBased, Implicit
 from zoo.bayesian_network import BayesianNetwork
 from zoo.conditionals import Bernoulli, Categorical, HomoscedasticGaussian, StandardGaussian
+from zoo.diffusion import Diffusion
 from zoo.vae import VAE
 
 
@@ -345,3 +346,11 @@ def test_sentences_count_and_round_as_a_person_would():
     assert findings.on_units("z", np.array([0.5, 0.4])) == "All 2 units of 'z' are active."
     told = findings.on_samples(np.array([3.04, 0.0]), 1.0, ["column a", "column b"])[0]
     assert told.endswith("furthest off is column a, by 3.0 standard errors.")
+
+
+def test_noise_that_is_added_step_by_step_is_no_guide_to_be_judged() -> None:
+    model = Diffusion(2, steps=1000, network={"kind": "mlp", "width": 8, "blocks": 1})
+    found = diagnose(model, torch.randn(30, 2))
+    assert "bound by 100 of 1000 timesteps" in found.verdict[0]
+    assert not any("guide" in each or "units" in each for each in found.verdict)
+    assert not found.alarms

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from inference import objectives
 from inference.batches import Batches
 from inference.checkpoint import Checkpoint
 from inference.data import TensorRows
@@ -21,6 +22,7 @@ from inference.settings import adamw
 from inference.world import World
 from zoo import datasets
 from zoo.conditionals import Bernoulli, Gaussian
+from zoo.discrete_vae import DiscreteVAE
 from zoo.realnvp import RealNVP
 from zoo.vae import VAE
 
@@ -419,3 +421,15 @@ def test_adamw_decays_matrices_and_not_vectors() -> None:
     assert len(adamw([vector], 0.1).param_groups) == 1
     with pytest.raises(ValueError, match="weight_decay must be at least 0, not -1"):
         adamw([matrix], 0.1, weight_decay=-1)
+
+
+@pytest.mark.parametrize("objective", [objectives.OneTimestep, objectives.Enumerated, objectives.LearnedSimilarity])
+def test_an_objective_of_another_kind_of_model_is_refused_before_the_first_step(objective) -> None:
+    model, x = VAE(4, latent=2, hidden=(8,)), torch.randint(0, 2, (8, 4)).float()
+    with pytest.raises(TypeError, match=f"{objective.__name__} can't fit this VAE, which has no .*; .* it is Elbo"):
+        fit(model, x, objective(), steps=1, progress=False)
+
+
+def test_codes_that_no_gradient_goes_through_are_refused_by_the_plain_bound() -> None:
+    with pytest.raises(TypeError, match="z is drawn from a Levels, which no gradient goes through"):
+        fit(DiscreteVAE(4, codes=2, levels=3), torch.zeros(8, 4), objectives.Elbo(), steps=1, progress=False)

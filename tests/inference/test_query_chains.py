@@ -227,3 +227,8 @@ def test_log_probabilities_cell_by_cell_sum_to_those_of_rows() -> None:
         x = distribution.sample()
         torch.testing.assert_close(distribution.cell_log_prob(x), twin.log_prob(x))
         torch.testing.assert_close(distribution.cell_log_prob(x).sum((1, 2)), distribution.log_prob(x))
+
+
+def test_rows_that_lack_nothing_are_said_to() -> None:
+    with pytest.raises(ValueError, match="the rows lack nothing; give NaN"):
+        query(VAE(4, latent=2, hidden=(8,)), "x", given={"x": torch.zeros(2, 4)})

@@ -324,6 +324,8 @@ def test_a_spec_declares_schedule_network_and_sampler() -> None:
     model = zoo.build(spec, event_shape=2)
     assert (model.schedule.high, model.sampler.steps) == (12.0, 2)
     assert model.sample(5).max() <= 3
+    assert model.sample(5, sampler="dpm_solver").shape == (5, 2)
+    assert zoo.build({**spec, "network": "mlp"}, event_shape=2).anomaly_score(torch.zeros(0, 2).long()).shape == (0,)
     for key, wrong, said in (
         ("schedule", "cosin", "did you mean cosine"),
         ("schedule", {"kind": "linear", "hi": 1.0}, "hi is not a parameter of linear"),
@@ -331,6 +333,11 @@ def test_a_spec_declares_schedule_network_and_sampler() -> None:
         ("variance", "learnt", "did you mean learned"),
         ("sampler", "dim", "did you mean ddim"),
         ("network", {"kind": "mlp", "widht": 3}, "did you mean width"),
+        ("network", "unett", "did you mean unet"),
+        ("network", {"kind": "mlp", "width": "3"}, "network.width is '3', but a whole number was expected"),
+        ("schedule", {"high": 3.0}, "schedule: its table has no kind"),
+        ("sampler", {"kind": "ddim", "steps": 2.5}, "sampler.steps is 2.5, but a whole number was expected"),
+        ("sampler", {"kind": "ddim", "guidance": 2.0}, "guidance needs a context"),
         ("steps", 0, "steps must be at least 1"),
         ("levels", 1, "levels must be at least 2"),
         ("untold", 1.0, "untold must be"),

@@ -95,7 +95,7 @@ def test_a_shorter_chain_visits_as_many_steps_as_asked_the_last_among_them() -> 
     model = exact_diffusion(100)
     DDIM(steps=7)(model, noise(3))
     assert model.network.calls == 7
-    with pytest.raises(ValueError, match="steps must be at least 1"):
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1"):
         DDIM(steps=0)
 
 
@@ -115,6 +115,13 @@ def test_guidance_moves_what_is_told_away_from_what_is_told_without_the_context(
     assert not torch.allclose(guided[:, 0], plain[:, 0])
     with pytest.raises(ValueError, match="guidance needs a context"):
         DDIM(guidance=1.0)(exact_diffusion(5), noise(2))
+    with pytest.raises(ValueError, match="guidance must be a finite number, not nan"):
+        DDIM(guidance=math.nan)
+    told = Diffusion(2, context_shape=2, steps=5, untold=0.0, network={"kind": "mlp", "width": 8})
+    with pytest.raises(ValueError, match="but untold is 0"):
+        told.sample(3, context=torch.zeros(3, 2), sampler=DDIM(guidance=1.0))
+    with pytest.raises(ValueError, match="but none was given"):
+        DDIM(guidance=1.0)(learned, noise(2))
 
 
 def test_samplers_of_codes_give_codes() -> None:

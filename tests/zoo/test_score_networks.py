@@ -203,6 +203,8 @@ def test_text_is_read_by_the_order_of_its_tokens() -> None:
     assert attended(torch.tensor([[0, 1, 2, 3]]), None, 1).tokens.shape == (1, 4, 8)
     with pytest.raises(ValueError, match="codes 0 to 5, but they are 0 to 4"):
         conditioner(torch.tensor([[0, 1, 2, 5]]), None, 1)
+    with pytest.raises(ValueError, match="tokens are whole numbers"):
+        conditioner(torch.tensor([[0.0, 1.0, 2.5, 3.0]]), None, 1)
 
 
 def test_an_image_enters_beside_unless_told_and_anything_else_as_a_vector() -> None:
@@ -210,6 +212,7 @@ def test_an_image_enters_beside_unless_told_and_anything_else_as_a_vector() -> N
     assert isinstance(UNet((4, 4), context_shape=5).conditioner, VectorContext)
     assert isinstance(ScoreTransformer((4, 4), context_shape=(1, 4, 4)).conditioner, ImageContext)
     assert isinstance(ScoreMLP((4, 4), context_shape=(4, 4)).conditioner, VectorContext)
+    assert isinstance(UNet((4, 4), context_shape=(4, 4), conditioner="vector").conditioner, VectorContext)
     own = VectorContext(torch.Size([2]), event_shape=torch.Size([4, 4]), width=128)
     assert UNet((4, 4), context_shape=2, conditioner=own).conditioner is own
 
@@ -228,8 +231,13 @@ def test_an_image_enters_beside_unless_told_and_anything_else_as_a_vector() -> N
         (lambda: ScoreMLP(4, context_shape=4, conditioner={"kind": "attended", "levels": 3}), "does not tell"),
         (lambda: UNet((4, 4), conditioner={"kind": "vector"}), "give context_shape"),
         (lambda: UNet((4, 4), context_shape=3, conditioner={"kind": "vectors"}), "did you mean vector"),
-        (lambda: UNet((4, 4), context_shape=3, conditioner={"kind": "tokens"}), "tokens needs levels"),
+        (
+            lambda: UNet((4, 4), context_shape=3, conditioner={"kind": "tokens"}),
+            "conditioner.levels is missing: a whole number",
+        ),
         (lambda: UNet((4, 4), context_shape=3, conditioner={"kind": "tokens", "level": 3}), "did you mean levels"),
+        (lambda: UNet((4, 4), context_shape=3, conditioner="token"), "did you mean tokens"),
+        (lambda: UNet((4, 4), context_shape=3, conditioner={"levels": 3}), "its table has no kind"),
         (lambda: UNet((4, 4), context_shape=3, conditioner={"kind": "image"}), "the context of an image conditioner"),
         (lambda: UNet((4, 4), context_shape=(3, 3), conditioner={"kind": "tokens", "levels": 3}), "row of codes"),
         (

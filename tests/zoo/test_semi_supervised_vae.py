@@ -288,3 +288,11 @@ def test_digits_without_labels_help_those_with() -> None:
     ours = (semi.classifier(held).probs.argmax(-1) == wanted).float().mean()
     theirs = (alone.distribution(held).log_probs[:, 0].argmax(-1) == wanted).float().mean()
     assert ours > theirs + 0.02
+
+
+def test_a_class_left_out_or_written_as_one_hot_is_named() -> None:
+    model = SemiSupervisedVAE(4, classes=3, latent=2, hidden=(8,))
+    with pytest.raises(ValueError, match="needs the class of each row as context"):
+        model.sample(3)
+    with pytest.raises(ValueError, match=r"takes context of shape \[N\], but was given \[3, 3\]"):
+        model.sample(3, context=torch.eye(3))

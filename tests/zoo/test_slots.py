@@ -192,3 +192,17 @@ def test_a_context_leaves_no_image_for_convolutions_and_no_place_for_a_vamp_prio
         build({"family": "vae", "latent": 3, "encoder": ENCODERS["convolutional"]}, event_shape=SHAPE, context_shape=2)
     with pytest.raises(SpecError, match="VampPrior takes no context"):
         build({"family": "vae", "latent": 3, "prior": "vamp_prior"}, event_shape=SHAPE, context_shape=2)
+
+
+def test_a_code_of_no_numbers_and_a_table_of_no_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="latent must be at least 1, not 0"):
+        VAE(4, latent=0)
+    spec = {"family": "vae", "latent": 2}
+    for network, said in (
+        ({"channels": [4]}, "network: its table has no kind"),
+        ({"kind": "convolutional", "channels": 4}, "network.channels is 4, but a list of whole numbers was expected"),
+        ("convolution", "did you mean convolutional"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            build({**spec, "encoder": {"family": "gaussian", "network": network}}, event_shape=[1, 4, 4])
+    build({**spec, "encoder": {"family": "gaussian", "network": "convolutional"}}, event_shape=[1, 4, 4])

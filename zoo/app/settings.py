@@ -30,7 +30,7 @@ OPTIMIZERS = {"adam": adam, "adamw": adamw, "descent": descent}
 WAYS = {
     function.__name__: function
     for function in (
-        *(objectives.closed_form, objectives.sampled, objectives.sticking_the_landing),
+        *(objectives.closed_form, objectives.layered, objectives.sampled, objectives.sticking_the_landing),
         *(objectives.pathwise, objectives.doubly_reparameterised),
         *(bound, simple, low_discrepancy, independent),
     )
