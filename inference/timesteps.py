@@ -43,39 +43,45 @@ class TimestepBound:
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
         if not offers(model, Stepwise):
             raise TypeError(f"{name_of(model)} is no chain of steps with a bound of each: leave the method out")
-        taken = min(self.steps or model.steps, model.steps)
+        edges = _edges(model.steps, min(self.steps or model.steps, model.steps)).to(x.device)
         running = Mean()
         for _ in range(self.draws):
-            running.add(-self._draw(model, x, context, taken).unsqueeze(0))
+            running.add(-_one_draw(model, x, context, edges).unsqueeze(0))
         values, error = running.result()
-        how = f"bound by {taken} of {model.steps} timesteps, {self.draws} draws"
+        how = f"bound by {len(edges)} of {model.steps} timesteps, {self.draws} draws"
         return LogLikelihood(values, error, "lower bound", measure_of(model, x, context), how)
 
-    def _draw(self, model: Stepwise, x: Tensor, context: Tensor | None, taken: int) -> Tensor:
-        """-ELBO of each row at one draw, [N] nats."""
-        at_once, size = blocks(taken, len(x), x[0].numel(), x.device.type)
-        totals = []
-        for start in range(0, len(x), size):
-            rows, given = x[start : start + size], None if context is None else context[start : start + size]
-            total = by_row(model.settled(rows), (len(rows),), model, "settled").double()
-            for t, weight in _strata(model.steps, taken, len(rows), at_once, x.device):
-                step = model.step(repeated(rows, len(t)), t.flatten(), repeated(given, len(t)))  # type: ignore[arg-type]
-                divergence = by_row(step.divergence(), (t.numel(),), model, "the divergence of a step")
-                total = total + (weight * divergence.double().view(t.shape)).sum(0)
-            totals.append(total)
-        return torch.cat(totals)
+
+def _one_draw(model: Stepwise, x: Tensor, context: Tensor | None, edges: Tensor) -> Tensor:
+    """-ELBO of each row at one draw, [N] nats."""
+    at_once, size = blocks(len(edges), len(x), x[0].numel(), x.device.type)
+    totals = []
+    for start in range(0, len(x), size):
+        rows, given = x[start : start + size], None if context is None else context[start : start + size]
+        total = by_row(model.settled(rows), (len(rows),), model, "settled").double()
+        for t, weight in _strata(edges, len(rows), at_once):
+            step = model.step(repeated(rows, len(t)), t.flatten(), repeated(given, len(t)))  # type: ignore[arg-type]
+            divergence = by_row(step.divergence(), (t.numel(),), model, "the divergence of a step")
+            total = total + (weight * divergence.double().view(t.shape)).sum(0)
+        totals.append(total)
+    return torch.cat(totals)
 
 
-def _strata(steps: int, taken: int, rows: int, at_once: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _edges(steps: int, taken: int) -> Tensor:
+    """Where stretches of the steps end, the first of them being the first step alone."""
+    if taken == steps:
+        return torch.arange(1, steps + 1)
+    # half of them even in t, half in log t: the first steps cost most
+    even = torch.linspace(1, steps, taken - taken // 2, dtype=torch.float64)
+    early = torch.logspace(0, math.log10(steps), taken // 2 + 1, dtype=torch.float64)
+    return torch.cat([even, early]).round().long().unique()
+
+
+def _strata(edges: Tensor, rows: int, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Steps [S, rows], each row's own in each stretch, with what each stands for [S, 1]; at most `at_once` together."""
-    edges = torch.arange(1, steps + 1, device=device)
-    if taken < steps:  # half of them even in t, half in log t: the first steps cost most
-        even = torch.linspace(1, steps, taken - taken // 2, dtype=torch.float64, device=device)
-        early = torch.logspace(0, math.log10(steps), taken // 2 + 1, dtype=torch.float64, device=device)
-        edges = torch.cat([even, early]).round().long().unique()
-    starts, ends = torch.cat([edges.new_zeros(1), edges[:-1]]), edges
-    widths = (ends - starts).unsqueeze(1)
-    uniform = torch.rand(len(edges), rows, dtype=torch.float64, device=device)
+    starts = torch.cat([edges.new_zeros(1), edges[:-1]])
+    widths = (edges - starts).unsqueeze(1)
+    uniform = torch.rand(len(edges), rows, dtype=torch.float64, device=edges.device)
     t = starts.unsqueeze(1) + 1 + torch.minimum((uniform * widths).long(), widths - 1)
     yield from zip(t.split(at_once), widths.double().split(at_once), strict=True)
 

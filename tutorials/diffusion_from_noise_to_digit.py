@@ -68,7 +68,7 @@ def trained(x, context, conditioner, steps, channels=(32, 64)):
         digits.event_shape,
         context_shape=context.shape[1:],
         levels=digits.levels,
-        network={"kind": "unet", "channels": channels, "conditioner": conditioner},
+        network={"kind": "unet", "channels": channels, "width": 64, "conditioner": conditioner},
     )
     rows = {"x": x, "context": context}
     schedule = cosine(steps, warmup=30)
@@ -77,7 +77,7 @@ def trained(x, context, conditioner, steps, channels=(32, 64)):
 
 
 lines = tokens(captions(train.x, train.y))
-painter = trained(train.x, lines, {"kind": "tokens", "levels": letters.size}, steps=400)
+painter = trained(train.x, lines, {"kind": "tokens", "levels": letters.size}, steps=300)
 
 # %%
 wishes = [f"{weight} {numeral}" for weight in ("thin", "bold") for numeral in NUMERALS]
@@ -125,9 +125,9 @@ show("chain", [stage[row] for row in range(4) for stage in stages])
 # %%
 features = classifier_features(train.x.flatten(1), train.y, epochs=30)
 real = features(test.x.flatten(1))
-asked = tokens(captions(test.x, test.y))
+asked = tokens(captions(test.x, test.y))[:200]
 for name, sampler in {
-    "the chain, 100 steps": Ancestral(100),
+    "the chain, 50 steps": Ancestral(50),
     "DDIM, 25 steps": DDIM(25),
     "DPM-Solver++, 10 steps": DPMSolver(10),
 }.items():
@@ -171,7 +171,7 @@ def outlines(x):
 
 
 for name, look in {"super_resolution": coarse, "edges_to_digit": outlines}.items():
-    sharpener = trained(train.x, look(train.x), {"kind": "image"}, steps=200, channels=(16, 32))
+    sharpener = trained(train.x, look(train.x), {"kind": "image"}, steps=150, channels=(16, 32))
     torch.manual_seed(0)
     seen = look(test.x[:10])
     guesses = [sharpener.sample(10, context=seen, sampler=DDIM(25)).float() for _ in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,10 @@ from zoo.distributions import RowDistribution
 if TYPE_CHECKING:
     from zoo.base import LatentVariable
     from zoo.diffusion import Diffusion
+
+
+NUMBERS = 2**22
+"""How many numbers of latents are drawn at once."""
 
 
 class PseudoMarginal(RowDistribution):
@@ -39,6 +44,11 @@ class PseudoMarginal(RowDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         z, context, batch = self._rows(value)
+        size = max(1, NUMBERS // self.of.prior(context).event_shape.numel())
+        contexts = repeat(None) if context is None else context.split(size)
+        return torch.cat([self._estimate(*rows) for rows in zip(z.split(size), contexts, strict=False)]).view(batch)
+
+    def _estimate(self, z: Tensor, context: Tensor | None) -> Tensor:
         q = self.of.encoder(z, context)
         if not q.has_rsample:
             raise TypeError(
@@ -47,7 +57,7 @@ class PseudoMarginal(RowDistribution):
             )
         w, log_q = q.rsample_and_log_prob() if hasattr(q, "rsample_and_log_prob") else (q.rsample(), None)
         log_joint = self.of.prior(context).log_prob(w) + self.of.decoder(w, context).log_prob(z)
-        return (log_joint - (q.log_prob(w) if log_q is None else log_q)).view(batch)
+        return log_joint - (q.log_prob(w) if log_q is None else log_q)
 
     def _rows(self, value: Tensor) -> tuple[Tensor, Tensor | None, torch.Size]:
         """Draws as rows, each with its context, and the shape that they come in."""

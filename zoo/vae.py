@@ -32,7 +32,8 @@ class VAE(LatentVariable):
 
     A prior with latents w makes p(w) p(z | w) p(x | z) of it, proposed by q(z | x) q(w | z): sites "z_prior", "z" and
     "x". Its `log_prob` is an estimate (`PseudoMarginal`), and bounds made with it are bounds. `fit` trains all at once,
-    a diffusion by one step a row; or fit the VAE with a plain prior, then a diffusion on its codes, and pass the three.
+    a diffusion by one step a row; a KL that is phased in helps, and of the diffusion's variances "noise", right where z
+    is normal. Or fit a VAE with a plain prior, then a diffusion on its codes, and pass the parts to a third.
 
     References:
         Auto-Encoding Variational Bayes (Kingma and Welling, 2013), https://arxiv.org/abs/1312.6114

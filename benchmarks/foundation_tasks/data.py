@@ -14,9 +14,17 @@ LEVELS, ALPHA = 17, 0.05
 
 def digits() -> tuple[Tensor, Tensor]:
     """Levels 0..16 of 1,347 images to train on and of 450 held out, as floats [N, 64]."""
-    images = torch.tensor(load_digits().data, dtype=torch.float32)
-    order = np.random.RandomState(0).permutation(len(images))
-    return images[order[:1347]], images[order[1347:]]
+    return _split(torch.tensor(load_digits().data, dtype=torch.float32))
+
+
+def digit_classes() -> tuple[Tensor, Tensor]:
+    """Their classes, [N]."""
+    return _split(torch.tensor(load_digits().target))
+
+
+def _split(rows: Tensor) -> tuple[Tensor, Tensor]:
+    order = np.random.RandomState(0).permutation(len(rows))
+    return rows[order[:1347]], rows[order[1347:]]
 
 
 def binarised_digits() -> tuple[Tensor, Tensor]:

@@ -9,13 +9,11 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from benchmarks.common import Row
-from benchmarks.foundation_tasks.data import binarised_digits
+from benchmarks.foundation_tasks.data import binarised_digits, digit_classes
 from inference.fit import fit
 from inference.likelihood import ImportanceWeighted, log_likelihood
 from inference.objectives import Elbo, SemiSupervised, layered
@@ -37,12 +35,6 @@ def built(make: Callable[[], Any], seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return make()
-
-
-def classes() -> tuple[Tensor, Tensor]:
-    """The classes of `binarised_digits`' rows, 1,347 and 450."""
-    target = torch.tensor(load_digits().target)[np.random.RandomState(0).permutation(1797)]
-    return target[:1347], target[1347:]
 
 
 def few_labels(y: Tensor, seed: int) -> Tensor:
@@ -85,7 +77,7 @@ def accuracy(logits: Tensor, y: Tensor) -> float:
 
 def labels_few() -> list[Row]:
     """The share of 450 held-out digits named rightly after 100 labels, means of three seeds."""
-    (train, test), (y, wanted) = binarised_digits(), classes()
+    (train, test), (y, wanted) = binarised_digits(), digit_classes()
     ours, theirs = [], []
     for seed in range(SEEDS):
         told = few_labels(y, seed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from pyro import poutine
 from torch import Tensor
 
@@ -38,8 +39,9 @@ def active_units(z: np.ndarray) -> np.ndarray:
 def divergences(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[str, Tensor], Any]:
     """log q - log p of each latent variable at a draw of the guide, name -> [N], whose mean is its KL; and p(x | z).
 
-    Of a variable among several it is the KL given those before it. Where the model draws them in another order than the
-    guide, as a prior that is a chain draws z at its end, only their sum is a KL: that of the first of the guide.
+    Of a variable among several it is the KL given those before it. Those that the model draws before a variable and the
+    guide after it are added to it, as the prior of a hierarchy's lowest code is known with them alone: it is their KL
+    together, which is no less than its own.
     """
     guide = poutine.trace(given_context(model.guide, context)).get_trace(x)
     with poutine.replay(trace=guide):
@@ -51,11 +53,10 @@ def divergences(model: Pair, x: Tensor, context: Tensor | None) -> tuple[dict[st
         frames = guide.nodes[name]["cond_indep_stack"]
         if name in trace and "log_prob" in guide.nodes[name] and any(frame.name == "data" for frame in frames):
             gaps[name] = row_sums(name, guide.nodes[name], len(x)) - row_sums(name, trace.nodes[name], len(x))
-    of_x = trace.nodes.get("x", {}).get("fn")
-    if list(gaps) != [name for name in trace.stochastic_nodes if name in gaps]:
-        first, *others = gaps
-        return {first: sum((gaps[name] for name in others), gaps[first])}, of_x
-    return gaps, of_x
+    drawn, told = list(gaps), [name for name in trace.nodes if name in gaps]
+    later = {name: set(drawn[drawn.index(name) :]) & set(told[: told.index(name) + 1]) for name in gaps}
+    gaps = {name: torch.stack([gaps[each] for each in others]).sum(0) for name, others in later.items()}
+    return gaps, trace.nodes.get("x", {}).get("fn")
 
 
 def is_discrete(distribution: Any) -> bool:

@@ -30,7 +30,8 @@ from inference.query.chains import Chains
 from inference.query.gibbs import Metropolis, PseudoGibbs
 from inference.query.question import Question, ask
 from inference.query.refuse import refusal
-from inference.query.steps import Particles, Replacement
+from inference.query.replacement import Replacement
+from inference.query.steps import Particles
 from inference.query.weighting import LikelihoodWeighting
 
 __all__ = [

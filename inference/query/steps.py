@@ -6,13 +6,11 @@ cells by the fixed chain q(y | x_known); along it a particle filter draws the ot
     log p(y_T) + sum_t log mean_i p(y_(t-1) | z_t^i) + log mean_i p(x_known | z_1^i) - log q(y | x_known)
 
 whose exponential has the mean p(x_known): several filters, each along a path of its own, together estimate that and
-what is missing, ever better with more of them and more particles. `Replacement` puts y_t in and weighs nothing.
+what is missing, ever better with more of them and more particles.
 
 References:
     Diffusion Probabilistic Modeling of Protein Backbones in 3D for the Motif-Scaffolding Problem (Trippe et al., 2022),
     https://arxiv.org/abs/2206.04119, for the filter along one path
-    RePaint: Inpainting using Denoising Diffusion Probabilistic Models (Lugmayr et al., 2022),
-    https://arxiv.org/abs/2201.09865, for replacement with repetition
     Particle Markov Chain Monte Carlo Methods (Andrieu, Doucet and Holenstein, 2010), for weighing whole filters
     Variance Estimation in the Particle Filter (Lee and Whiteley, 2018), https://arxiv.org/abs/1509.00394, for what is
     told by where particles began
@@ -169,47 +167,6 @@ def resampled(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def taken(values: Tensor, which: Tensor) -> Tensor:
     return values.gather(1, which.view(*which.shape, *[1] * (values.dim() - 3)).expand_as(values))
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """Missing cells drawn down the chain, the known ones put in with noise of their own at each step: not exact.
-
-    Parameters:
-        repeats: how often each step is gone down, and up again in between; more bring known and missing together.
-    """
-
-    repeats: int = 1
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, not {self.repeats}")
-
-    def __call__(self, question: Question) -> Answer:
-        gaps = Gaps(question)
-        levels = levels_of(getattr(gaps.model, "support", None)) if gaps.codes else None
-        with asking(question.model, question.seed):
-            cells = torch.cat([self._run(known, levels) for known in blocks(gaps, question.draws, 1)])
-        values: dict[Hashable, xr.DataArray] = {"x": tabled(cells) if levels else labelled(cells, "x")}
-        method = f"replacement, each step {self.repeats} times, {question.draws} draws a row"
-        warned = "replacement is off however many draws it has, by more than its error says: take Particles()"
-        return Answer(str(question), values, method, "estimate", warnings=(warned,))
-
-    def _run(self, known: Known, levels: int | None) -> Tensor:
-        clean, chain = known.model.scaled(known.x), known.levels
-        z = torch.randn_like(clean)
-        for k in range(len(chain.alpha) - 1, -1, -1):
-            at = chain.one(k)
-            for again in range(self.repeats):
-                z = torch.where(known.known, at.alpha * clean + at.sigma * torch.randn_like(z), z)
-                normal = known.model.reverse(z, at, known.context)
-                down = normal.mean + normal.stddev * torch.randn_like(z)
-                z = at.shrink * down + at.spread * torch.randn_like(z) if again + 1 < self.repeats else down
-        decoder = known.model.written(normal)
-        said = known.by_filter(said_of(decoder, decoder.sample(), levels).double())[:, 0]
-        error = said[..., 0].std(0) / math.sqrt(len(said))
-        x, told = (known.by_filter(t)[0, 0] for t in (known.x, known.known))
-        return summary(x, told, said.mean(0), error, levels)
 
 
 def blocks(gaps: Gaps, filters: int, particles: int) -> Iterator[Known]:

@@ -7,6 +7,7 @@ import torch
 from torch.distributions import Normal
 
 from inference.fit import fit
+from inference.importance import NUMBERS
 from inference.likelihood import ElboBound, Exact, log_likelihood
 from inference.objectives import Elbo, OneTimestep, default_objective
 from inference.objectives.diffusion import bound, independent, low_discrepancy, simple
@@ -98,6 +99,12 @@ def test_simple_is_the_square_error_of_the_noise(predicts: str) -> None:
     torch.testing.assert_close(simple(model.step(x, t, noise=noise)), (guess - noise).square().mean(1))
 
 
+def test_learned_variances_are_taught_by_a_thousandth_of_the_bound_a_number() -> None:
+    model, x = small(variance="learned", steps=7), torch.randn(8, 3).double()
+    step = model.step(x, torch.arange(8) % 7 + 1)
+    torch.testing.assert_close(simple(step), step.error() + 0.001 * 7 / 3 * step.divergence())
+
+
 def test_a_share_of_the_rows_is_not_told_its_context() -> None:
     seen = []
 
@@ -176,7 +183,7 @@ def test_strata_are_unbiased_and_their_error_is_what_it_says() -> None:
     whole = log_likelihood(model, x, method=TimestepBound(None, draws=40))
     part = log_likelihood(model, x, method=TimestepBound(9, draws=200))
     chains = log_likelihood(model, x, method=ElboBound(200))
-    assert "9 of 50 timesteps" in part.method
+    assert "8 of 50 timesteps" in part.method
     for one in (part, chains):
         scores = (one.values - whole.values) / torch.hypot(one.standard_error, whole.standard_error)
         assert float(scores.abs().max()) < 4.5
@@ -194,6 +201,16 @@ def test_the_flow_has_the_likelihood_of_normal_data(predicts: str) -> None:
     assert told.standard_error is not None
     torch.testing.assert_close(told.values, exact, atol=2e-3, rtol=0)
     assert float(told.standard_error.max()) < 0.02
+
+
+@pytest.mark.parametrize("method", [TimestepBound(None, 2), ProbabilityFlow(60, 2)])
+def test_each_row_is_scored_by_its_own_context_in_blocks_too(method, monkeypatch) -> None:
+    """Another's costs 44 nats."""
+    monkeypatch.setitem(NUMBERS, "cpu", 8)  # four rows at a time
+    context = 4 * torch.arange(6).double().view(6, 1).expand(6, 2)
+    x = context + 0.5
+    found = log_likelihood(exact_diffusion(80, context_shape=(2,)), {"x": x, "context": context}, method=method)
+    torch.testing.assert_close(found.values, Normal(context, SCALE).log_prob(x).sum(1), atol=4, rtol=0)
 
 
 def test_the_flow_of_codes_estimates_their_mass_and_the_bound_is_beneath() -> None:

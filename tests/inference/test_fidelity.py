@@ -33,6 +33,13 @@ def test_all_four_are_what_their_definitions_say(k: int, shift: float):
     assert [each.value for each in found] == pytest.approx(by_definition(data, samples, k), abs=1e-12)
 
 
+def test_they_are_the_same_block_by_block(monkeypatch):
+    data, samples = normal(40, 0), normal(55, 1, 0.7)
+    monkeypatch.setattr("inference.quality.neighbours.BLOCK", 16)
+    found = fidelity(data, samples, k=3)
+    assert [each.value for each in found] == pytest.approx(by_definition(data, samples, 3), abs=1e-12)
+
+
 def test_modes_left_out_cost_recall_and_rows_far_away_precision():
     data = torch.cat([normal(300, 0), normal(300, 1, 30.0)])
     one_mode = fidelity(data, normal(600, 2))

@@ -115,6 +115,18 @@ def test_the_posterior_of_a_step_is_bayes_rule(schedule: str) -> None:
     mean = (weights * grid).sum()
     torch.testing.assert_close(at.keep * z + at.pull * x, mean)
     torch.testing.assert_close(at.log_small.exp(), (weights * (grid - mean) ** 2).sum())
+    torch.testing.assert_close(levels.log_small[0].exp() * levels.alpha[0] ** 2, levels.log_small[1].exp())
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "learned"])
+def test_the_ends_that_a_variance_may_reach_are_what_they_say(schedule: str) -> None:
+    """At the first step those of z_1 / alpha_1 around x, given z_2 and x and given x; later the noise that is added."""
+    levels = levels_of(schedule, 5)
+    at, above = levels.one(0), levels.one(1)
+    precision = at.sigma**-2 + (above.shrink / above.spread) ** 2
+    torch.testing.assert_close(at.log_small.exp(), 1 / (precision * at.alpha**2))
+    torch.testing.assert_close(at.log_large.exp(), (at.sigma / at.alpha) ** 2)
+    torch.testing.assert_close(levels.log_large[1:].exp(), levels.spread[1:] ** 2)
 
 
 def test_the_chains_density_is_that_of_its_steps() -> None:
@@ -345,7 +357,7 @@ def test_a_spec_declares_schedule_network_and_sampler() -> None:
             zoo.build({**spec, key: wrong}, event_shape=2)
 
 
-def test_images_and_their_contexts_keep_their_shape() -> None:
+def test_images_and_their_contexts_keep_their_shape(monkeypatch) -> None:
     model = moved(Diffusion((1, 2, 2), context_shape=(3,), steps=3, network=SMALL))
     x, context = normal(4, 1, 2, 2), normal(4, 3)
     z = model.encoder(x, context).sample((2,))
@@ -355,4 +367,6 @@ def test_images_and_their_contexts_keep_their_shape() -> None:
     torch.testing.assert_close(prior.log_prob(z)[1, 2], model.prior(context[2:3]).log_prob(z[1, 2:3])[0])
     assert prior.sample((2,)).shape == z.shape
     assert isinstance(prior, dist.TorchDistribution)
+    monkeypatch.setattr("zoo.diffusion.AT_ONCE", 3 * model.features)  # three steps at a time, of the sixteen
+    torch.testing.assert_close(model.prior(context).log_prob(z), prior.log_prob(z))
     assert model.reconstruct(x, context=context).shape == x.shape

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import zoo
 from inference import fit, query
 from inference.data import check_data
+from inference.importance import NUMBERS
 from inference.likelihood import ElboBound, ImportanceWeighted, log_likelihood
 from inference.objectives import Enumerated, Relaxed, cooling, default_objective
 from inference.schedules import linear
@@ -73,6 +74,8 @@ def test_every_sum_is_that_of_a_loop_over_the_values(context) -> None:
     loss = Enumerated()(model, x, c)
     torch.testing.assert_close(loss.value, -bound.mean())
     torch.testing.assert_close(loss.terms["reconstruction"] + loss.terms["kl"], loss.terms["loss"])
+    each = (torch.distributions.Categorical(logits=part.log_probs) for part in (model.encoder(x, c), model.prior(c)))
+    torch.testing.assert_close(loss.terms["kl"], torch.distributions.kl_divergence(*each).sum(-1).mean())
     # the gap of bound and likelihood is the divergence from the posterior
     posterior = joint.softmax(0)
     torch.testing.assert_close(exact - bound, (q * (q / posterior).log()).sum(0))
@@ -195,6 +198,15 @@ def test_the_weighted_posterior_tends_to_the_exact_one(monkeypatch) -> None:
     monkeypatch.setattr("zoo.discrete_vae.LARGEST_SUM", 1)
     answer = query(model, "z", given={"x": x}, draws=20_000)
     assert answer.kind == "estimate"
+    assert abs(answer["z"].values - exact).max() < 0.03
+
+
+def test_the_weighted_posterior_takes_each_rows_own_context_in_blocks_too(monkeypatch) -> None:
+    model, (x, c) = build(3), rows(6, 3)
+    exact = query(model, "z", given={"x": x}, context=c)["z"].values
+    monkeypatch.setattr("zoo.discrete_vae.LARGEST_SUM", 1)
+    monkeypatch.setitem(NUMBERS, "cpu", 4 * 20_000 * 2)  # two rows at a time
+    answer = query(model, "z", given={"x": x}, context=c, draws=20_000)
     assert abs(answer["z"].values - exact).max() < 0.03
 
 
