@@ -16,7 +16,7 @@ from inference.exact.cache import engine_of
 from inference.exact.evidence import Evidence, read_evidence
 from inference.exact.plan import in_bytes, plan_of
 from inference.exact.program import Ask
-from inference.protocols import Hybrid, Tabular, offers
+from inference.protocols import Hybrid, Tabular, name_of, offers
 from inference.query import Answer, LikelihoodWeighting, query
 from inference.query.network import check_targets, is_graph
 from zoo.app.files import beside
@@ -80,7 +80,13 @@ def case(network: str, find: Sequence[str], given: Mapping[Hashable, Any], do: M
     for i, name in enumerate(find):
         if name in find[:i]:
             raise ValueError(f"--find names {name!r} twice")
-    return Case(network, opened(network), tuple(find), given, do)
+    asked = Case(network, opened(network), tuple(find), given, do)
+    if given and not (asked.is_network or asked.is_hybrid):
+        raise ValueError(
+            f"{network} is a {name_of(asked.model)}, which has no named variables to give; ask a network, or this "
+            "model from Python: zoo.load and inference.query"
+        )
+    return asked
 
 
 def opened(network: str) -> Any:

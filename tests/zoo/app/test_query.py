@@ -249,3 +249,10 @@ def test_explanations_need_something_unknown(capsys):
     assert "every variable is known" in refused(capsys, "asia", "--mpe", "--given", *known)
     assert "explanation was expected" in refused(capsys, "asia", "--mpe", "--best", "-1")
     assert explain(case("asia", ["lung"], {}, {}), 1).startswith("most probable states: exact")
+
+
+def test_states_given_to_a_model_without_variables_are_refused_by_its_kind(tmp_path, capsys):
+    zoo.save(zoo.build({"family": "vae", "latent": 2}, event_shape=2), tmp_path / "vae")
+    assert "is a VAE, which has no named variables" in refused(
+        capsys, tmp_path / "vae", "--given", "x=1", "--find", "z"
+    )
