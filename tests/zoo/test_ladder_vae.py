@@ -172,7 +172,7 @@ def test_it_is_fitted_with_a_warm_up_and_real_numbers_take_another_decoder() -> 
 
 
 def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"two layers or more, each at least 1, not \[4\]"):
+    with pytest.raises(ValueError, match=r"two layers or more, each at least 1, not \(4,\)"):
         LadderVAE(4, latent=(4,))
     with pytest.raises(ValueError, match="two layers or more, each at least 1, not 4"):
         LadderVAE(4, latent=4)
