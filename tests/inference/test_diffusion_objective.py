@@ -221,7 +221,7 @@ def test_the_error_of_the_flow_has_that_of_its_steps_in_it() -> None:
     missed = (told.values - Normal(LOC, SCALE).log_prob(x).sum(1)).abs()
     assert told.standard_error is not None
     assert (missed < 2 * told.standard_error + 0.02).all()
-    assert 0.04 < float(missed.max())
+    assert float(missed.max()) > 0.04
 
 
 @pytest.mark.parametrize("method", [TimestepBound(None, 2), ProbabilityFlow(60, 2)])
