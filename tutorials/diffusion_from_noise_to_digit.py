@@ -91,7 +91,7 @@ def show(name, rows, titles=(), per_row=10):
     for axis in axes.flat:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows, strict=False):
-        axis.imshow(row.squeeze(0), cmap="gray_r")
+        axis.imshow(row.squeeze(0).numpy(), cmap="gray_r")
     for axis, title in zip(axes.flat, titles, strict=False):
         axis.set_title(title, fontsize=7)
     figure.savefig(folder / f"{name}.png", dpi=120)

@@ -52,7 +52,8 @@ def _shape(excess: np.ndarray) -> float:
     quarter = excess[int(n / 4 + 0.5) - 1]
     b = 1 / excess[-1] + (1 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3 * quarter)
     k = np.log1p(-b[:, None] * excess).mean(1)
-    profile = n * (np.log(-b / k) - k - 1)
+    rate = np.divide(-b, k, out=np.full_like(b, 1 / excess.mean()), where=k != 0)  # at b = 0, an exponential's
+    profile = n * (np.log(rate) - k - 1)
     weights = np.exp(profile - profile.max())
     b_mean = (b * weights).sum() / weights.sum()
     return float((n * np.log1p(-b_mean * excess).mean() + 10 * 0.5) / (n + 10))

@@ -87,6 +87,9 @@ def test_pareto_k_finds_a_known_tail():
 
 def test_pareto_k_at_the_edges():
     assert (pareto_k(np.full((100, 3), -7.0)) == 0).all()
+    tied = np.where(np.arange(1200)[:, None] < 1100, -3.0, 0.0)  # as of codes: a tail of 104, the largest 100 alike
+    nearly = tied + np.where(tied == 0, 1e-9 * np.arange(1200)[:, None], 0.0)
+    np.testing.assert_allclose(pareto_k(tied), pareto_k(nearly), atol=1e-3)
     assert np.isnan(pareto_k(np.zeros((24, 3)))).all()
     assert (pareto_k(np.where(np.arange(100)[:, None] == 0, 0.0, -5000.0 + np.zeros((1, 2)))) > 0.7).all()
 

@@ -11,7 +11,7 @@ from inference.importance import NUMBERS
 from inference.likelihood import ElboBound, Exact, log_likelihood
 from inference.objectives import Elbo, OneTimestep, default_objective
 from inference.objectives.diffusion import bound, independent, low_discrepancy, simple
-from inference.timesteps import ProbabilityFlow, TimestepBound
+from inference.timesteps import ProbabilityFlow, TimestepBound, _strata
 from tests.zoo.exact_diffusion import LOC, SCALE, exact_diffusion
 from tests.zoo.shaking import shaken
 from zoo.diffusion import Diffusion
@@ -192,6 +192,17 @@ def test_strata_are_unbiased_and_their_error_is_what_it_says() -> None:
     assert torch.equal(part.values, again.values)
 
 
+def test_strata_stand_for_each_of_their_steps_alike() -> None:
+    torch.manual_seed(0)
+    steps = torch.arange(1, 51).double()
+    for power in (1, 3):
+        total = torch.zeros(20_000).double()
+        for t, weight in _strata(50, 9, 20_000, 4, torch.device("cpu")):
+            total += (weight * t**power).sum(0)
+        error = float(total.std()) / math.sqrt(len(total))
+        assert float(total.mean()) == pytest.approx(float((steps**power).sum()), abs=4 * error)
+
+
 @pytest.mark.parametrize("predicts", ["epsilon", "x0", "v"])
 def test_the_flow_has_the_likelihood_of_normal_data(predicts: str) -> None:
     model, x = exact_diffusion(4000, predicts=predicts), exact_rows(40)
@@ -201,6 +212,16 @@ def test_the_flow_has_the_likelihood_of_normal_data(predicts: str) -> None:
     assert told.standard_error is not None
     torch.testing.assert_close(told.values, exact, atol=2e-3, rtol=0)
     assert float(told.standard_error.max()) < 0.02
+
+
+def test_the_error_of_the_flow_has_that_of_its_steps_in_it() -> None:
+    """Here the numbers do not depend on each other, so that each probe's divergence is exact."""
+    x = exact_rows(40)
+    told = log_likelihood(exact_diffusion(4000), x, method=ProbabilityFlow(steps=12, probes=2))
+    missed = (told.values - Normal(LOC, SCALE).log_prob(x).sum(1)).abs()
+    assert told.standard_error is not None
+    assert (missed < 2 * told.standard_error + 0.02).all()
+    assert float(missed.max()) > 0.04
 
 
 @pytest.mark.parametrize("method", [TimestepBound(None, 2), ProbabilityFlow(60, 2)])

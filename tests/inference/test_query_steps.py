@@ -90,6 +90,14 @@ def test_particles_meet_the_closed_form_of_the_chain(steps) -> None:
     assert answer.reliability["ess_min"] > 50
 
 
+def test_going_up_again_leaves_the_chain_what_it_is() -> None:
+    """Nothing is known, so that nothing is off but the gap between the chain and the noise it undoes."""
+    answer = query(normal(40), "x", given={"x": torch.full((1, 3), NAN).double()}, draws=8000, method=Replacement(4))
+    found = answer["x"].values[0]
+    np.testing.assert_allclose(found[:, 0], LOC, atol=0.06)
+    np.testing.assert_allclose(found[:, 1], SPREAD.diagonal().sqrt(), rtol=0.08)
+
+
 def test_replacement_is_off_and_says_so() -> None:
     model = normal(40)
     mean, _, _ = conditional(of_the_chain(model), ROWS[0])

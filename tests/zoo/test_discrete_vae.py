@@ -205,8 +205,8 @@ def test_the_weighted_posterior_takes_each_rows_own_context_in_blocks_too(monkey
     model, (x, c) = build(3), rows(6, 3)
     exact = query(model, "z", given={"x": x}, context=c)["z"].values
     monkeypatch.setattr("zoo.discrete_vae.LARGEST_SUM", 1)
-    monkeypatch.setitem(NUMBERS, "cpu", 4 * 20_000 * 2)  # two rows at a time
-    answer = query(model, "z", given={"x": x}, context=c, draws=20_000)
+    monkeypatch.setitem(NUMBERS, "cpu", 4 * 100_000 * 2)  # two rows at a time
+    answer = query(model, "z", given={"x": x}, context=c, draws=100_000)
     assert abs(answer["z"].values - exact).max() < 0.03
 
 

@@ -35,8 +35,12 @@ def test_a_level_has_the_mass_of_its_interval():
     torch.testing.assert_close(model.distribution().mean, mass @ torch.arange(5.0).double())
 
 
-def test_draws_have_the_frequencies_that_it_says():
+@pytest.mark.parametrize("values", [None, [1500.0, 9.0, -0.4, -9.0]])
+def test_draws_have_the_frequencies_that_it_says(values):
+    """Also where scales are beyond what is told apart."""
     model = shaken(DiscretisedLogistic((1, 2), levels=4))
+    if values:
+        model.parameters_of.free.data.copy_(torch.tensor(values))
     torch.manual_seed(0)
     draws = model.sample(40_000)
     assert draws.shape == (40_000, 1, 2) and draws.dtype == torch.long

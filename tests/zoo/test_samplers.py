@@ -66,9 +66,13 @@ def test_parameterisations_of_the_same_guess_draw_the_same_rows(sampler: Sampler
     torch.testing.assert_close(found[2], found[0])
 
 
-def test_ancestral_draws_the_chain_that_the_pair_declares() -> None:
+@pytest.mark.parametrize("levels", [None, 3])
+def test_ancestral_draws_the_chain_that_the_pair_declares(levels: int | None) -> None:
+    """Of codes with guesses kept in range, which this network's are often not."""
     torch.manual_seed(0)
-    model, n = shaken(Diffusion((2,), steps=3, variance="learned", network={"kind": "mlp", "width": 8}), 0.2), 5
+    network = {"kind": "mlp", "width": 8}
+    model = Diffusion((2,), steps=3, levels=levels, variance="learned", predicts="x0", network=network)
+    model, n = shaken(model, 0.2 if levels is None else 2.0), 50
     torch.manual_seed(1)
     ours = model.sample(n)
     torch.manual_seed(1)

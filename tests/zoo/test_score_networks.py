@@ -149,6 +149,22 @@ def test_a_level_of_a_unet_by_hand() -> None:
     torch.testing.assert_close(network(z, time), told[:, None])
 
 
+def test_a_layer_of_a_transformer_by_hand() -> None:
+    """Each norm scaled and moved by numbers of its own."""
+    network = shaken(ScoreTransformer((1, 2, 4), width=8, heads=2, layers=1))
+    z, time = rows_of((1, 2, 4))
+    e, block = network.time(time), network.blocks[0]
+    scale1, shift1, scale2, shift2, scale3, shift3 = (
+        part[:, None] for moved in (block.moved(e).chunk(4, 1), network.moved(e).chunk(2, 1)) for part in moved
+    )
+    h = network.first(F.pixel_unshuffle(z, 2).flatten(2).mT) + network.place
+    h = h + block.patches(h * (1 + scale1) + shift1)
+    h = h + block.down(F.gelu(block.up(F.layer_norm(h, (8,)) * (1 + scale2) + shift2)))
+    h = network.last(F.layer_norm(h, (8,)) * (1 + scale3) + shift3)
+    told = F.pixel_shuffle(h.mT.unflatten(2, (1, 2)), 2)
+    torch.testing.assert_close(network(z, time), told[:, None])
+
+
 def test_attention_of_several_heads_is_torch_s_own() -> None:
     ours = shaken(Attention(8, 2, memory=6))
     torchs = nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=True).double()

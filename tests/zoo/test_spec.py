@@ -76,7 +76,7 @@ def test_a_name_alone_is_a_table_in_a_slot_and_outside():
         ({"family": "vae", "latent": True}, r"model\.latent is True, but a whole number was expected"),
         ({"family": "vae", "hidden": ["a"]}, r"model\.hidden is \['a'\], but a list of whole numbers was expected"),
         ({"family": "vae", "prior": 3}, r"model\.prior is 3, but a model was expected"),
-        ({"family": "vae", "prior": "vae"}, r"model: prior must be an explicit model"),
+        ({"family": "vae", "prior": "gan"}, r"model: prior must be a model with a density"),
         ({"family": "vae", "prior": "bernoulli"}, r"model: prior: Bernoulli is discrete"),
         (
             {"family": "vae", "decoder": {"family": "categorical", "levels": 1}},
