@@ -214,6 +214,19 @@ def test_the_flow_has_the_likelihood_of_normal_data(predicts: str) -> None:
     assert float(told.standard_error.max()) < 0.02
 
 
+@pytest.mark.parametrize("levels", [None, 5])
+def test_the_flow_begins_at_z_1_whose_density_is_that_of_x_over_its_volume(levels: int | None) -> None:
+    model = exact_diffusion(3, levels=levels)
+    alpha = float(model.noise_levels().alpha[0])
+    assert alpha < 0.95
+    x = exact_rows(4) if levels is None else torch.tensor([[0, 4], [2, 3], [1, 1], [4, 4]])
+    z, log_volume = model.flow_path(2).enter(x)
+    gap = 0.0 if levels is None else 0.5
+    assert ((z / alpha - model.scaled(x)).abs() <= gap / 2 + 1e-12).all()
+    told = 2 * math.log(alpha * (gap or 1.0))
+    torch.testing.assert_close(log_volume, torch.full((4,), told).double())
+
+
 def test_the_error_of_the_flow_has_that_of_its_steps_in_it() -> None:
     """Here the numbers do not depend on each other, so that each probe's divergence is exact."""
     x = exact_rows(40)

@@ -1,5 +1,6 @@
 """Missing cells of latent-variable models by chains: against Gaussian algebra, a grid over z, and enumeration."""
 
+import importlib
 import itertools
 import math
 
@@ -166,6 +167,16 @@ def test_codes_meet_a_grid_over_z(kind) -> None:
         np.testing.assert_allclose(answer["x"].sel(row=n), cells, atol=0.015 if kind == "independent" else 0.04)
         if kind == "independent":
             assert float(answer.log_evidence[n]) == pytest.approx(evidence, abs=0.07)
+
+
+def test_codes_of_more_levels_than_are_tabled_are_counted(monkeypatch) -> None:
+    monkeypatch.setattr(importlib.import_module("inference.query.cells"), "TABLED", 2)
+    model, x = slotted("independent"), torch.tensor([[0, -1, 2, -1]])
+    answer = query(model, "x", given={"x": x}, draws=16_000, method=Chains(chains=64))
+    cells, _ = on_a_grid(model, x[0].clamp(min=0), x[0] >= 0, 3)
+    np.testing.assert_allclose(answer["x"].sel(row=0), cells, atol=0.03)
+    counts = answer["x"].values[0] * 16_000
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-6)
 
 
 def test_a_context_is_told_to_each_row() -> None:
