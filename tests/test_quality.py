@@ -1,5 +1,7 @@
 """What the models reach on real data: the benchmarks' own quality figures, held to their goals."""
 
+import statistics
+
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
@@ -7,7 +9,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.common import Row
 from benchmarks.explicit_tasks import chains, images, pixels, small_tables
 from benchmarks.foundation_tasks import mixture, rbm, vae
-from benchmarks.foundation_tasks.data import binarised_digits
+from benchmarks.foundation_tasks.data import binarised_digits, digits
+from benchmarks.latent_tasks import classes, diffusion, slots
 
 pytestmark = pytest.mark.slow
 
@@ -66,3 +69,19 @@ def test_a_flow_by_its_defaults_on_a_small_table():
 
 def test_a_chain_of_characters_held_out():
     reached(chains.quality())
+
+
+def test_flexible_priors_and_encoders_are_worth_their_margin_on_digits():
+    reached(slots.rows(1))
+
+
+def test_rows_without_labels_help_those_with_them():
+    reached(classes.labels_few())
+
+
+def test_diffusion_draws_digits_in_the_compute_of_its_peer():
+    train, test = (images.view(-1, 1, 8, 8).long() for images in digits())
+    model, features = diffusion.fitted(train, diffusion.STEPS), diffusion.digit_features()
+    several = [diffusion.judged(features, test, diffusion.drawn(model, seed)) for seed in range(diffusion.DRAWS)]
+    found = {name: statistics.mean(each[name] for each in several) for name in several[0]}
+    reached(diffusion.compared(found, found))

@@ -8,10 +8,11 @@ from functools import partial
 import pyro.distributions as dist
 from torch import Tensor
 
-from zoo.base import Shape, Slot, fill
+from zoo.base import Shape
 from zoo.coding import Network, PointCoded, built
 from zoo.conditionals import StandardGaussian
 from zoo.gan import CriticNetwork
+from zoo.slots import Slot, fill
 from zoo.verbs import POINT_CODED
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.base import Shape, Slot
+from zoo.base import Shape
 from zoo.flows import widths_of
 from zoo.masked_maps import MaskedMaps
+from zoo.slots import Slot
 from zoo.small_tables import Start, TableFlow
 from zoo.splines import Spline
 from zoo.transforms import Inverse

@@ -22,8 +22,8 @@ What a model can be asked is declared in `capabilities`, a set of method names. 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -36,7 +36,6 @@ from zoo.pseudo_marginal import PseudoMarginal
 from zoo.verbs import ENERGY_BASED, EXPLICIT, IMPLICIT, LATENT_VARIABLE, VERBS, Refusal
 
 Shape = Sequence[int] | torch.Size | int
-Fitting = TypeVar("Fitting", bound="Model")
 
 
 def as_shape(shape: Shape | None) -> torch.Size | None:
@@ -373,53 +372,6 @@ class Implicit(Model):
 def latent_site(name: str) -> str:
     """Where the latents of the site of this name are: "z" those of "x", "z_prior" those of "z"."""
     return "z" if name == "x" else f"{name}_prior"
-
-
-Slot = Explicit | Callable[..., Explicit]
-"""What a slot for a density takes: a built model, or what builds one from (event_shape, context_shape)."""
-PriorSlot = Explicit | LatentVariable | Callable[..., Explicit | LatentVariable]
-"""What a slot takes whose density may be an estimate: that of a prior."""
-
-
-def fill(slot: Slot, name: str, event_shape: Shape, context_shape: Shape | None = None) -> Explicit:
-    """The density in a slot, built if need be, and refused with the slot's name if it does not fit."""
-    model = _built(slot, name, event_shape, context_shape)
-    if not isinstance(model, Explicit):
-        raise TypeError(f"{name} must be an explicit model, which has a density, not {type(model).__name__}")
-    return _fitting(model, name, event_shape, context_shape)
-
-
-def fill_prior(
-    slot: PriorSlot, event_shape: Shape, context_shape: Shape | None = None, name: str = "prior"
-) -> Explicit | LatentVariable:
-    """The same of a slot whose density may be one that is bounded."""
-    model = _built(slot, name, event_shape, context_shape)
-    if not isinstance(model, Explicit | LatentVariable) or model.likelihood is None:
-        raise TypeError(f"{name} must be a model with a density, exact or bounded, not {type(model).__name__}")
-    return _fitting(model, name, event_shape, context_shape)
-
-
-def _built(slot: Any, name: str, event_shape: Shape, context_shape: Shape | None) -> nn.Module:
-    if not callable(slot):
-        raise TypeError(
-            f"{name} must be a model, a class, or what builds one, not {type(slot).__name__}; "
-            f"zoo.build reads tables such as {{'family': ..., {name!r}: {{...}}}}"
-        )
-    return slot if isinstance(slot, nn.Module) else slot(event_shape, context_shape=context_shape)
-
-
-def _fitting(model: Fitting, name: str, event_shape: Shape, context_shape: Shape | None) -> Fitting:
-    for what, has, wanted in (
-        ("event_shape", model.event_shape, as_shape(event_shape)),
-        ("context_shape", model.context_shape, as_shape(context_shape)),
-    ):
-        if has != wanted:
-            raise ValueError(f"{name}: {type(model).__name__} has {what} {_list(has)}, but {_list(wanted)} fits here")
-    return model
-
-
-def _list(shape: torch.Size | None) -> list[int] | None:
-    return None if shape is None else list(shape)
 
 
 def _rows(x: Tensor | None, context: Tensor | None, n: int) -> int:

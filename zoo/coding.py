@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from zoo.base import LatentVariable, Shape, Slot, fill
+from zoo.base import LatentVariable, Shape
 from zoo.conditionals import Bernoulli
 from zoo.distributions import RowDistribution
 from zoo.networks import joined, mlp
+from zoo.slots import Slot, fill
 from zoo.verbs import POINT_CODED
 
 Network = nn.Module | Callable[..., nn.Module]

@@ -9,9 +9,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from zoo.base import Shape, Slot
+from zoo.base import Shape
 from zoo.coding import BoxCoded, Network
 from zoo.corruption import Corruption, Masking, as_corruption
+from zoo.slots import Slot
 
 
 class DenoisingAutoencoder(BoxCoded):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.base import LatentVariable, Shape, Slot, fill
+from zoo.base import LatentVariable, Shape
 from zoo.conditionals import Bernoulli, Categorical
 from zoo.networks import joined
+from zoo.slots import Slot, fill
 
 LARGEST_SUM = 4096
 """Values of z up to which they are summed."""

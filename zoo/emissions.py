@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn import functional as F
 
-from zoo.base import Explicit, Slot, fill
+from zoo.base import Explicit
 from zoo.distributions import LOG_2PI
+from zoo.slots import Slot, fill
 from zoo.verbs import Refusal
 
 MOST = 2**22

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.base import Explicit, Slot, fill
+from zoo.base import Explicit
 from zoo.conditionals import StandardGaussian
+from zoo.slots import Slot, fill
 
 
 def widths_of(layers: int, hidden: int | Sequence[int]) -> list[int]:

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.base import Explicit, Shape, Slot
+from zoo.base import Explicit, Shape
 from zoo.bridges import Chain
 from zoo.choosing import Choose
 from zoo.distributions import RowDistribution
 from zoo.emissions import CategoricalEmission, DensityEmission, Emission, GaussianEmission
 from zoo.hidden_states import best_path, evidence_of, filtered, log_evidence, smooth
 from zoo.networks import flat, unflat
+from zoo.slots import Slot
 from zoo.unrolling import HiddenChain, in_turn
 from zoo.verbs import Refusal
 

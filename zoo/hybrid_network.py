@@ -10,12 +10,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from zoo.base import Explicit, Shape, Slot, as_shape
+from zoo.base import Explicit, Shape, as_shape
 from zoo.conditionals import Gaussian
 from zoo.distributions import RowDistribution
 from zoo.marginal import log_marginal
 from zoo.nodes import Node
 from zoo.programs import hybrid_program
+from zoo.slots import Slot
 from zoo.wiring import discrete_of, near, nodes_of, order_of
 
 MISSING = -1

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from zoo.base import Explicit, Shape, Slot
+from zoo.base import Explicit, Shape
 from zoo.conditionals import Gaussian, StandardGaussian
 from zoo.elementwise import SoftAffine
 from zoo.flows import base_of, widths_of
 from zoo.masked_maps import MaskedMaps
+from zoo.slots import Slot
 from zoo.transforms import FlowDistribution
 
 

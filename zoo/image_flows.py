@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.base import Explicit, Shape, Slot
+from zoo.base import Explicit, Shape
 from zoo.flows import base_of
 from zoo.image_parts import Chain, ChannelCoupling, Nets, Part
 from zoo.networks import flat
+from zoo.slots import Slot
 from zoo.transforms import FlowDistribution, Transform
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from zoo.base import Shape, Slot
+from zoo.base import Shape
 from zoo.image_flows import ImageFlow
 from zoo.image_parts import ActNorm, ChannelCoupling, CheckerboardCoupling, Nets, Part
+from zoo.slots import Slot
 
 
 class ImageRealNVP(ImageFlow):

@@ -11,10 +11,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from zoo.base import LatentVariable, Shape, Slot, fill
+from zoo.base import LatentVariable, Shape
 from zoo.conditionals import Bernoulli, StandardGaussian
 from zoo.distributions import DiagonalNormal, RowDistribution
 from zoo.networks import flat, joined, mlp
+from zoo.slots import Slot, fill
 
 Below = Callable[[Tensor], DiagonalNormal]
 """The distribution of a layer given the one above it."""

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn import functional as F
 
-from zoo.base import Explicit, LatentVariable, Shape, Slot, as_shape, fill
+from zoo.base import Explicit, LatentVariable, Shape, as_shape
 from zoo.conditionals import Bernoulli, Categorical, Gaussian, StandardGaussian
 from zoo.distributions import RowDistribution
 from zoo.networks import flat
+from zoo.slots import Slot, fill
 
 UNKNOWN = -1
 """The class of a row that has no label, as in scikit-learn."""

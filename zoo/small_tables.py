@@ -15,10 +15,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from zoo.base import Explicit, Shape, Slot
+from zoo.base import Explicit, Shape
 from zoo.distributions import RowDistribution, StandardNormal
 from zoo.elementwise import SoftAffine
 from zoo.flows import base_of
+from zoo.slots import Slot
 from zoo.student_t import StandardStudentTs
 from zoo.transforms import FlowDistribution
 from zoo.whitening import Whitened

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from zoo.base import Explicit, Shape, Slot, fill
+from zoo.base import Explicit, Shape
 from zoo.circles import Torus
 from zoo.conditionals import Gaussian
 from zoo.distributions import RowDistribution
 from zoo.networks import flat, unflat
 from zoo.realnvp import RealNVP
+from zoo.slots import Slot, fill
 from zoo.spans import Declared, HalfLine, OntoSpans, WithinSpans, spans
 
 

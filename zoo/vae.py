@@ -10,9 +10,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from zoo.base import LatentVariable, PriorSlot, Shape, Slot, fill, fill_prior, latent_site
+from zoo.base import LatentVariable, Shape, latent_site
 from zoo.conditionals import Bernoulli, Gaussian, StandardGaussian
 from zoo.networks import joined
+from zoo.slots import PriorSlot, Slot, fill, fill_prior
 
 
 class VAE(LatentVariable):

@@ -11,12 +11,13 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from zoo.base import LatentVariable, Shape, Slot, fill
+from zoo.base import LatentVariable, Shape
 from zoo.coding import Network, built
 from zoo.conditionals import Gaussian, StandardGaussian
 from zoo.distributions import DiagonalNormal
 from zoo.gan import CriticNetwork, GeneratorNetwork
 from zoo.networks import joined
+from zoo.slots import Slot, fill
 
 
 class FeatureCritic(CriticNetwork):

@@ -9,10 +9,11 @@ import networkx as nx
 import numpy as np
 from torch import nn
 
-from zoo.base import LatentVariable, Slot, as_shape, fill
+from zoo.base import LatentVariable, as_shape
 from zoo.bayesian_network import BayesianNetwork
 from zoo.nodes import Density, Node, context_size
 from zoo.registry import near
+from zoo.slots import Slot, fill
 
 
 def discrete_of(

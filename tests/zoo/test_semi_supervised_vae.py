@@ -9,7 +9,6 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -271,23 +270,6 @@ def test_real_numbers_take_another_decoder() -> None:
     fit(model, {"x": x, "context": y}, steps=2, progress=False)
     assert log_likelihood(model, {"x": x, "context": y}).measure == "density"
     assert model.reconstruct(x, context=y).shape == (9, 3)
-
-
-@pytest.mark.slow
-def test_digits_without_labels_help_those_with() -> None:
-    digits = load_digits()
-    order = np.random.RandomState(0).permutation(1797)
-    x = (torch.tensor(digits.data[order], dtype=torch.float32) > 7.5).float()
-    y = torch.tensor(digits.target[order])
-    labels = torch.where(torch.arange(1347) < 100, y[:1347], -1)
-    semi = SemiSupervisedVAE(64, latent=8)
-    fit(semi, {"x": x[:1347], "context": labels}, SemiSupervised(10.0), steps=1000, lr=1.5e-3, progress=False)
-    alone = Categorical([1], levels=10, context_shape=64)
-    fit(alone, {"x": y[:100, None], "context": x[:100]}, steps=300, progress=False)
-    held, wanted = x[1347:], y[1347:]
-    ours = (semi.classifier(held).probs.argmax(-1) == wanted).float().mean()
-    theirs = (alone.distribution(held).log_probs[:, 0].argmax(-1) == wanted).float().mean()
-    assert ours > theirs + 0.02
 
 
 def test_a_class_left_out_or_written_as_one_hot_is_named() -> None:
