@@ -369,3 +369,9 @@ def test_diagnose_names_the_site_of_an_exact_likelihood_too() -> None:
         "the site 'x' of the model (log-probability: nan in 30 of 30), and its parameters parameters_of.free"
         in (found.alarms["not finite"])
     )
+
+
+def test_a_small_kl_counts_as_none_only_where_it_is_known_to_be_small() -> None:
+    variance = np.ones(3)
+    assert "has collapsed" in str(health.collapsed("z", variance, 0.04, 0.001))
+    assert health.collapsed("z", variance, 0.04, 0.03) is None
