@@ -123,8 +123,8 @@ class SemiSupervisedVAE(LatentVariable):
     def check(self, x: Tensor | None = None, context: Tensor | None = None) -> None:
         if context is None:
             raise ValueError(
-                f"{type(self).__name__} needs the class of each row as context, [N] of 0 to {self.classes - 1}, and "
-                f"{UNKNOWN} where none is known"
+                f"{type(self).__name__} is conditional on the class of each row: give context, [N] of 0 to "
+                f"{self.classes - 1}, and {UNKNOWN} where none is known"
             )
         super().check(x, context)
         if context is not None:

@@ -11,7 +11,7 @@ from inference.importance import NUMBERS
 from inference.likelihood import ElboBound, Exact, log_likelihood
 from inference.objectives import Elbo, OneTimestep, default_objective
 from inference.objectives.diffusion import bound, independent, low_discrepancy, simple
-from inference.timesteps import ProbabilityFlow, TimestepBound, _strata
+from inference.timesteps import ProbabilityFlow, TimestepBound, _edges, _strata
 from tests.zoo.exact_diffusion import LOC, SCALE, exact_diffusion
 from tests.zoo.shaking import shaken
 from zoo.diffusion import Diffusion
@@ -197,7 +197,7 @@ def test_strata_stand_for_each_of_their_steps_alike() -> None:
     steps = torch.arange(1, 51).double()
     for power in (1, 3):
         total = torch.zeros(20_000).double()
-        for t, weight in _strata(50, 9, 20_000, 4, torch.device("cpu")):
+        for t, weight in _strata(_edges(50, 9), 20_000, 4):
             total += (weight * t**power).sum(0)
         error = float(total.std()) / math.sqrt(len(total))
         assert float(total.mean()) == pytest.approx(float((steps**power).sum()), abs=4 * error)

@@ -274,7 +274,7 @@ def test_real_numbers_take_another_decoder() -> None:
 
 def test_a_class_left_out_or_written_as_one_hot_is_named() -> None:
     model = SemiSupervisedVAE(4, classes=3, latent=2, hidden=(8,))
-    with pytest.raises(ValueError, match="needs the class of each row as context"):
+    with pytest.raises(ValueError, match="is conditional on the class of each row: give context"):
         model.sample(3)
     with pytest.raises(ValueError, match=r"takes context of shape \[N\], but was given \[3, 3\]"):
         model.sample(3, context=torch.eye(3))

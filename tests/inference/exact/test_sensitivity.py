@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from inference import sensitivity
@@ -86,7 +86,7 @@ def test_derivatives_are_finite_differences_of_the_engines_answers(question) -> 
             assert found.derivative[name].values[place] == pytest.approx((way[1] - way[0]) / 2 / STEP, abs=scale)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(questions(), st.floats(0, 1))
 def test_what_is_said_of_large_changes_is_what_the_engine_answers(question, to) -> None:
     graph, event, known, done = question
