@@ -157,7 +157,7 @@ class Loop:
         return Fit(
             model=self.model,
             objective=type(self.objective).__name__,
-            history=pd.DataFrame(self.history),
+            history=self._history(),
             steps=self.step,
             seconds=time.perf_counter() - started,
             stopped=stopped,
@@ -238,6 +238,12 @@ class Loop:
         turn.optimizer.step()
 
     # ---- reports
+
+    def _history(self) -> pd.DataFrame:
+        """The reports, a row each; `attrs` says what the loss counts."""
+        history = pd.DataFrame(self.history)
+        history.attrs["unit"] = self.objective.unit(self.model)
+        return history
 
     def _report(self, callbacks: Sequence[Callback]) -> str | None:
         """A line of the history; why to stop, if there is a reason."""

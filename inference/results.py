@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+NATS = "nats a row"
+"""What a loss counts, unless its objective says otherwise."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -14,7 +17,7 @@ class Fit:
 
     `history` has a row for each report: step, then the mean since the last report of every named term, in
     nats a row ("loss", or "PLAYER.loss" where there are several players), and "held_out" where there is a
-    validation split.
+    validation split. Where an objective counts something else, `history.attrs["unit"]` says what.
     `stopped` says why it ended: "steps done", "early stopping", "converged".
     """
 

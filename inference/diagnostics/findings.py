@@ -11,6 +11,7 @@ from inference.diagnostics.health import listed, unreliable
 from inference.diagnostics.latent import ACTIVE
 from inference.diagnostics.pareto import RELIABLE
 from inference.likelihood import LogLikelihood
+from inference.results import NATS
 
 
 def on_likelihood(likelihood: LogLikelihood) -> str:
@@ -50,9 +51,10 @@ def on_history(history: pd.DataFrame | None, kept: int | None = None) -> list[st
     before, last = loss[-2 * quarter : -quarter], loss[-quarter:]
     fall = before.mean() - last.mean()
     noise = math.sqrt(before.var() / len(before) + last.var() / len(last))
+    unit = history.attrs.get("unit", NATS)
     name = "The held-out loss" if watched == "held_out" else "The training loss"
     if fall > 2 * noise and fall > 0.02 * (loss[0] - loss.min()):
-        sentences = [f"{name} was still falling, by {fall:.2g} nats a row over the last quarter: fit longer."]
+        sentences = [f"{name} was still falling, by {fall:.2g} {unit} over the last quarter: fit longer."]
     else:
         sentences = [f"{name} no longer fell by the end."]
     return sentences + _on_held_out(history, kept)
@@ -68,7 +70,8 @@ def _on_held_out(history: pd.DataFrame, kept: int | None) -> list[str]:
     best = int(held_out.argmin())
     rise, range_ = held_out[-1] - held_out[best], held_out[0] - held_out[best]
     gap = held_out[-1] - seen["loss"].to_numpy()[-1]
-    sentences = [f"At the end the held-out loss was {gap:+.2f} nats a row from the training loss."]
+    unit = history.attrs.get("unit", NATS)
+    sentences = [f"At the end the held-out loss was {gap:+.2f} {unit} from the training loss."]
     if kept is not None and kept < step[-1]:
         sentences.append(f"The weights of step {kept} were kept, where the held-out loss was lowest.")
     elif best < 0.8 * len(seen) and rise > max(0.02 * range_, 0.01):

@@ -16,6 +16,7 @@ from inference.diagnostics.arviz_io import group_names
 from inference.diagnostics.latent import ACTIVE
 from inference.diagnostics.pareto import RELIABLE
 from inference.diagnostics.predictive import columns
+from inference.results import NATS
 
 DATA, MODEL, LIMIT = sns.color_palette("colorblind")[7], sns.color_palette("colorblind")[0], "0.3"
 
@@ -59,7 +60,7 @@ def _history(ax: Axes, history: pd.DataFrame) -> None:
     for name in losses or [name for name in history if name != "step"]:
         seen = history[["step", name]].dropna()
         ax.plot(seen["step"], seen[name], label=str(name))
-    ax.set(title="Training", xlabel="step", ylabel="nats a row")
+    ax.set(title="Training", xlabel="step", ylabel=history.attrs.get("unit", NATS))
     ax.legend()
 
 

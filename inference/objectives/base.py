@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.data import check_data
+from inference.results import NATS
 
 
 class Loss(NamedTuple):
@@ -100,6 +101,10 @@ class Objective(nn.Module):
         """
         if hasattr(model, "initialise"):
             model.initialise(x, *(() if context is None else (context,)))
+
+    def unit(self, model: Any) -> str:
+        """What the loss counts."""
+        return NATS
 
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Mean nats a row on rows not trained on, to go down."""

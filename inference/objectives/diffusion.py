@@ -82,13 +82,19 @@ class OneTimestep(Objective):
                 "noise: take the weighting bound"
             )
 
+    def unit(self, model: Stepwise) -> str:
+        """Nats of the bound; of other weightings, which are no likelihood, a square error."""
+        return super().unit(model) if self._weighting(model) is bound else "weighted square error a number"
+
+    def _weighting(self, model: Stepwise) -> Weighting:
+        return self.weighting or (bound if model.learns_schedule else simple)
+
     def forward(self, model: Stepwise, x: Tensor, context: Tensor | None = None) -> Loss:
         rows = x.shape[0]
         t = self.times(rows, model.steps, x.device)
         given = None
         if context is not None and model.untold:
             given = torch.rand(rows, device=x.device) >= model.untold
-        weighting = self.weighting or (bound if model.learns_schedule else simple)
-        losses = weighting(model.step(x, t, context, given))
+        losses = self._weighting(model)(model.step(x, t, context, given))
         value = by_row(losses, (rows,), model, "the loss at one step").mean()
         return Loss(value, {"loss": value.detach()})

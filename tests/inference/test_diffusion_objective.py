@@ -1,11 +1,14 @@
 """The one-timestep bound against the chain's, and likelihoods against those of normal data."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal
 
+from inference.diagnostics import diagnose, findings
 from inference.fit import fit
 from inference.importance import NUMBERS
 from inference.likelihood import ElboBound, Exact, log_likelihood
@@ -262,3 +265,14 @@ def test_the_flow_of_codes_estimates_their_mass_and_the_bound_is_beneath() -> No
         ProbabilityFlow(probes=1)
     with pytest.raises(TypeError, match="no probability flow"):
         ProbabilityFlow()(torch.nn.Linear(2, 2), x, None, 0)
+
+
+@pytest.mark.parametrize(("weighting", "unit"), [(None, "weighted square error a number"), (bound, "nats a row")])
+def test_what_the_loss_counts_is_said(weighting: Any, unit: str) -> None:
+    model = Diffusion(2, steps=8, network=SMALL)
+    data = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    found = fit(model, data, OneTimestep(weighting), steps=60, every=5, lr=1e-2, progress=False)
+    assert found.history.attrs["unit"] == unit
+    told = findings.on_history(found.history.assign(loss=np.linspace(9, 1, 12)))
+    assert f"by 2.2 {unit} over the last quarter" in told[0]
+    assert diagnose(found, data, draws=5).plots()["history"].axes[0].get_ylabel() == unit

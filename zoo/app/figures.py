@@ -23,7 +23,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
     return figure, axes
 
 
-def history(frame: pd.DataFrame, unit: str = "nats a row") -> Figure:
+def history(frame: pd.DataFrame) -> Figure:
     """Every named term of a fit over its steps."""
     terms = [name for name in frame.columns if name != "step" and pd.api.types.is_numeric_dtype(frame[name])]
     figure, axes = _figure(6.4, 3.2)
@@ -32,7 +32,7 @@ def history(frame: pd.DataFrame, unit: str = "nats a row") -> Figure:
         seaborn.lineplot(
             x=rows["step"], y=rows[name], ax=axes[0, 0], label=name, marker="." if len(rows) < 60 else None
         )
-    axes[0, 0].set(xlabel="step", ylabel=unit)
+    axes[0, 0].set(xlabel="step", ylabel=frame.attrs.get("unit", "nats a row"))
     return figure
 
 
