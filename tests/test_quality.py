@@ -76,7 +76,8 @@ def test_flexible_priors_and_encoders_are_worth_their_margin_on_digits():
 
 
 def test_rows_without_labels_help_those_with_them():
-    reached(classes.labels_few())
+    (named,) = classes.labels_few()  # its goal is what the labels alone teach
+    assert named.value > named.goal + 0.02
 
 
 def test_diffusion_draws_digits_in_the_compute_of_its_peer():

@@ -103,7 +103,7 @@ def speed(x: Tensor, rounds: int) -> list[Row]:
             Row(
                 "latent_vae_fit",
                 ratio(times, "ours", "pythae"),
-                0.55,
+                0.40,
                 "lower",
                 "Pythae's TrainingPipeline, nothing held out",
             )

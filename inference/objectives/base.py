@@ -111,6 +111,23 @@ class Objective(nn.Module):
         return self(model, x, context).value
 
 
+class Counting(Objective):
+    """An objective with schedules: `step` is that of the fit, a number on the host; checkpoints hold it."""
+
+    step: int = 0
+
+    def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
+        """Each fit counts its own steps."""
+        super().prepare(model, x, context)
+        self.step = 0
+
+    def get_extra_state(self) -> int:
+        return self.step
+
+    def set_extra_state(self, state: int) -> None:
+        self.step = state
+
+
 def trainable(module: Any) -> list[nn.Parameter]:
     parameters: Iterable[nn.Parameter] = module.parameters() if isinstance(module, nn.Module) else ()
     return [p for p in parameters if p.requires_grad]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inference.data import check_data, check_known
-from inference.objectives.base import Loss, Objective, mean_terms
+from inference.objectives.base import Counting, Loss, Objective, mean_terms
 from inference.objectives.divergences import Divergence, by_group, closed_form, draw, sampled
 from inference.protocols import Bounded, Latent, Pair, by_row, given_context, sums_out
 from inference.schedules import Schedule, constant
@@ -18,7 +18,7 @@ from inference.schedules import Schedule, constant
 __all__ = ["Divergence", "Elbo", "OwnElbo", "PyroElbo", "closed_form", "draw", "sampled"]
 
 
-class Elbo(Objective):
+class Elbo(Counting):
     """-E_q[log p(x | z)] + KL(q(z | x) || p(z)), the mean over the rows, in nats, the KL weighted or in part free.
 
     With a weight beta, and lambda nats free for each number of z,
@@ -58,21 +58,9 @@ class Elbo(Objective):
         super().__init__()
         if particles < 1:
             raise ValueError(f"particles must be at least 1, not {particles}")
-        self.particles, self.kl, self.step = particles, kl, 0
+        self.particles, self.kl = particles, kl
         self.beta, self.free_bits = _schedule("beta", beta), _schedule("free_bits", free_bits)
         self.as_it_is = beta == 1.0 and free_bits == 0.0
-
-    def prepare(self, model: Latent, x: Tensor, context: Tensor | None = None) -> None:
-        """Each fit counts its own steps."""
-        super().prepare(model, x, context)
-        self.step = 0
-
-    def get_extra_state(self) -> int:
-        """The step: a number on the host, where schedules are worked out; checkpoints hold it."""
-        return self.step
-
-    def set_extra_state(self, state: int) -> None:
-        self.step = state
 
     def forward(self, model: Latent, x: Tensor, context: Tensor | None = None) -> Loss:
         drawn = self._drawn(model, x, context)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.objectives.base import Loss, Objective, mean_terms
+from inference.objectives.base import Counting, Loss, mean_terms
 from inference.objectives.enumerated import Enumerated
 from inference.protocols import Coded, Enumerable, by_row, name_of, offers
 from inference.schedules import Schedule, constant
@@ -20,7 +20,7 @@ def cooling(steps: int, first: float = 1.0, last: float = 0.5) -> Schedule:
     return lambda step: first * (last / first) ** min(1.0, step / steps)
 
 
-class Relaxed(Objective):
+class Relaxed(Counting):
     """-log p(x | s) + KL(q(z | x) || p(z)), the mean over the rows, s the draw of z relaxed to shares of the levels:
 
         s = softmax((log q(z | x) + g) / temperature),   g Gumbel noise
@@ -43,19 +43,7 @@ class Relaxed(Objective):
         super().__init__()
         if not callable(temperature) and not temperature > 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
-        self.temperature, self.step = temperature if callable(temperature) else constant(temperature), 0
-
-    def prepare(self, model: Coded, x: Tensor, context: Tensor | None = None) -> None:
-        """Each fit counts its own steps."""
-        super().prepare(model, x, context)
-        self.step = 0
-
-    def get_extra_state(self) -> int:
-        """The step, which checkpoints hold."""
-        return self.step
-
-    def set_extra_state(self, state: int) -> None:
-        self.step = state
+        self.temperature = temperature if callable(temperature) else constant(temperature)
 
     def forward(self, model: Coded, x: Tensor, context: Tensor | None = None) -> Loss:
         self.step += 1
