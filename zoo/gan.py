@@ -14,6 +14,7 @@ from zoo.base import Implicit, Shape
 from zoo.coding import built
 from zoo.gan_networks import CriticNetwork, GeneratorNetwork, Part, as_critic, as_generator
 
+
 class GAN(Implicit):
     """Generative adversarial network: x = g(z, context), z ~ N(0, I), trained against a critic.
 
@@ -74,8 +75,9 @@ class GAN(Implicit):
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Networks with virtual batch norm take their reference batch, once, of the first rows."""
         for part in (self.generator, self.critic):
-            if hasattr(part, "refer"):
-                part.refer(x, context)
+            refer = getattr(part, "refer", None)
+            if refer is not None:
+                refer(x, context)  # type: ignore[operator]
 
     def noise(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, device=self.like.device, dtype=self.like.dtype)

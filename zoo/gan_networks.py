@@ -1,4 +1,4 @@
-"""The places of a GAN's generator and critic, what all critics share, and the perceptrons that stand there unless told."""
+"""A GAN's places for networks, what all critics share, and the perceptrons that stand there unless told."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Critic(nn.Module, ABC):
         cGANs with Projection Discriminator (Miyato and Koyama, 2018), https://arxiv.org/abs/1802.05637
     """
 
-    together: nn.Module | None
+    together: Any
     conditioner: Conditioner | None
 
     def __init__(self, event_shape: Shape, context_shape: Shape | None, norm: Norm, gain: float) -> None:
@@ -136,7 +136,7 @@ class Critic(nn.Module, ABC):
         shapes = self.context_shape, self.event_shape
         self.conditioner = None if conditioner is None else vector_of(conditioner, *shapes, width)
         self.compares = self.compares or self.together is not None
-        return width + (0 if self.together is None else self.together.outputs)  # type: ignore[operator]
+        return width + (0 if self.together is None else self.together.outputs)
 
     @abstractmethod
     def body(self, x: Tensor, context: Tensor | None) -> Tensor:
@@ -198,8 +198,9 @@ class CriticNetwork(Critic):
         self.joined = Joined(self.event_shape, beside, None)
         extra = 0 if beside is None else beside.numel()
         self.network = perceptron(self.event_shape.numel() + extra, 1, hidden, normed, Leaky)
-        reads = self.read_by(self.network[-1].in_features, minibatch, conditioner)
-        if reads != self.network[-1].in_features:
+        width = self.network[-1].in_features
+        reads = self.read_by(int(width), minibatch, conditioner)
+        if reads != width:
             self.network[-1] = nn.Linear(reads, 1)
         normed.dress(self)
 

@@ -159,7 +159,7 @@ NORMS: Mapping[str, type[Norm]] = {
     "virtual": Virtual,
 }
 NormSlot = Norm | Mapping[str, Any] | str
-"""What the place of a normalisation takes: a `Norm`, its name, or a table such as {"kind": "virtual", "reference": 64}"""
+"""What the place of a normalisation takes: a `Norm`, its name, or a table {"kind": "virtual", "reference": 64}."""
 
 
 def norm_of(written: NormSlot) -> Norm:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -30,3 +32,17 @@ class SelfAttention(nn.Module):
         share = (query.mT @ key).softmax(2)
         found = (value @ share.mT).unflatten(2, h.shape[2:])
         return h + self.gate * self.gathered(found)
+
+
+class AttentionAfter(nn.Module):
+    """A block of self-attention on the map after one halving, of those with these channels; None: on no map."""
+
+    def __init__(self, halving: int | None, channels: Sequence[int]) -> None:
+        super().__init__()
+        if halving is not None and not 1 <= halving <= len(channels):
+            raise ValueError(f"attention stands after a halving, 1 to {len(channels)} here, not {halving}")
+        self.halving = halving
+        self.block = nn.Identity() if halving is None else SelfAttention(channels[halving - 1])
+
+    def forward(self, h: Tensor, halving: int) -> Tensor:
+        return self.block(h) if halving == self.halving else h
