@@ -75,9 +75,9 @@ class GAN(Implicit):
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Networks with virtual batch norm take their reference batch, once, of the first rows."""
         for part in (self.generator, self.critic):
-            refer = getattr(part, "refer", None)
+            refer: Any = getattr(part, "refer", None)
             if refer is not None:
-                refer(x, context)  # type: ignore[operator]
+                refer(x, context)
 
     def noise(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, device=self.like.device, dtype=self.like.dtype)

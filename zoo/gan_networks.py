@@ -112,7 +112,7 @@ class Critic(nn.Module, ABC):
 
     phi(x), [N, width], is the critic's body; f is phi joined with what `minibatch` makes of it, and e(context) what a
     conditioner tells, V y of a class y: the projection of the paper. Without a conditioner there is no such term.
-    `compares` says that a row's logit depends on the other rows of a call, as batch norm and minibatch features make
+    `compares_rows` says that a row's logit depends on the other rows of a call, as batch norm and minibatch features make
     it: real rows and made ones then need a call of their own each.
 
     References:
@@ -127,7 +127,7 @@ class Critic(nn.Module, ABC):
         if not gain > 0:
             raise ValueError(f"gain must be above 0, not {gain}")
         self.event_shape, self.context_shape, self.gain = fixed(event_shape), as_shape(context_shape), gain
-        self.compares = norm.compares
+        self.compares_rows = norm.compares
         self.reference = Reference(norm.reference, self.event_shape, self.context_shape)
 
     def read_by(self, width: int, minibatch: MinibatchSlot | None, conditioner: Declared | None) -> int:
@@ -135,7 +135,7 @@ class Critic(nn.Module, ABC):
         self.together = minibatch_of(minibatch, width)
         shapes = self.context_shape, self.event_shape
         self.conditioner = None if conditioner is None else vector_of(conditioner, *shapes, width)
-        self.compares = self.compares or self.together is not None
+        self.compares_rows = self.compares_rows or self.together is not None
         return width + (0 if self.together is None else self.together.outputs)
 
     @abstractmethod
@@ -198,8 +198,8 @@ class CriticNetwork(Critic):
         self.joined = Joined(self.event_shape, beside, None)
         extra = 0 if beside is None else beside.numel()
         self.network = perceptron(self.event_shape.numel() + extra, 1, hidden, normed, Leaky)
-        width = self.network[-1].in_features
-        reads = self.read_by(int(width), minibatch, conditioner)
+        width = [self.event_shape.numel() + extra, *hidden][-1]
+        reads = self.read_by(width, minibatch, conditioner)
         if reads != width:
             self.network[-1] = nn.Linear(reads, 1)
         normed.dress(self)
