@@ -13,6 +13,7 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
+from inference.objectives.discrepancies import EnergyDistance, Mmd, Moment, SlicedWasserstein
 from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
@@ -20,6 +21,7 @@ from inference.objectives.importance_weighted import ImportanceWeightedElbo, dou
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.moments import CodeMatching, MomentMatching
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
@@ -27,12 +29,14 @@ from inference.protocols import (
     Bounded,
     Classed,
     Coded,
+    CodeGenerating,
     CodeMatched,
     Conjugate,
     Corrupting,
     Density,
     Energy,
     Enumerable,
+    Generating,
     Generator,
     IncompleteTables,
     Latent,
@@ -57,6 +61,8 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
+    (CodeGenerating, CodeMatching),
+    (Generating, MomentMatching),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
     (Density, NegativeLogLikelihood),
@@ -79,14 +85,19 @@ def default_objective(model: Any) -> Objective:
 __all__ = [
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
+    "CodeMatching",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
+    "EnergyDistance",
     "Enumerated",
     "ImportanceWeightedElbo",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
+    "Mmd",
+    "Moment",
+    "MomentMatching",
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
@@ -96,6 +107,7 @@ __all__ = [
     "PyroElbo",
     "Relaxed",
     "SemiSupervised",
+    "SlicedWasserstein",
     "closed_form",
     "cooling",
     "default_objective",
