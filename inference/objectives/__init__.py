@@ -23,8 +23,8 @@ from inference.objectives.importance_weighted import ImportanceWeightedElbo, dou
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
-from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.moments import CodeMatching, MomentMatching
+from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
@@ -120,8 +120,8 @@ __all__ = [
     "Relativistic",
     "Relaxed",
     "SemiSupervised",
-    "Wasserstein",
     "SlicedWasserstein",
+    "Wasserstein",
     "closed_form",
     "cooling",
     "default_objective",
