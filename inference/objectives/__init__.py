@@ -13,6 +13,7 @@ from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
+from inference.objectives.discrepancies import EnergyDistance, Mmd, Moment, SlicedWasserstein
 from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
@@ -22,6 +23,7 @@ from inference.objectives.importance_weighted import ImportanceWeightedElbo, dou
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.moments import CodeMatching, MomentMatching
 from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
@@ -30,12 +32,14 @@ from inference.protocols import (
     Bounded,
     Classed,
     Coded,
+    CodeGenerating,
     CodeMatched,
     Conjugate,
     Corrupting,
     Density,
     Energy,
     Enumerable,
+    Generating,
     Generator,
     IncompleteTables,
     Latent,
@@ -60,6 +64,8 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
+    (CodeGenerating, CodeMatching),
+    (Generating, MomentMatching),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
     (Density, NegativeLogLikelihood),
@@ -83,9 +89,11 @@ __all__ = [
     "R1",
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
+    "CodeMatching",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
+    "EnergyDistance",
     "Enumerated",
     "FeatureMatching",
     "Game",
@@ -98,6 +106,9 @@ __all__ = [
     "LeastSquares",
     "Loss",
     "MarginalLikelihood",
+    "Mmd",
+    "Moment",
+    "MomentMatching",
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
@@ -109,6 +120,7 @@ __all__ = [
     "Relativistic",
     "Relaxed",
     "SemiSupervised",
+    "SlicedWasserstein",
     "Wasserstein",
     "closed_form",
     "cooling",
