@@ -196,6 +196,27 @@ class Energy(Protocol):
     def start(self, n: int) -> Tensor: ...
 
 
+class Joined(Energy, Protocol):
+    """An energy with hidden units: `joint` is the `Energy` of x and hidden units together, with a row for all of them."""
+
+    joint: Any
+
+
+class Clampable(Energy, Protocol):
+    """An energy of bits, any of which may be held: `clamped(x, known)`, known of x's shape, is an object for N rows of
+    units [N, units], those of x first and then hidden ones, with
+
+        summable            whether what is not known can be summed over, for
+        sums()              P(unit = 1 | what is known), [N, units], and log of what exp(-energy) sums to, [N]
+        mean_field()        the same by independent units: probabilities, and a lower bound of that log
+        begin(chains)       states [chains N, units], copies of all rows one after the other, to begin chains from
+        step(states)        after a Gibbs sweep: states, and P(unit = 1 | the rest) as each was drawn by
+        energy(states)      nats, up to a constant a row
+    """
+
+    def clamped(self, x: Tensor, known: Tensor) -> Any: ...
+
+
 class Generator(Protocol):
     """A generator and the critic it is trained against, two modules with parameters of their own."""
 

@@ -54,6 +54,8 @@ _HOMES = {
     "VAEGAN": "zoo.vae_gan",
     "Diffusion": "zoo.diffusion",
     "RBM": "zoo.rbm",
+    "BoltzmannMachine": "zoo.boltzmann_machine",
+    "DeepBoltzmannMachine": "zoo.deep_boltzmann_machine",
     "GAN": "zoo.gan",
     "AlphaGAN": "zoo.alpha_gan",
     "BayesianNetwork": "zoo.bayesian_network",

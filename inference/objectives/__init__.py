@@ -17,6 +17,7 @@ from inference.objectives.divergences import closed_form, layered, sampled, step
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
+from inference.objectives.joint_divergence import JointDivergence
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
@@ -35,6 +36,7 @@ from inference.protocols import (
     Enumerable,
     Generator,
     IncompleteTables,
+    Joined,
     Latent,
     Layered,
     Pair,
@@ -57,6 +59,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
+    (Joined, JointDivergence),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
     (Density, NegativeLogLikelihood),
@@ -84,6 +87,7 @@ __all__ = [
     "Elbo",
     "Enumerated",
     "ImportanceWeightedElbo",
+    "JointDivergence",
     "LearnedSimilarity",
     "Loss",
     "MarginalLikelihood",
