@@ -197,7 +197,7 @@ class Energy(Protocol):
 
 
 class Joined(Energy, Protocol):
-    """An energy with hidden units: `joint` is the `Energy` of x and hidden units together, with a row for all of them."""
+    """An energy with hidden units: `joint` is the `Energy` of x and hidden units together, a row for each."""
 
     joint: Any
 
