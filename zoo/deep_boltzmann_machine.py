@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from zoo.units import Layers
 
 
 class DeepBoltzmannMachine(UnitMachine):
-    """Deep Boltzmann machine: p(x, h1, ..., hL) = exp(x W1 h1 + h1 W2 h2 + ... + biases) / Z, the hidden layers summed out.
+    """Deep Boltzmann machine: p(x, h1, ..., hL) = exp(x W1 h1 + h1 W2 h2 + ... + biases) / Z, h summed out.
 
     Shapes: x is [N, *event_shape], flattened to meet W1, [features, hidden[0]]; W2 is [hidden[0], hidden[1]].
     Free energies are in nats: `free_energy_kind` says whether they are exact (every other layer summed in closed form,
@@ -33,12 +34,12 @@ class DeepBoltzmannMachine(UnitMachine):
         sizes = tuple(hidden) if isinstance(hidden, Sequence) else (hidden,)
         if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ValueError(
-                f"hidden must be two or more positive numbers of units, not {hidden!r}; one layer is an RBM"
+                f"hidden must be two or more positive numbers of units, not {hidden!r}; an RBM has one layer"
             )
         super().__init__(event_shape, context_shape=context_shape, hidden=sum(sizes))
         self.hidden = sizes
         every = (self.features, *sizes)
-        self.weights = nn.ParameterList(0.01 * torch.randn(a, b) for a, b in zip(every, every[1:], strict=False))
+        self.weights = nn.ParameterList(0.01 * torch.randn(a, b) for a, b in pairwise(every))
         self.biases = nn.ParameterList(torch.zeros(size) for size in every)
         self._ready()
 

@@ -127,7 +127,11 @@ class UnitMachine(EnergyBased):
         """`log_partition()` is the exact log Z, summed in float64; a larger machine refuses."""
         if not self._summed_all:
             raise AttributeError("too many units")  # the base class says so in its own words
-        return lambda: self._all_states().log_total()[0]
+        return self._log_partition
+
+    @torch.no_grad()
+    def _log_partition(self) -> Tensor:
+        return self._all_states().log_total()[0]
 
     @torch.no_grad()
     def marginals(self) -> Tensor:

@@ -175,7 +175,7 @@ def test_the_family_refuses_what_is_wrong() -> None:
         BoltzmannMachine(3, pairs=[(0, 0)])
     with pytest.raises(ValueError, match="hidden must be"):
         BoltzmannMachine(3, hidden=-1)
-    with pytest.raises(ValueError, match="one layer is an RBM"):
+    with pytest.raises(ValueError, match="an RBM has one layer"):
         DeepBoltzmannMachine(3, hidden=(4,))
     with pytest.raises(Refusal, match="AIS"):
         BoltzmannMachine(30).log_partition()
