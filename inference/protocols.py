@@ -217,6 +217,17 @@ class Clampable(Energy, Protocol):
     def clamped(self, x: Tensor, known: Tensor) -> Any: ...
 
 
+class ClassEnergy(Energy, Protocol):
+    """An energy of rows and classes: `split(rows)` is x and the class as one-hot, `class_logits(x)` log p(y | x) [N, K]
+    up to a constant.
+    """
+
+    classes: int
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]: ...
+    def class_logits(self, x: Tensor) -> Tensor: ...
+
+
 class Generator(Protocol):
     """A generator and the critic it is trained against, two modules with parameters of their own."""
 

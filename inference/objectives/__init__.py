@@ -10,6 +10,7 @@ from inference.objectives.adversarial import NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
+from inference.objectives.class_energy import Discriminative, HybridDivergence
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
@@ -27,6 +28,7 @@ from inference.protocols import (
     AutoEncoding,
     Bounded,
     Classed,
+    ClassEnergy,
     Coded,
     CodeMatched,
     Conjugate,
@@ -59,6 +61,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
+    (ClassEnergy, HybridDivergence),
     (Joined, JointDivergence),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
@@ -84,8 +87,10 @@ __all__ = [
     "AutoEncodingGAN",
     "ContrastiveDivergence",
     "Denoising",
+    "Discriminative",
     "Elbo",
     "Enumerated",
+    "HybridDivergence",
     "ImportanceWeightedElbo",
     "JointDivergence",
     "LearnedSimilarity",
