@@ -59,6 +59,8 @@ _HOMES = {
     "DeepBoltzmannMachine": "zoo.deep_boltzmann_machine",
     "GAN": "zoo.gan",
     "AlphaGAN": "zoo.alpha_gan",
+    "GMMN": "zoo.gmmn",
+    "CodeGMMN": "zoo.code_gmmn",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",
