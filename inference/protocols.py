@@ -196,6 +196,39 @@ class Energy(Protocol):
     def start(self, n: int) -> Tensor: ...
 
 
+class Joined(Energy, Protocol):
+    """An energy with hidden units: `joint` is the `Energy` of x and hidden units together, a row for each."""
+
+    joint: Any
+
+
+class Clampable(Energy, Protocol):
+    """An energy of bits, any of which may be held: `clamped(x, known)`, known of x's shape, is an object for N rows of
+    units [N, units], those of x first and then hidden ones, with
+
+        summable            whether what is not known can be summed over, for
+        sums()              P(unit = 1 | what is known), [N, units], and log of what exp(-energy) sums to, [N]
+        mean_field()        the same by independent units: probabilities, and a lower bound of that log
+        begin(chains)       states [chains N, units], copies of all rows one after the other, to begin chains from
+        step(states)        after a Gibbs sweep: states, and P(unit = 1 | the rest) as each was drawn by
+        energy(states)      nats, up to a constant a row
+    """
+
+    def clamped(self, x: Tensor, known: Tensor) -> Any: ...
+
+
+class ClassEnergy(Energy, Protocol):
+    """An energy of rows and classes: `split(rows)` is x and the class as one-hot, `class_logits(x)` log p(y | x) [N, K]
+    up to a constant.
+    """
+
+    classes: int
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]: ...
+    def class_logits(self, x: Tensor) -> Tensor: ...
+
+
+class Generator(Protocol):
 class Generating(Protocol):
     """Noise made into x: `noise(n)` is n rows of it, `generate(noise, context)` x for each."""
 

@@ -10,6 +10,7 @@ from inference.objectives.adversarial import Game, NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
+from inference.objectives.class_energy import Discriminative, HybridDivergence
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
@@ -20,6 +21,7 @@ from inference.objectives.enumerated import Enumerated
 from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasserstein
 from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
+from inference.objectives.joint_divergence import JointDivergence
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
@@ -31,6 +33,7 @@ from inference.protocols import (
     AutoEncoding,
     Bounded,
     Classed,
+    ClassEnergy,
     Coded,
     CodeGenerating,
     CodeMatched,
@@ -42,6 +45,7 @@ from inference.protocols import (
     Generating,
     Generator,
     IncompleteTables,
+    Joined,
     Latent,
     Layered,
     Pair,
@@ -64,6 +68,8 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
+    (ClassEnergy, HybridDivergence),
+    (Joined, JointDivergence),
     (CodeGenerating, CodeMatching),
     (Generating, MomentMatching),
     (Energy, ContrastiveDivergence),
@@ -92,9 +98,11 @@ __all__ = [
     "CodeMatching",
     "ContrastiveDivergence",
     "Denoising",
+    "Discriminative",
     "Elbo",
     "EnergyDistance",
     "Enumerated",
+    "HybridDivergence",
     "FeatureMatching",
     "Game",
     "GeneratorTerm",
@@ -102,6 +110,7 @@ __all__ = [
     "Hinge",
     "HistoricalAveraging",
     "ImportanceWeightedElbo",
+    "JointDivergence",
     "LearnedSimilarity",
     "LeastSquares",
     "Loss",
