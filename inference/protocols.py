@@ -196,14 +196,31 @@ class Energy(Protocol):
     def start(self, n: int) -> Tensor: ...
 
 
-class Generator(Protocol):
+class Generating(Protocol):
+    """Noise made into x: `noise(n)` is n rows of it, `generate(noise, context)` x for each."""
+
+    def noise(self, n: int) -> Tensor: ...
+    def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class CodeGenerating(Generating, Protocol):
+    """A generator of codes: x is what `autoencoder`, a model with latents, decodes of `generate_code(noise)`.
+
+    `code(x)` is the code of each row, [N, D], among which the generated ones are to lie.
+    """
+
+    autoencoder: Any
+    generator: Any
+
+    def generate_code(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+    def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class Generator(Generating, Protocol):
     """A generator and the critic it is trained against, two modules with parameters of their own."""
 
     critic: Any
     generator: Any
-
-    def noise(self, n: int) -> Tensor: ...
-    def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
 class AutoEncoding(Generator, Protocol):

@@ -56,6 +56,8 @@ _HOMES = {
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "AlphaGAN": "zoo.alpha_gan",
+    "GMMN": "zoo.gmmn",
+    "CodeGMMN": "zoo.code_gmmn",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",

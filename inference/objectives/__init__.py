@@ -6,20 +6,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from inference.objectives.adversarial import NonSaturating
+from inference.objectives.adversarial import Game, NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
+from inference.objectives.discrepancies import EnergyDistance, Mmd, Moment, SlicedWasserstein
 from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
+from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasserstein
+from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.penalties import R1, GradientPenalty, Penalty
+from inference.objectives.moments import CodeMatching, MomentMatching
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.protocols import (
@@ -27,12 +32,14 @@ from inference.protocols import (
     Bounded,
     Classed,
     Coded,
+    CodeGenerating,
     CodeMatched,
     Conjugate,
     Corrupting,
     Density,
     Energy,
     Enumerable,
+    Generating,
     Generator,
     IncompleteTables,
     Latent,
@@ -57,6 +64,8 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
     (Generator, NonSaturating),
+    (CodeGenerating, CodeMatching),
+    (Generating, MomentMatching),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
     (Density, NegativeLogLikelihood),
@@ -77,25 +86,42 @@ def default_objective(model: Any) -> Objective:
 
 
 __all__ = [
+    "R1",
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
+    "CodeMatching",
     "ContrastiveDivergence",
     "Denoising",
     "Elbo",
+    "EnergyDistance",
     "Enumerated",
+    "FeatureMatching",
+    "Game",
+    "GeneratorTerm",
+    "GradientPenalty",
+    "Hinge",
+    "HistoricalAveraging",
     "ImportanceWeightedElbo",
     "LearnedSimilarity",
+    "LeastSquares",
     "Loss",
     "MarginalLikelihood",
+    "Mmd",
+    "Moment",
+    "MomentMatching",
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
     "OneTimestep",
     "OwnElbo",
+    "Penalty",
     "Player",
     "PyroElbo",
+    "Relativistic",
     "Relaxed",
     "SemiSupervised",
+    "Wasserstein",
+    "SlicedWasserstein",
     "closed_form",
     "cooling",
     "default_objective",
