@@ -62,9 +62,7 @@ def around(value: float, error: float, *n: int) -> Estimate:
     return Estimate(value, value - half, value + half, n)
 
 
-def bootstrap(
-    statistic: Callable[..., Tensor | float], *sets: Tensor, draws: int = DRAWS, seed: int = 0
-) -> Estimate:
+def bootstrap(statistic: Callable[..., Tensor | float], *sets: Tensor, draws: int = DRAWS, seed: int = 0) -> Estimate:
     """A statistic of sets of rows, its interval by drawing the rows of each set again, with replacement.
 
     The interval is between the quantiles of the statistics so found. A drawn row can be there twice: a statistic that

@@ -118,13 +118,11 @@ def _dealt_anew(gaps: Tensor, near: Tensor, known: Tensor, permutations: int, se
     dealt = torch.stack(anew).double()
     p = (1 + (dealt >= found.sum(0)).sum(0)) / (1 + permutations)
     expected = dealt.mean(0) / len(found)
-    return [
-        Tested(_excess(found[:, i], near[0], known, expected[i], seed), float(p[i])) for i in range(len(RATIOS))
-    ]
+    return [Tested(_excess(found[:, i], near[0], known, expected[i], seed), float(p[i])) for i in range(len(RATIOS))]
 
 
 def _excess(found: Tensor, nearest: Tensor, known: Tensor, expected: Tensor, seed: int) -> Estimate:
-    """(share - expected) / (1 - b), its rows drawn again with the samples that they are nearest to: these go together."""
+    """(share - expected) / (1 - b), rows drawn again with the samples that they are nearest to, which go together."""
     by_chance = known.double().mean()
     counted = torch.zeros(len(known), 2, dtype=torch.float64)
     counted.index_add_(0, nearest, torch.stack([found, torch.ones_like(found)], 1))

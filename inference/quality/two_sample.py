@@ -36,9 +36,7 @@ def support_vectors() -> Classifier:
     return make_pipeline(StandardScaler(), SVC())
 
 
-def mmd_test(
-    a: Tensor, b: Tensor, *, permutations: int = 499, bandwidth: float | None = None, seed: int = 0
-) -> Tested:
+def mmd_test(a: Tensor, b: Tensor, *, permutations: int = 499, bandwidth: float | None = None, seed: int = 0) -> Tested:
     """The unbiased squared MMD of `kernel_mmd`, and how often rows dealt out anew to a and b reach it.
 
     The kernel between all rows is found once, block by block, for all the permutations together; p is at least

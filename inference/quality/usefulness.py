@@ -8,13 +8,11 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from inference.asking import asking, placed
-from inference.diagnostics.predictive import draw
 from inference.quality.estimates import Estimate, bootstrap, rows_of, share
 from inference.quality.two_sample import Classifier, support_vectors
 
@@ -69,13 +67,6 @@ def usefulness(
         for more, less in (("real", "synthetic"), ("both", "real"))
     )
     return Usefulness(**shares, lost=lost, gained=gained)
-
-
-def labelled_draws(model: Any, contexts: Tensor, rows: int, *, seed: int = 0) -> Labelled:
-    """As many rows of each class from a conditional model, given what each class's context is, [classes, ...]."""
-    labels = torch.arange(len(contexts)).repeat_interleave(rows)
-    with asking(model, seed):
-        return draw(model, len(labels), placed(model, contexts)[labels.to(contexts.device)]), labels
 
 
 def _right(told: Classifier, x: Tensor, y: Tensor, asked: Tensor, truth: Tensor) -> Tensor:
