@@ -215,6 +215,24 @@ class AutoEncoding(Generator, Protocol):
     def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
+class Paired(Generator, Protocol):
+    """A generator whose context belongs to one row: `from_partner(made, x)` is how far a row made of it is off, [N]."""
+
+    def from_partner(self, made: Tensor, x: Tensor) -> Tensor: ...
+
+
+class Cyclic(Generator, Protocol):
+    """A generator of x from a context and one of the context from x, each with a critic of what it makes alone.
+
+    Rows and contexts are draws of two domains, those of one row no pair: `critic(x)` and `context_critic(context)`.
+    """
+
+    context_generator: Any
+    context_critic: Any
+
+    def generate_context(self, noise: Tensor, x: Tensor) -> Tensor: ...
+
+
 class ClosedForm(Protocol):
     """What `em` asks: statistics that add up over blocks of rows, and the parameters that maximise them.
 

@@ -56,6 +56,8 @@ _HOMES = {
     "RBM": "zoo.rbm",
     "GAN": "zoo.gan",
     "AlphaGAN": "zoo.alpha_gan",
+    "Pix2Pix": "zoo.pix2pix",
+    "CycleGAN": "zoo.cycle_gan",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",

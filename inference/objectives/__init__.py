@@ -22,6 +22,7 @@ from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
+from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
     Bounded,
@@ -30,6 +31,7 @@ from inference.protocols import (
     CodeMatched,
     Conjugate,
     Corrupting,
+    Cyclic,
     Density,
     Energy,
     Enumerable,
@@ -38,6 +40,7 @@ from inference.protocols import (
     Latent,
     Layered,
     Pair,
+    Paired,
     Similar,
     Stepwise,
     name_of,
@@ -56,6 +59,8 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
+    (Cyclic, CycleConsistency),
+    (Paired, PairedTranslation),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
@@ -80,9 +85,11 @@ __all__ = [
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
     "ContrastiveDivergence",
+    "CycleConsistency",
     "Denoising",
     "Elbo",
     "Enumerated",
+    "FromPartner",
     "ImportanceWeightedElbo",
     "LearnedSimilarity",
     "Loss",
@@ -92,6 +99,7 @@ __all__ = [
     "Objective",
     "OneTimestep",
     "OwnElbo",
+    "PairedTranslation",
     "Player",
     "PyroElbo",
     "Relaxed",
