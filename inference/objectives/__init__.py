@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from inference.objectives.adversarial import NonSaturating
+from inference.objectives.adversarial import Game, NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
@@ -16,10 +16,13 @@ from inference.objectives.diffusion import OneTimestep
 from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
+from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasserstein
+from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
@@ -82,6 +85,7 @@ def default_objective(model: Any) -> Objective:
 
 
 __all__ = [
+    "R1",
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
     "ContrastiveDivergence",
@@ -90,8 +94,15 @@ __all__ = [
     "Elbo",
     "Enumerated",
     "FromPartner",
+    "FeatureMatching",
+    "Game",
+    "GeneratorTerm",
+    "GradientPenalty",
+    "Hinge",
+    "HistoricalAveraging",
     "ImportanceWeightedElbo",
     "LearnedSimilarity",
+    "LeastSquares",
     "Loss",
     "MarginalLikelihood",
     "NegativeLogLikelihood",
@@ -100,10 +111,13 @@ __all__ = [
     "OneTimestep",
     "OwnElbo",
     "PairedTranslation",
+    "Penalty",
     "Player",
     "PyroElbo",
+    "Relativistic",
     "Relaxed",
     "SemiSupervised",
+    "Wasserstein",
     "closed_form",
     "cooling",
     "default_objective",
