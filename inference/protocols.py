@@ -233,6 +233,20 @@ class Cyclic(Generator, Protocol):
     def generate_context(self, noise: Tensor, x: Tensor) -> Tensor: ...
 
 
+class Styled(Generator, Protocol):
+    """A generator that reads a context's features, gives them a style and writes them.
+
+    `adapted(features, style)` are the features in that style; `style(noise)` is one of x's domain, `style_of(features)`
+    the one that features have. `features` reads images of both domains, whose rows are no pairs.
+    """
+
+    def features(self, image: Tensor) -> Tensor: ...
+    def style(self, noise: Tensor) -> Tensor: ...
+    def style_of(self, features: Tensor) -> Tensor: ...
+    def adapted(self, features: Tensor, style: Tensor) -> Tensor: ...
+    def write(self, features: Tensor) -> Tensor: ...
+
+
 class ClosedForm(Protocol):
     """What `em` asks: statistics that add up over blocks of rows, and the parameters that maximise them.
 

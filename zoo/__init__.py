@@ -58,6 +58,7 @@ _HOMES = {
     "AlphaGAN": "zoo.alpha_gan",
     "Pix2Pix": "zoo.pix2pix",
     "CycleGAN": "zoo.cycle_gan",
+    "StyleTransfer": "zoo.style_transfer",
     "BayesianNetwork": "zoo.bayesian_network",
     "HybridNetwork": "zoo.hybrid_network",
     "HiddenMarkov": "zoo.hidden_markov",

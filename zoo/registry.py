@@ -150,6 +150,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((1, 4, 4), context_shape=(1, 2, 2), kwargs={"latent": 2, "channels": [4, 4]})),
     Family("cycle_gan", "zoo.cycle_gan:CycleGAN", "images of two domains made of each other, learned without pairs",
            Example((1, 4, 4), context_shape=(1, 4, 4), kwargs={"latent": 2, "channels": [4, 4]})),
+    Family("style_transfer", "zoo.style_transfer:StyleTransfer", "the content of an image in the style of others",
+           Example((1, 4, 4), context_shape=(1, 4, 4), kwargs={"latent": 2, "channels": [4, 4]})),
     Family("bayesian_network", "zoo.bayesian_network:BayesianNetwork", "a graph of named variables with tables",
            Example((5,), "own", kwargs={"network": "cancer"})),
     Family("hybrid_network", "zoo.hybrid_network:HybridNetwork", "tables and densities in one graph",

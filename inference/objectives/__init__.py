@@ -25,6 +25,7 @@ from inference.objectives.marginal import MarginalLikelihood
 from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
+from inference.objectives.stylisation import Stylisation
 from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
@@ -46,6 +47,7 @@ from inference.protocols import (
     Paired,
     Similar,
     Stepwise,
+    Styled,
     name_of,
     offers,
 )
@@ -64,6 +66,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (AutoEncoding, AutoEncodingGAN),
     (Cyclic, CycleConsistency),
     (Paired, PairedTranslation),
+    (Styled, Stylisation),
     (Generator, NonSaturating),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
@@ -93,8 +96,8 @@ __all__ = [
     "Denoising",
     "Elbo",
     "Enumerated",
-    "FromPartner",
     "FeatureMatching",
+    "FromPartner",
     "Game",
     "GeneratorTerm",
     "GradientPenalty",
@@ -117,6 +120,7 @@ __all__ = [
     "Relativistic",
     "Relaxed",
     "SemiSupervised",
+    "Stylisation",
     "Wasserstein",
     "closed_form",
     "cooling",
