@@ -29,6 +29,8 @@ from inference.objectives.moments import CodeMatching, MomentMatching
 from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
+from inference.objectives.stylisation import Stylisation
+from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
     Bounded,
@@ -39,6 +41,7 @@ from inference.protocols import (
     CodeMatched,
     Conjugate,
     Corrupting,
+    Cyclic,
     Density,
     Energy,
     Enumerable,
@@ -49,8 +52,10 @@ from inference.protocols import (
     Latent,
     Layered,
     Pair,
+    Paired,
     Similar,
     Stepwise,
+    Styled,
     name_of,
     offers,
 )
@@ -67,6 +72,9 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
+    (Cyclic, CycleConsistency),
+    (Paired, PairedTranslation),
+    (Styled, Stylisation),
     (Generator, NonSaturating),
     (ClassEnergy, HybridDivergence),
     (Joined, JointDivergence),
@@ -97,12 +105,14 @@ __all__ = [
     "AutoEncodingGAN",
     "CodeMatching",
     "ContrastiveDivergence",
+    "CycleConsistency",
     "Denoising",
     "Discriminative",
     "Elbo",
     "EnergyDistance",
     "Enumerated",
     "FeatureMatching",
+    "FromPartner",
     "Game",
     "GeneratorTerm",
     "GradientPenalty",
@@ -123,6 +133,7 @@ __all__ = [
     "Objective",
     "OneTimestep",
     "OwnElbo",
+    "PairedTranslation",
     "Penalty",
     "Player",
     "PyroElbo",
@@ -130,6 +141,7 @@ __all__ = [
     "Relaxed",
     "SemiSupervised",
     "SlicedWasserstein",
+    "Stylisation",
     "Wasserstein",
     "closed_form",
     "cooling",
