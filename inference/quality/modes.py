@@ -124,10 +124,10 @@ def known_modes(
         raise ValueError(f"the modes' scale and within must be above 0, not {scale} and {within}")
     if count < 2 or len(torch.unique(centres, dim=0)) < count:
         raise ValueError(f"centres must be at least two, all different, not {count} with some alike")
-    share = torch.full((count,), 1 / count) if shares is None else torch.as_tensor(shares)
+    share = torch.ones(count) if shares is None else torch.as_tensor(shares)
     if share.shape != (count,) or not (share > 0).all():
         raise ValueError(f"shares must be above 0, one for each of {count} modes, not {share.tolist()}")
-    share = (share / share.sum()).to(centres)
+    share = share.to(centres) / share.sum()
     return Modes(centres, reach, share, _named(centres, names), torch.ones_like(centres[0]), f"{count} given")
 
 
@@ -156,7 +156,7 @@ def find_modes(
     centres = _centres(scaled, count, min(most, MOST_MODES), seed)
     gaps = torch.cdist(scaled, centres, compute_mode="donot_use_mm_for_euclid_dist").min(1)
     reach = torch.stack([gaps.values[gaps.indices == k].quantile(WITHIN) for k in range(len(centres))])
-    shares = torch.bincount(gaps.indices, minlength=len(centres)) / len(data)
+    shares = torch.bincount(gaps.indices, minlength=len(centres)).double() / len(data)
     centres = centres * unit
     source = f"{len(centres)} found by k-means in {len(data)} rows"
     return Modes(centres, reach, shares.to(data), _named(centres, names), unit, source)
