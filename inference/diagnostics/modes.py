@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from inference.diagnostics.plots import DATA, LIMIT, MODEL, figure
-from inference.quality.modes import ModeCoverage
+from inference.quality.modes import ModeCoverage, Modes, named
 
 MISSING = "tab:red"
 
@@ -19,6 +23,12 @@ def draw_modes(coverage: ModeCoverage, samples: Tensor, data: Tensor | None = No
     More than two features are seen along the two directions in which the modes' centres lie furthest apart.
     """
     return figure(lambda ax: _draw(ax, coverage, samples, data), size=(5.0, 5.0))
+
+
+def seen_modes(constant: Any) -> Modes:
+    """The modes of a diagnosis, each reaching as far as it is the nearest."""
+    centres, unit, shares = (torch.as_tensor(np.asarray(constant[f"mode_{n}"])) for n in ("centre", "unit", "share"))
+    return Modes(centres, torch.full_like(shares, math.inf), shares, named(centres, None), unit, "found by k-means")
 
 
 def _draw(ax: Axes, coverage: ModeCoverage, samples: Tensor, data: Tensor | None) -> None:
@@ -36,7 +46,8 @@ def _draw(ax: Axes, coverage: ModeCoverage, samples: Tensor, data: Tensor | None
             ax.scatter(*places, s=110, marker=marker, facecolors=colour, edgecolors=edge, label=label, zorder=3)
     for name, place in zip(coverage.missing, _places(centres[~reached], modes.unit, seen).T, strict=True):
         ax.annotate(name, place.tolist(), xytext=(8, 8), textcoords="offset points", color=MISSING)
-    ax.set(title=f"{int(reached.sum())} of {len(reached)} modes reached, {coverage.good.value:.1%} of high quality")
+    quality = f", {coverage.good.value:.1%} of high quality" if modes.reach.isfinite().all() else ""
+    ax.set(title=f"{int(reached.sum())} of {len(reached)} modes reached{quality}")
     ax.legend(loc="center" if centres.shape[1] == 2 else "best", fontsize=8)
 
 
