@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from inference.objectives.adversarial import NonSaturating
+from inference.objectives.adversarial import Game, NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
+from inference.objectives.class_energy import Discriminative, HybridDivergence
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
@@ -17,33 +18,44 @@ from inference.objectives.discrepancies import EnergyDistance, Mmd, Moment, Slic
 from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
+from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasserstein
+from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
+from inference.objectives.joint_divergence import JointDivergence
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.objectives.moments import CodeMatching, MomentMatching
+from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
+from inference.objectives.stylisation import Stylisation
+from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
     Bounded,
     Classed,
+    ClassEnergy,
     Coded,
     CodeGenerating,
     CodeMatched,
     Conjugate,
     Corrupting,
+    Cyclic,
     Density,
     Energy,
     Enumerable,
     Generating,
     Generator,
     IncompleteTables,
+    Joined,
     Latent,
     Layered,
     Pair,
+    Paired,
     Similar,
     Stepwise,
+    Styled,
     name_of,
     offers,
 )
@@ -60,7 +72,12 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
+    (Cyclic, CycleConsistency),
+    (Paired, PairedTranslation),
+    (Styled, Stylisation),
     (Generator, NonSaturating),
+    (ClassEnergy, HybridDivergence),
+    (Joined, JointDivergence),
     (CodeGenerating, CodeMatching),
     (Generating, MomentMatching),
     (Energy, ContrastiveDivergence),
@@ -83,16 +100,29 @@ def default_objective(model: Any) -> Objective:
 
 
 __all__ = [
+    "R1",
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
     "CodeMatching",
     "ContrastiveDivergence",
+    "CycleConsistency",
     "Denoising",
+    "Discriminative",
     "Elbo",
     "EnergyDistance",
     "Enumerated",
+    "FeatureMatching",
+    "FromPartner",
+    "Game",
+    "GeneratorTerm",
+    "GradientPenalty",
+    "Hinge",
+    "HistoricalAveraging",
+    "HybridDivergence",
     "ImportanceWeightedElbo",
+    "JointDivergence",
     "LearnedSimilarity",
+    "LeastSquares",
     "Loss",
     "MarginalLikelihood",
     "Mmd",
@@ -103,11 +133,16 @@ __all__ = [
     "Objective",
     "OneTimestep",
     "OwnElbo",
+    "PairedTranslation",
+    "Penalty",
     "Player",
     "PyroElbo",
+    "Relativistic",
     "Relaxed",
     "SemiSupervised",
     "SlicedWasserstein",
+    "Stylisation",
+    "Wasserstein",
     "closed_form",
     "cooling",
     "default_objective",

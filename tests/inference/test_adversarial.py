@@ -41,7 +41,7 @@ def _seeded():
 def test_the_generators_gradient_is_that_of_the_formula(conditional):
     model = Line(conditional)
     context = torch.randn(50, 1, dtype=torch.float64) if conditional else None
-    loss = NonSaturating().generator_loss(model, 50, context)
+    loss = NonSaturating().generator_loss(model, torch.randn(50, 1, dtype=torch.float64), context)
     loss.value.backward(inputs=list(model.generator.parameters()))
     inputs = model.drawn[-1] if context is None else torch.cat([model.drawn[-1], context], -1)
     with torch.no_grad():

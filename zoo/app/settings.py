@@ -36,6 +36,15 @@ WAYS = {
     )
 }
 SCHEDULES = {name: getattr(schedules, name) for name in ("warmup", "linear", "cosine", "cooldown")}
+PARTS = {
+    **SCHEDULES,
+    "cooling": objectives.cooling,
+    "gradient_penalty": objectives.GradientPenalty,
+    "r1": objectives.R1,
+    "feature_matching": objectives.FeatureMatching,
+    "historical_averaging": objectives.HistoricalAveraging,
+}
+"""What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss."""
 
 
 def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,8 +97,10 @@ def objective(asked: Any) -> Objective:
 
 def _part(value: Any, path: str) -> Any:
     """A parameter of an objective: {name = "warmup", steps = 400} is a schedule, "pathwise" the function."""
+    if isinstance(value, list):
+        return [_part(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return _called(value, path, {**SCHEDULES, "cooling": objectives.cooling})
+        return _called(value, path, PARTS)
     return WAYS.get(value, value) if isinstance(value, str) else value
 
 
@@ -124,7 +135,7 @@ def _chosen(name: Any, path: str, choices: Mapping[str, Any]) -> Any:
 
 
 def _is_objective(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Objective) and kind is not Objective
+    return isinstance(kind, type) and issubclass(kind, Objective) and kind not in (Objective, objectives.Game)
 
 
 def _snake(kind: Any) -> str:
