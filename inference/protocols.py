@@ -228,7 +228,6 @@ class ClassEnergy(Energy, Protocol):
     def class_logits(self, x: Tensor) -> Tensor: ...
 
 
-class Generator(Protocol):
 class Generating(Protocol):
     """Noise made into x: `noise(n)` is n rows of it, `generate(noise, context)` x for each."""
 
