@@ -22,6 +22,7 @@ from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasser
 from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.joint_divergence import JointDivergence
+from inference.objectives.layer_by_layer import LayerByLayer
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
@@ -50,12 +51,14 @@ from inference.protocols import (
     Layered,
     Pair,
     Similar,
+    Stacked,
     Stepwise,
     name_of,
     offers,
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Stacked, LayerByLayer),
     (Enumerable, Enumerated),
     (Coded, Relaxed),
     (Classed, SemiSupervised),
@@ -102,15 +105,16 @@ __all__ = [
     "Elbo",
     "EnergyDistance",
     "Enumerated",
-    "HybridDivergence",
     "FeatureMatching",
     "Game",
     "GeneratorTerm",
     "GradientPenalty",
     "Hinge",
     "HistoricalAveraging",
+    "HybridDivergence",
     "ImportanceWeightedElbo",
     "JointDivergence",
+    "LayerByLayer",
     "LearnedSimilarity",
     "LeastSquares",
     "Loss",
