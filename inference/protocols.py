@@ -270,6 +270,16 @@ class Generator(Generating, Protocol):
     generator: Any
 
 
+class Imitating(Generator, Protocol):
+    """A generator whose critic sees rows in another form: `shown(x)` real ones, `imitate(noise, context)` made ones.
+
+    The generator learns through what it imitates, as codes that are softened choices, where x itself has no gradient.
+    """
+
+    def shown(self, x: Tensor) -> Tensor: ...
+    def imitate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
 class AutoEncoding(Generator, Protocol):
     """A generator that rebuilds rows of their codes, and a critic (z[, context]) -> logits [N] of "z is noise"."""
 
