@@ -47,7 +47,7 @@ def fitted(x: Tensor, steps: int, seed: int = 0) -> GAN:
         steps=steps,
         batch_size=BATCH,
         lr=2e-3,
-        optimizer=partial(torch.optim.Adam, betas=(0.0, 0.9), fused=True),  # type: ignore[arg-type]
+        optimizer=partial(torch.optim.Adam, betas=(0.0, 0.9), fused=True),
         average=0.998,
         seed=seed,
         progress=False,
