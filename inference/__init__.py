@@ -8,12 +8,13 @@ from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.query import Answer, query
-from inference.results import Fit
+from inference.results import Alarm, Fit
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 
 __all__ = [
     "PC",
     "TAN",
+    "Alarm",
     "Answer",
     "ChowLiu",
     "Diagnosis",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from inference.objectives import Objective, Player, default_objective
 from inference.progress import Bar, Callback, Progress, deferred_interrupt
 from inference.progress import tensorboard as tensorboard_callback
 from inference.protocols import lacks, name_of
-from inference.results import Fit
+from inference.results import Alarm, Fit
 from inference.schedules import Schedule
 from inference.settings import Settings
 from inference.sites import first_broken, where
@@ -66,6 +67,7 @@ class Loop:
         self.steps = settings.steps or (settings.epochs * self.batches.per_epoch if settings.epochs else 1000)
         self.step = 0
         self.history: list[dict[str, float]] = []
+        self.alarms: dict[str, str] = {}
         self.best = _Best()
         self.good: list[Tensor] = []
         self.where: str | None = None
@@ -164,6 +166,7 @@ class Loop:
             seed=settings.seed,
             best_step=self.best.step if self.best.state is not None else None,
             extra={"recipe": self.advice} if self.advice else {},
+            alarms=self.alarms,
         )
 
     def _go(self, bar: Bar, interrupt: Any) -> str:
@@ -253,11 +256,21 @@ class Loop:
         stop = self._validate(terms) if self.held_out is not None else None
         self.history.append({"step": self.step, **terms})
         self._keep()
+        self._watch(terms)
         progress = Progress(self.step, self.steps, terms, self.model)
         asked = [callback(progress) for callback in callbacks]  # all of them, whatever one says
         if self.world.any(any(asked)):
             stop = stop or "stopped by a callback"
         return stop
+
+    def _watch(self, terms: Mapping[str, float]) -> None:
+        """Warn of each illness when it is first seen."""
+        if not self.world.first:
+            return
+        for illness, sentence in self.objective.watch(self.model, terms).items():
+            if illness not in self.alarms:
+                self.alarms[illness] = f"Step {self.step}: {sentence}"
+                warnings.warn(self.alarms[illness], Alarm, stacklevel=6)  # at the call of `fit`
 
     def _first(self) -> None:
         """The first line of the history of a fit too short for a report: what it began with, beside its last."""
@@ -374,6 +387,7 @@ class Loop:
             "model": self.module.state_dict(),
             "average": self.average.state(),
             "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
+            "alarms": self.alarms,
             "history": [line for line in self.history if line["step"] > 1 or settings.every == 1],
             "best": {"value": best.value, "step": best.step, "waited": best.waited, "state": best.state},
             "processes": self.world.gather(mine),
@@ -400,6 +414,7 @@ class Loop:
         torch.set_rng_state(mine["cpu"].cpu())
         if mine["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(mine["cuda"].cpu(), self.device)
+        self.alarms = state.get("alarms", {})
         self._keep()
 
 

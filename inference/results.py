@@ -11,6 +11,10 @@ NATS = "nats a row"
 """What a loss counts, unless its objective says otherwise."""
 
 
+class Alarm(UserWarning):
+    """What ails a model in training, and what to do about it; each illness is warned of once in a fit."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A fitted model and how it came about.
@@ -19,6 +23,8 @@ class Fit:
     nats a row ("loss", or "PLAYER.loss" where there are several players), and "held_out" where there is a
     validation split. Where an objective counts something else, `history.attrs["unit"]` says what.
     `stopped` says why it ended: "steps done", "early stopping", "converged".
+    `alarms` holds what was warned of while it ran (`Alarm`), by the illness: "mode collapse", "critic overpowering",
+    "vanishing gradients", "diverging chains"; each says of which step it is.
     """
 
     model: Any
@@ -30,6 +36,7 @@ class Fit:
     seed: int
     best_step: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    alarms: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         last = ", ".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -101,6 +101,13 @@ class Objective(nn.Module):
         """
         if hasattr(model, "initialise"):
             model.initialise(x, *(() if context is None else (context,)))
+
+    def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
+        """What ails the model, a sentence by the illness; asked at each report, of the means since the last.
+
+        It leaves the model and all random states as they are. What it remembers is part of the objective's state.
+        """
+        return {}
 
     def unit(self, model: Any) -> str:
         """What the loss counts."""
