@@ -13,6 +13,8 @@ from inference.fit import fit
 from inference.objectives import R1, GradientPenalty, HistoricalAveraging, Wasserstein
 from zoo.gan import GAN
 
+pytestmark = pytest.mark.filterwarnings("ignore::inference.results.Alarm")  # a few steps teach nobody
+
 DOUBLE = torch.float64
 
 
