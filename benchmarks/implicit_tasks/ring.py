@@ -1,7 +1,8 @@
 """Eight Gaussians in a ring: which are reached by each loss that is to cure a game of its collapse, and how well.
 
-Modes of standard deviation 0.2 at radius 2; a row within 3 of them is of high quality, as 98.9 % of the data are. A mode
-is reached by at least a tenth of the rows that the data has there. Values are the worst of three seeds, 10,000 rows each.
+Modes of standard deviation 0.2 at radius 2. A row within 3 of them is of high quality, as 98.9 % of the data are; a
+mode is reached by at least a tenth of the rows that the data has there. Values are the worst of three seeds, of 10,000
+rows each.
 """
 
 from __future__ import annotations
