@@ -37,7 +37,7 @@ print(ring, mode_coverage(ring.test.x, modes), sep="\n")
 #
 # ## The loss as it comes
 #
-# Two perceptrons, Adam as it comes, nothing that holds the critic back. A fit looks at itself at each report: it makes
+# Two perceptrons, and nothing that holds the critic back. A fit looks at itself at each report: it makes
 # a few rows and sees which parts of the data they miss, without being told what the modes are. An alarm is a warning.
 
 
@@ -53,11 +53,15 @@ class Critic(nn.Module):
         return self.network(x).squeeze(-1)
 
 
-def trained(game, steps, optimizer, seed=0, lr=1e-3, schedule=None, **parts):
-    torch.manual_seed(seed)
-    model = zoo.GAN(2, latent=2, hidden=(128, 128), **parts)
+def adam(parameters, lr):
+    return torch.optim.Adam(parameters, lr, betas=(0.5, 0.9))
+
+
+def trained(game, steps, batch_size=128, lr=1e-3, schedule=None, **parts):
+    torch.manual_seed(0)
+    model = zoo.GAN(2, hidden=(128, 128), **parts)
     started = time.process_time()
-    settings = {"batch_size": 256, "lr": lr, "optimizer": optimizer, "schedule": schedule, "progress": False}
+    settings = {"batch_size": batch_size, "lr": lr, "optimizer": adam, "schedule": schedule, "progress": False}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", Alarm)
         fitted = fit(model, rows, game, steps=steps, **settings)
@@ -76,7 +80,7 @@ def judged(name, fitted):
     return coverage
 
 
-vanilla = trained(NonSaturating(), 600, torch.optim.Adam, critic=Critic)
+vanilla = trained(NonSaturating(), 700, critic=Critic)
 collapsed = judged("vanilla", vanilla)
 assert "mode collapse" in vanilla.alarms
 assert collapsed.missing
@@ -96,16 +100,10 @@ assert "mode collapse" in found.alarms
 #
 # The vanilla critic may grow as steep as it likes around the few places where rows are made, and says nothing of the
 # modes far away: the generator is chased from one to the next. The default critic of `GAN` has spectral normalisation:
-# its slope is at most `gain` anywhere, and it tells every row where the data lie. Less momentum helps, too, as the
-# game's target moves.
-
+# its slope is at most `gain` anywhere, and it tells every row where the data lie.
 
 # %%
-def calm(parameters, lr):
-    return torch.optim.Adam(parameters, lr, betas=(0.5, 0.9))
-
-
-spectral = trained(NonSaturating(), 500, calm, seed=0)
+spectral = trained(NonSaturating(), 700)
 bounded = judged("spectral", spectral)
 assert bounded.missing == () and spectral.alarms == {}
 
@@ -115,9 +113,9 @@ assert bounded.missing == () and spectral.alarms == {}
 #
 # ## All eight, and few bridges
 #
-# Three things more: noise eight times as wide, which makes the generator steep from the start; a penalty on the
-# critic's slope at the data alone (R1), which lets it see a bridge more sharply than a bound everywhere does; and two
-# time scales, the critic's learning rate twice the generator's, both down to zero along a cosine.
+# Three things more: noise of two numbers, eight times as wide, which makes the generator steep from the start; a
+# penalty on the critic's slope at the data alone (R1), which lets it see a bridge more sharply than a bound everywhere
+# does; and two time scales, the critic's learning rate twice the generator's, both down to zero along a cosine.
 
 
 # %%
@@ -134,10 +132,11 @@ class Steep(nn.Module):
 
 STEPS = 2000
 rates, game = {"critic": 2e-3, "generator": 1e-3}, NonSaturating(penalty=R1(0.1))
-cured = trained(game, STEPS, calm, lr=rates, schedule=cosine(STEPS, warmup=20), generator=Steep, critic=Critic)
+steep = {"latent": 2, "generator": Steep, "critic": Critic}
+cured = trained(game, STEPS, 256, lr=rates, schedule=cosine(STEPS, warmup=20), **steep)
 whole = judged("cured", cured)
 assert whole.missing == () and cured.alarms == {}
-assert whole.good.value > bounded.good.value > collapsed.good.value or whole.good.value >= 0.95
+assert whole.good.value > max(0.93, bounded.good.value)
 
 # %%
 print(diagnose(cured, ring.test))

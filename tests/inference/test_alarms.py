@@ -135,7 +135,9 @@ def test_the_vanilla_game_collapses_on_its_own_and_a_penalty_with_less_momentum_
     ill, _ = warned(build(), corners(), NonSaturating(), **settings)
     assert "mode collapse" in ill.alarms
     torch.manual_seed(0)
-    well, said = warned(build(), corners(), NonSaturating(penalty=R1(1.0)), **(settings | {"optimizer": adam, "lr": 3e-3}))
+    well, said = warned(
+        build(), corners(), NonSaturating(penalty=R1(1.0)), **(settings | {"optimizer": adam, "lr": 3e-3})
+    )
     assert said == [] and well.alarms == {}
     assert "mode collapse" not in diagnose(well, corners()).alarms
 
