@@ -31,7 +31,7 @@ WIDTH = 8.0
 CURES: dict[str, Callable[[], Game]] = {
     "non-saturating, R1": lambda: NonSaturating(penalty=R1(0.1)),
     "relativistic, R1": lambda: Relativistic(penalty=R1(0.1)),
-    "Wasserstein, gradient penalty": lambda: Wasserstein(penalty=GradientPenalty(0.1)),
+    "Wasserstein, gradient penalty": lambda: Wasserstein(penalty=GradientPenalty(0.5), generator_every=3),
 }
 
 
