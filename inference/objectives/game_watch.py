@@ -155,7 +155,7 @@ def collapsed(coverage: ModeCoverage) -> str:
     """Which modes are missing, and what to do about it."""
     missing, count = ", ".join(coverage.missing), len(coverage.missing)
     return (
-        f"modes have collapsed: next to nothing is made in {count} of the {len(coverage.shares)} modes of the data, where "
-        f"{coverage.missed:.0%} of its rows are: {missing}; take a critic of bounded slope (spectral normalisation, R1, "
-        "Wasserstein with a gradient penalty), or minibatch discrimination."
+        f"modes have collapsed: next to nothing is made in {count} of the {len(coverage.shares)} modes of the data, "
+        f"where {coverage.missed:.0%} of its rows are: {missing}; take a critic of bounded slope (spectral "
+        "normalisation, R1, Wasserstein with a gradient penalty), or minibatch discrimination."
     )
