@@ -90,7 +90,7 @@ assert collapsed.missing
 # `diagnose` looks again, at what the fitted model draws now, and repeats what the fit had warned of.
 
 # %%
-found = diagnose(vanilla, ring.test)
+found = diagnose(vanilla, ring.test.x)
 print(found)
 found.plots()["modes"].savefig(folder / "diagnosis.png", dpi=100)
 assert "mode collapse" in found.alarms
@@ -139,4 +139,4 @@ assert whole.missing == () and cured.alarms == {}
 assert whole.good.value > max(0.93, bounded.good.value)
 
 # %%
-print(diagnose(cured, ring.test))
+print(diagnose(cured, ring.test.x))
