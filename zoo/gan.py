@@ -12,7 +12,8 @@ from torch.distributions import constraints
 
 from zoo.base import Implicit, Shape
 from zoo.coding import built
-from zoo.gan_networks import CriticNetwork, GeneratorNetwork, Part, as_critic, as_generator
+from zoo.critics import CriticNetwork
+from zoo.gan_networks import GeneratorNetwork, Part, as_critic, as_generator
 
 
 class GAN(Implicit):
