@@ -39,10 +39,10 @@ class GAN(Implicit):
     can read after 20 CPU seconds (the best of eleven settings tried, one seed each; several others covered far less).
 
     Reproducible: the digits as images, `GAN((1, 8, 8), bounds=(0, 1), generator="dcgan", critic={"kind": "dcgan",
-    "norm": "none", "gain": 1.0})`, `NonSaturating(penalty=R1(1.0))`, steps=1600, batch_size=64, both rates 1e-3, Adam of
-    betas (0.5, 0.99), average=0.99 and seed 0: on the 450 held-out rows a Frechet distance of 4.9, coverage 0.87, recall
-    0.99 and precision 0.75 in 35 CPU seconds, where the perceptrons above have 7.1, 0.86, 0.80 and 0.84 in 22. Chosen of
-    seven settings of convolutions on 270 validation rows, where hinge loss and residual blocks did worse.
+    "norm": "none", "gain": 1.0})`, `NonSaturating(penalty=R1(1.0))`, steps=1600, batch_size=64, both rates 1e-3, Adam
+    of betas (0.5, 0.99), average=0.99 and seed 0: on the 450 held-out rows a Frechet distance of 4.9, coverage 0.87,
+    recall 0.99 and precision 0.75 in 35 CPU seconds, where the perceptrons above have 7.1, 0.86, 0.80 and 0.84 in 22.
+    Chosen of seven settings of convolutions on 270 validation rows, where hinge loss and residual blocks did worse.
 
     References:
         Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661

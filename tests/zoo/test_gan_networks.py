@@ -402,6 +402,14 @@ def test_wrong_tables_are_refused(own, message):
         zoo.build({"family": "gan", **own}, event_shape=(1, 6, 6))
 
 
+def test_other_gans_take_the_same_tables():
+    part = {"kind": "dcgan", "channels": [2]}
+    model = zoo.build({"family": "alpha_gan", "latent": 2, "generator": part, "critic": part}, event_shape=(1, 4, 4))
+    assert isinstance(model.critic, DCGANCritic)
+    fit(model, torch.rand(8, 1, 4, 4), steps=2, batch_size=4, progress=False)
+    assert model.reconstruct(model.sample(2)).shape == (2, 1, 4, 4)
+
+
 def test_rows_that_are_no_images_are_refused_by_convolutions():
     with pytest.raises(ValueError, match=r"what a convolutional critic judges is an image.*not \[5\]"):
         GAN(5, critic="dcgan")
@@ -422,7 +430,7 @@ def test_classes_that_are_none_are_refused():
 
 @pytest.mark.slow
 def test_digits_of_a_class_are_what_a_classifier_takes_them_for():
-    """A fit of its own kind is chance, 0.1; what asks for class k is told class k by a model that saw only real rows."""
+    """A generator deaf to its context would be right of one in ten; the classifier has seen real rows alone."""
     digits = load_digits()
     x, y = torch.tensor(digits.images[:1347, None] / 16, dtype=torch.float32), torch.tensor(digits.target[:1347])
     classes = {"kind": "dcgan", "conditioner": {"kind": "classes", "levels": 10}}
