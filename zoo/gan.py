@@ -43,6 +43,9 @@ class GAN(Implicit):
     of betas (0.5, 0.99), average=0.99 and seed 0: on the 450 held-out rows a Frechet distance of 4.9, coverage 0.87,
     recall 0.99 and precision 0.75 in 35 CPU seconds, where the perceptrons above have 7.1, 0.86, 0.80 and 0.84 in 22.
     Chosen of seven settings of convolutions on 270 validation rows, where hinge loss and residual blocks did worse.
+    The same told of classes, `context_shape=()` and "conditioner": {"kind": "classes", "levels": 10} in both tables,
+    steps=1200: 3.0, 0.97, 0.80 and 0.97 in 27 seconds; a classifier of pixels takes 0.98 of what is made for the class
+    that was asked for, as of held-out rows.
 
     References:
         Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661
