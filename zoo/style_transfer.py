@@ -15,7 +15,7 @@ from zoo.coding import Network
 from zoo.gan import GAN
 from zoo.networks import mlp
 from zoo.told import as_image
-from zoo.translation_networks import PatchCritic, check_channels, check_halving, check_sizes, within
+from zoo.translation_networks import PatchCritic, alike_at_edges, check_channels, check_halving, check_sizes, within
 
 TINY = 1e-5
 """Added to the variance of a channel that is normalised, so that one without any stays finite."""
@@ -53,6 +53,7 @@ class StyleNetwork(nn.Module):
         check_channels(channels)
         check_halving(event_shape, self.image[1:], channels)
         self.reader, self.writer = Reader(self.image[0], channels), Writer(self.image[0], channels)
+        alike_at_edges(self)
         self.styles = mlp(latent, 2 * channels[-1], (2 * channels[-1],))
 
     def forward(self, noise: Tensor, context: Tensor) -> Tensor:
