@@ -108,7 +108,8 @@ class StyleTransfer(GAN):
         if shape is not None:
             check_sizes(type(self).__name__, shape, given, multiples=False)
         if shape != given:
-            raise ValueError(f"one network reads x and context, which need one shape, not {shape} and {given}")
+            shapes = f"{list(shape or ())} and {list(given or ())}"
+            raise ValueError(f"one network reads x and context, which need one shape, not {shapes}")
         super().__init__(
             event_shape,
             context_shape=context_shape,

@@ -22,10 +22,10 @@ class Stylisation(Translating):
         generator:  W(c; w(t)) + content E |f(w(t)) - t|^2 + rebuilt (E |w(f(y)) - y| + E |w(f(x)) - x|)
 
     where |.|, and |.|^2, are means over the numbers of a row. Of half of the rows the style is drawn, s(z), of the
-    others it is that of x. t holds content and style: the paper's loss of content is that of style too where both are
+    others it is that of some row of x. t holds content and style: the paper's loss of content is that of style too where both are
     asked of the same features. Its f is a network taught elsewhere and kept; here f is learned, and the last term,
-    which is left to no critic, has it tell images apart. Whichever x and y stand beside each other, no term takes them
-    for a pair. Terms: "loss" of each; the generator's "game", "content" and "rebuilt".
+    which is left to no critic, has it tell images apart. Whichever x and y stand beside each other, none are taken for
+    a pair. Terms: "loss" of each; the generator's "game", "content" and "rebuilt".
 
     Parameters:
         content, rebuilt: the weights.
@@ -70,7 +70,7 @@ class Stylisation(Translating):
 
 
 def restyled(model: Styled, content: Tensor, style: Tensor) -> Tensor:
-    """Features of content, the first half of the rows in styles that are drawn, the others in those of features."""
+    """Features of content, the first half of the rows in styles that are drawn, the others in those of any features."""
     half = len(content) // 2
-    styles = torch.cat([model.style(model.noise(half)), model.style_of(style[half:])])
-    return model.adapted(content, styles)
+    drawn, others = model.style(model.noise(half)), torch.randperm(len(style), device=style.device)[half:]
+    return model.adapted(content, torch.cat([drawn, model.style_of(style[others])]))
