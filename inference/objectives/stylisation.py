@@ -22,10 +22,10 @@ class Stylisation(Translating):
         generator:  W(c; w(t)) + content E |f(w(t)) - t|^2 + rebuilt (E |w(f(y)) - y| + E |w(f(x)) - x|)
 
     where |.|, and |.|^2, are means over the numbers of a row. Of half of the rows the style is drawn, s(z), of the
-    others it is that of some row of x. t holds content and style: the paper's loss of content is that of style too where both are
-    asked of the same features. Its f is a network taught elsewhere and kept; here f is learned, and the last term,
-    which is left to no critic, has it tell images apart. Whichever x and y stand beside each other, none are taken for
-    a pair. Terms: "loss" of each; the generator's "game", "content" and "rebuilt".
+    others it is that of some row of x. t holds content and style: the paper's loss of content is one of style too
+    where both are asked of the same features. Its f is a network taught elsewhere and kept; here f is learned, and the
+    last term, which is left to no critic, has it tell images apart. No x and y are taken for a pair. Terms: "loss" of
+    each; the generator's "game", "content" and "rebuilt".
 
     Parameters:
         content, rebuilt: the weights.
