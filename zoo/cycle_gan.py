@@ -48,7 +48,7 @@ class CycleGAN(GAN):
         latent: int = 8,
         channels: Sequence[int] = (16,),
         blocks: int = 2,
-        gain: float = 4.0,
+        gain: float = 2.0,
         bounds: tuple[float, float] | None = None,
         generator: Network | None = None,
         critic: Network | None = None,

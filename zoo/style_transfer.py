@@ -57,9 +57,9 @@ class StyleNetwork(nn.Module):
         self.styles = mlp(latent, 2 * channels[-1], (2 * channels[-1],))
 
     def forward(self, noise: Tensor, context: Tensor) -> Tensor:
-        return self.write(adapted(self.features(context), self.style(noise)))
+        return self.write(adapted(self.read(context), self.style(noise)))
 
-    def features(self, image: Tensor) -> Tensor:
+    def read(self, image: Tensor) -> Tensor:
         return self.reader(image.reshape(-1, *self.image))
 
     def style(self, noise: Tensor) -> Tensor:
@@ -93,6 +93,8 @@ class StyleTransfer(GAN):
         https://arxiv.org/abs/1703.06868
     """
 
+    generator: StyleNetwork
+
     def __init__(
         self,
         event_shape: Shape,
@@ -100,7 +102,7 @@ class StyleTransfer(GAN):
         context_shape: Shape | None = None,
         latent: int = 8,
         channels: Sequence[int] = (16, 32),
-        gain: float = 4.0,
+        gain: float = 2.0,
         bounds: tuple[float, float] | None = None,
         critic: Network | None = None,
     ) -> None:
@@ -122,9 +124,9 @@ class StyleTransfer(GAN):
 
     # ---- what it is made of
 
-    def features(self, image: Tensor) -> Tensor:
+    def read(self, image: Tensor) -> Tensor:
         """f, of an image of either domain: [N, C, h, w]."""
-        return self.generator.features(image)
+        return self.generator.read(image)
 
     def style(self, noise: Tensor) -> Tensor:
         """s(z), the means and standard deviations of a style of x's domain, [N, 2, C]."""
@@ -146,7 +148,7 @@ class StyleTransfer(GAN):
     def stylise(self, context: Tensor, style: Tensor) -> Tensor:
         """The content of each context in the style of an image, [N, *event_shape]."""
         self.check(style, context)
-        return self.write(adapted(self.features(context), moments(self.features(style))))
+        return self.write(adapted(self.read(context), moments(self.read(style))))
 
 
 def moments(features: Tensor) -> Tensor:

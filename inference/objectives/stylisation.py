@@ -38,7 +38,7 @@ class Stylisation(Translating):
 
     asks = Styled
 
-    def __init__(self, content: float = 10.0, rebuilt: float = 10.0, *, game: Game | None = None) -> None:
+    def __init__(self, content: float = 1.0, rebuilt: float = 2.0, *, game: Game | None = None) -> None:
         super().__init__(game)
         self.content, self.rebuilt = checked_weight(content), checked_weight(rebuilt)
 
@@ -51,18 +51,18 @@ class Stylisation(Translating):
     def critic_loss(self, model: Styled, x: Tensor, context: Tensor | None) -> Loss:
         assert context is not None
         with torch.no_grad():
-            made = model.write(restyled(model, model.features(context), model.features(x)))
+            made = model.write(restyled(model, model.read(context), model.read(x)))
         value = self.judged(model.critic, x, made)
         return Loss(value, mean_terms(loss=value))
 
     def generator_loss(self, model: Styled, x: Tensor, context: Tensor | None) -> Loss:
         assert context is not None
-        read, read_x = model.features(context), model.features(x)
+        read, read_x = model.read(context), model.read(x)
         asked = restyled(model, read, read_x)
         made = model.write(asked)
         terms = {
             "game": self.taken(model.critic, x, made),
-            "content": self.content * (model.features(made) - asked).square().mean(),
+            "content": self.content * (model.read(made) - asked).square().mean(),
             "rebuilt": self.rebuilt * (apart(model.write(read), context) + apart(model.write(read_x), x)),
         }
         value = torch.stack(list(terms.values())).sum()

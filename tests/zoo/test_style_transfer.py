@@ -79,7 +79,7 @@ def test_each_players_loss_is_the_formula_and_its_gradient_reaches_it_alone():
 
 def test_the_style_of_an_image_and_of_noise():
     model, (x, y) = build(), domains()
-    features, net = model.features(y), model.generator
+    features, net = model.read(y), model.generator
     made = model.stylise(y, x)
     torch.testing.assert_close(made, net.writer(adapted(features, moments(net.reader(x)))))
     torch.testing.assert_close(model.stylise(y, y), net.writer(features))
