@@ -196,14 +196,78 @@ class Energy(Protocol):
     def start(self, n: int) -> Tensor: ...
 
 
-class Generator(Protocol):
+class Joined(Energy, Protocol):
+    """An energy with hidden units: `joint` is the `Energy` of x and hidden units together, a row for each."""
+
+    joint: Any
+
+
+class Clampable(Energy, Protocol):
+    """An energy of bits, any of which may be held: `clamped(x, known)`, known of x's shape, is an object for N rows of
+    units [N, units], those of x first and then hidden ones, with
+
+        summable            whether what is not known can be summed over, for
+        sums()              P(unit = 1 | what is known), [N, units], and log of what exp(-energy) sums to, [N]
+        mean_field()        the same by independent units: probabilities, and a lower bound of that log
+        begin(chains)       states [chains N, units], copies of all rows one after the other, to begin chains from
+        step(states)        after a Gibbs sweep: states, and P(unit = 1 | the rest) as each was drawn by
+        energy(states)      nats, up to a constant a row
+    """
+
+    def clamped(self, x: Tensor, known: Tensor) -> Any: ...
+
+
+class Stacked(Latent, Protocol):
+    """Energies one above the other: `layers`, of which the last is `top`, and the others are directed downwards.
+
+    `upward(x, k)` draws what layer k is to model; `begin(k)` starts it as the one below turned over, where that fits.
+    `unnormalised()` is the model as a `Latent` whose prior lacks log Z of the top.
+    """
+
+    layers: Any
+    top: Any
+
+    def upward(self, x: Tensor, layer: int) -> Tensor: ...
+    def begin(self, layer: int) -> bool: ...
+    def unnormalised(self) -> Any: ...
+
+
+class ClassEnergy(Energy, Protocol):
+    """An energy of rows and classes: `split(rows)` is x and the class as one-hot, `class_logits(x)` log p(y | x) [N, K]
+    up to a constant.
+    """
+
+    classes: int
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]: ...
+    def class_logits(self, x: Tensor) -> Tensor: ...
+
+
+class Generating(Protocol):
+    """Noise made into x: `noise(n)` is n rows of it, `generate(noise, context)` x for each."""
+
+    def noise(self, n: int) -> Tensor: ...
+    def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class CodeGenerating(Generating, Protocol):
+    """A generator of codes: x is what `autoencoder`, a model with latents, decodes of `generate_code(noise)`.
+
+    `code(x)` is the code of each row, [N, D], among which the generated ones are to lie.
+    """
+
+    autoencoder: Any
+    generator: Any
+
+    def generate_code(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+    def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class Generator(Generating, Protocol):
     """A generator and the critic it is trained against, two modules with parameters of their own."""
 
     critic: Any
     generator: Any
-
-    def noise(self, n: int) -> Tensor: ...
-    def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
 class AutoEncoding(Generator, Protocol):

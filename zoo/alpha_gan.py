@@ -11,7 +11,8 @@ from torch import Tensor
 
 from zoo.base import Shape
 from zoo.coding import CodeNetwork, Network, built
-from zoo.gan import GAN, CriticNetwork
+from zoo.gan import GAN
+from zoo.gan_networks import CriticNetwork, Part
 
 
 class AlphaGAN(GAN):
@@ -55,8 +56,8 @@ class AlphaGAN(GAN):
         gain: float = 12.0,
         code_gain: float = 10.0,
         bounds: tuple[float, float] | None = None,
-        generator: Network | None = None,
-        critic: Network | None = None,
+        generator: Part | None = None,
+        critic: Part | None = None,
         encoder: Network | None = None,
         code_critic: Network | None = None,
     ) -> None:

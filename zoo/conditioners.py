@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.class_context import ClassContext, LinearContext
 from zoo.declared import declared
 from zoo.told import Conditioner, Told, as_image, known
 
@@ -142,6 +143,8 @@ class AttendedTokens(TokenContext):
 Declared = Conditioner | Callable[..., Conditioner] | Mapping[str, Any] | str
 """What the place of a conditioner takes: a built one, what builds one, or its name or table."""
 CONDITIONERS: Mapping[str, type[Conditioner]] = {
+    "linear": LinearContext,
+    "classes": ClassContext,
     "vector": VectorContext,
     "image": ImageContext,
     "tokens": TokenContext,

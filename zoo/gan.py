@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
-from torch.nn.utils.parametrizations import spectral_norm
 
 from zoo.base import Implicit, Shape
-from zoo.networks import joined, mlp
-
-Part = nn.Module | Callable[..., nn.Module]
-"""What a part of a GAN takes: a built module, or what builds one."""
-
-
-class GeneratorNetwork(nn.Module):
-    """(noise [N, latent], context) -> [N, *event_shape], unbounded: a perceptron of the two joined."""
-
-    def __init__(
-        self, event_shape: torch.Size, *, context_shape: torch.Size | None, latent: int, hidden: Sequence[int]
-    ) -> None:
-        super().__init__()
-        self.latent, self.event_shape, self.context_shape = torch.Size([latent]), event_shape, context_shape
-        extra = 0 if context_shape is None else context_shape.numel()
-        self.network = mlp(latent + extra, event_shape.numel(), hidden)
-
-    def forward(self, noise: Tensor, context: Tensor | None = None) -> Tensor:
-        x = self.network(joined(noise, self.latent, context, self.context_shape))
-        return x.unflatten(-1, self.event_shape)
-
-
-class _Leaky(nn.LeakyReLU):
-    def __init__(self) -> None:
-        super().__init__(0.2)
-
-
-class CriticNetwork(nn.Module):
-    """(x, context) -> [N], the logit of "x is real": gain times a perceptron whose layers have spectral norm 1.
-
-    The logit moves by no more than `gain` for a unit of distance in x.
-    """
-
-    def __init__(
-        self, event_shape: torch.Size, *, context_shape: torch.Size | None, hidden: Sequence[int], gain: float
-    ) -> None:
-        super().__init__()
-        self.event_shape, self.context_shape, self.gain = event_shape, context_shape, gain
-        extra = 0 if context_shape is None else context_shape.numel()
-        self.network = mlp(event_shape.numel() + extra, 1, hidden, _Leaky)
-        for layer in self.network:
-            if isinstance(layer, nn.Linear):
-                spectral_norm(layer)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.network(joined(x, self.event_shape, context, self.context_shape)).squeeze(-1) * self.gain
+from zoo.coding import built
+from zoo.gan_networks import CriticNetwork, GeneratorNetwork, Part, as_critic, as_generator
 
 
 class GAN(Implicit):
@@ -111,11 +66,18 @@ class GAN(Implicit):
         if bounds is not None:
             self.support = constraints.interval(*bounds)
         shapes: dict[str, Any] = {"context_shape": self.context_shape}
-        default = partial(GeneratorNetwork, hidden=hidden)
-        self.generator = _built(generator or default, "generator", self.event_shape, latent=latent, **shapes)
-        judge = partial(CriticNetwork, hidden=hidden, gain=gain)
-        self.critic = _built(critic or judge, "critic", self.event_shape, **shapes)
+        writer = partial(GeneratorNetwork, hidden=hidden) if generator is None else as_generator(generator)
+        self.generator = built(writer, "generator", self.event_shape, latent=latent, **shapes)
+        judge = partial(CriticNetwork, hidden=hidden, gain=gain) if critic is None else as_critic(critic)
+        self.critic = built(judge, "critic", self.event_shape, **shapes)
         self.register_buffer("like", torch.zeros(()), persistent=False)
+
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Networks with virtual batch norm take their reference batch, once, of the first rows."""
+        for part in (self.generator, self.critic):
+            refer: Any = getattr(part, "refer", None)
+            if refer is not None:
+                refer(x, context)
 
     def noise(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, device=self.like.device, dtype=self.like.dtype)
@@ -126,10 +88,3 @@ class GAN(Implicit):
             return x
         low, high = self.bounds
         return low + (high - low) * x.sigmoid()
-
-
-def _built(part: Part, name: str, event_shape: torch.Size, **shapes: Any) -> nn.Module:
-    module = part if isinstance(part, nn.Module) else part(event_shape, **shapes)
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"{name} must be a torch module, or build one, not {type(module).__name__}")
-    return module

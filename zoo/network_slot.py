@@ -1,9 +1,9 @@
-"""The place of a diffusion's network: a module, what builds one, or a table that declares it."""
+"""The place of a network, such as a diffusion's: a module, what builds one, or a table that declares it."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,20 @@ NETWORKS: Mapping[str, str] = {
 SHAPES = ("event_shape", "context_shape", "outputs")
 
 
-def as_network(written: Network | Mapping[str, Any] | str | None) -> Network:
-    """The network in the slot, or what builds the one that a name or a table declares; a perceptron unless told."""
+def as_network(
+    written: Network | Mapping[str, Any] | str | None,
+    what: str = "network",
+    kinds: Mapping[str, str] = NETWORKS,
+    given: Sequence[str] = SHAPES,
+) -> Network:
+    """The network in the slot, or what builds the one that a name or a table declares; a perceptron unless told.
+
+    The builder is called with the event_shape and the other keywords of `given`.
+    """
     if written is not None and not isinstance(written, Mapping | str):
         return written
     table = {"kind": "mlp", **written} if isinstance(written, Mapping) else written or "mlp"
-    kind, own = kind_of("network", table, NETWORKS)
-    module, _, name = NETWORKS[kind].partition(":")
+    kind, own = kind_of(what, table, kinds)
+    module, _, name = kinds[kind].partition(":")
     maker = getattr(importlib.import_module(module), name)
-    return partial(maker, **arguments("network", kind, own, maker, SHAPES))
+    return partial(maker, **arguments(what, kind, own, maker, given))

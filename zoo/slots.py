@@ -16,6 +16,9 @@ Slot = Explicit | Callable[..., Explicit]
 PriorSlot = Explicit | LatentVariable | Callable[..., Explicit | LatentVariable]
 """What a slot takes whose density may be an estimate: that of a prior."""
 
+CoderSlot = LatentVariable | Callable[..., LatentVariable]
+"""What a slot for an autoencoder takes."""
+
 
 def fill(slot: Slot, name: str, event_shape: Shape, context_shape: Shape | None = None) -> Explicit:
     """The density in a slot, built if need be, and refused with the slot's name if it does not fit."""
@@ -32,6 +35,16 @@ def fill_prior(
     model = _built(slot, name, event_shape, context_shape)
     if not isinstance(model, Explicit | LatentVariable) or model.likelihood is None:
         raise TypeError(f"{name} must be a model with a density, exact or bounded, not {type(model).__name__}")
+    return _fitting(model, name, event_shape, context_shape)
+
+
+def fill_coder(
+    slot: CoderSlot, event_shape: Shape, context_shape: Shape | None = None, name: str = "autoencoder"
+) -> Any:
+    """The model that codes rows in a slot: one whose latents are numbers of a shape that it says, `latent`."""
+    model = _built(slot, name, event_shape, context_shape)
+    if not isinstance(model, LatentVariable) or not isinstance(getattr(model, "latent", None), torch.Size):
+        raise TypeError(f"{name} must be a model with a latent code, such as a VAE, not {type(model).__name__}")
     return _fitting(model, name, event_shape, context_shape)
 
 

@@ -15,7 +15,7 @@ from zoo.base import LatentVariable, Shape
 from zoo.coding import Network, built
 from zoo.conditionals import Gaussian, StandardGaussian
 from zoo.distributions import DiagonalNormal
-from zoo.gan import CriticNetwork, GeneratorNetwork
+from zoo.gan_networks import CriticNetwork, GeneratorNetwork
 from zoo.networks import joined
 from zoo.slots import Slot, fill
 

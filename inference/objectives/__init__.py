@@ -10,18 +10,23 @@ from inference.objectives.adversarial import Game, NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
+from inference.objectives.class_energy import Discriminative, HybridDivergence
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
+from inference.objectives.discrepancies import EnergyDistance, Mmd, Moment, SlicedWasserstein
 from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
 from inference.objectives.elbo import Elbo, OwnElbo, PyroElbo
 from inference.objectives.enumerated import Enumerated
 from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasserstein
 from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
+from inference.objectives.joint_divergence import JointDivergence
+from inference.objectives.layer_by_layer import LayerByLayer
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
+from inference.objectives.moments import CodeMatching, MomentMatching
 from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
@@ -31,7 +36,9 @@ from inference.protocols import (
     AutoEncoding,
     Bounded,
     Classed,
+    ClassEnergy,
     Coded,
+    CodeGenerating,
     CodeMatched,
     Conjugate,
     Corrupting,
@@ -39,13 +46,16 @@ from inference.protocols import (
     Density,
     Energy,
     Enumerable,
+    Generating,
     Generator,
     IncompleteTables,
+    Joined,
     Latent,
     Layered,
     Pair,
     Paired,
     Similar,
+    Stacked,
     Stepwise,
     Styled,
     name_of,
@@ -53,6 +63,7 @@ from inference.protocols import (
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Stacked, LayerByLayer),
     (Enumerable, Enumerated),
     (Coded, Relaxed),
     (Classed, SemiSupervised),
@@ -68,6 +79,10 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Paired, PairedTranslation),
     (Styled, Stylisation),
     (Generator, NonSaturating),
+    (ClassEnergy, HybridDivergence),
+    (Joined, JointDivergence),
+    (CodeGenerating, CodeMatching),
+    (Generating, MomentMatching),
     (Energy, ContrastiveDivergence),
     (IncompleteTables, MarginalLikelihood),
     (Density, NegativeLogLikelihood),
@@ -91,10 +106,13 @@ __all__ = [
     "R1",
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
+    "CodeMatching",
     "ContrastiveDivergence",
     "CycleConsistency",
     "Denoising",
+    "Discriminative",
     "Elbo",
+    "EnergyDistance",
     "Enumerated",
     "FeatureMatching",
     "FromPartner",
@@ -103,11 +121,17 @@ __all__ = [
     "GradientPenalty",
     "Hinge",
     "HistoricalAveraging",
+    "HybridDivergence",
     "ImportanceWeightedElbo",
+    "JointDivergence",
+    "LayerByLayer",
     "LearnedSimilarity",
     "LeastSquares",
     "Loss",
     "MarginalLikelihood",
+    "Mmd",
+    "Moment",
+    "MomentMatching",
     "NegativeLogLikelihood",
     "NonSaturating",
     "Objective",
@@ -120,6 +144,7 @@ __all__ = [
     "Relativistic",
     "Relaxed",
     "SemiSupervised",
+    "SlicedWasserstein",
     "Stylisation",
     "Wasserstein",
     "closed_form",

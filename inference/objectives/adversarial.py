@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference.objectives.base import Loss, Objective, Player, mean_terms, trainable
+from inference.objectives.base import Loss, Player, mean_terms, trainable
+from inference.objectives.game_watch import WatchedGame
 from inference.objectives.generator_terms import GeneratorTerm
 from inference.objectives.penalties import Penalty
 from inference.protocols import Generator, name_of
 
 
-class Game(Objective):
+class Game(WatchedGame):
     """A critic c(x) tells real rows from made ones; a generator g(z) learns from what the critic says of its own.
 
     What each wants of the critic's answers is a subclass's: `critic_value` and `generator_value`, both to go down. The
     critic's rows are made without a graph through the generator and go through it in one call together with the real
-    ones and a penalty's points; each player's gradient reaches its own parameters alone. With a context, row i is
-    made, judged and mixed with the context of real row i.
+    ones; each player's gradient reaches its own parameters alone. With a context, row i is made, judged and mixed
+    with the context of real row i.
     Terms: "loss" of each; the critic's "real" and "fake", its mean answers to either kind of row, and "penalty"; the
     generator's terms beside the game, by name.
 
@@ -74,19 +76,15 @@ class Game(Objective):
     def critic_loss(self, model: Generator, x: Tensor, context: Tensor | None = None) -> Loss:
         with torch.no_grad():
             made = model.generate(model.noise(len(x)), context)
-        points, kinds = (None, (x, made)) if self.penalty is None else self.penalty.placed(x, made)
-        answers = answers_of(model.critic, kinds, context)
-        real, fake = answers[: len(x)], answers[len(x) : 2 * len(x)]
-        value = self.critic_value(real, fake)
-        terms = {"real": real.mean(), "fake": fake.mean()}
-        if points is not None and self.penalty is not None:
-            terms["penalty"] = self.penalty(answers, points)
-            value = value + terms["penalty"]
-        for term in self.also:
-            if hasattr(term, "of_critic"):
-                terms[term.name] = term.of_critic(model)
-                value = value + terms[term.name]
-        return Loss(value, mean_terms(loss=value, **terms))
+        ask = partial(answers_of, model.critic, context)
+        beside: dict[str, Tensor] = {}
+        if self.penalty is None:
+            real, fake = ask(x, made)
+        else:
+            real, fake, beside["penalty"] = self.penalty(ask, x, made)
+        beside |= {term.name: term.of_critic(model) for term in self.also if hasattr(term, "of_critic")}
+        value = sum(beside.values(), self.critic_value(real, fake))
+        return Loss(value, mean_terms(loss=value, real=real.mean(), fake=fake.mean(), **beside))
 
     def generator_loss(self, model: Generator, x: Tensor, context: Tensor | None = None) -> Loss:
         made = model.generate(model.noise(len(x)), context)
@@ -95,11 +93,9 @@ class Game(Objective):
         def real() -> Tensor:
             return logits_of(model.critic, x, context)
 
-        value = self.generator_value(logits_of(model.critic, made, context), real)
-        terms = {term.name: term(model, made, x, context) for term in self.also}
-        for each in terms.values():
-            value = value + each
-        return Loss(value, mean_terms(loss=value, **terms))
+        beside = {term.name: term(model, made, x, context) for term in self.also}
+        value = sum(beside.values(), self.generator_value(logits_of(model.critic, made, context), real))
+        return Loss(value, mean_terms(loss=value, **beside))
 
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
         raise TypeError(
@@ -155,7 +151,7 @@ def checked_smoothing(smoothing: float) -> float:
 
 def critic_loss(critic: Any, real: Tensor, made: Tensor, context: Tensor | None = None) -> Loss:
     """E_real[-log sigmoid(c)] + E_made[-log sigmoid(-c)], both kinds of rows in one call; they bring no graph."""
-    on_real, on_made = answers_of(critic, (real, made), context).chunk(2)
+    on_real, on_made = answers_of(critic, context, real, made)
     value = F.softplus(-on_real).mean() + F.softplus(on_made).mean()
     return Loss(value, mean_terms(loss=value, real=on_real.mean(), fake=on_made.mean()))
 
@@ -170,13 +166,13 @@ def logits_of(critic: Any, x: Tensor, context: Tensor | None) -> Tensor:
     return critic(x) if context is None else critic(x, context)
 
 
-def answers_of(critic: Any, kinds: Sequence[Tensor], context: Tensor | None) -> Tensor:
-    """A critic's logits of rows of several kinds, [kinds * N, ...], each kind with the same context; in one call.
+def answers_of(critic: Any, context: Tensor | None, *kinds: Tensor) -> tuple[Tensor, ...]:
+    """A critic's logits of rows of several kinds, N of each with the same context; in one call.
 
     A critic that looks at its rows together (minibatch discrimination, batch normalisation) says so by an attribute
     `compares_rows = True`, and is called for each kind by itself.
     """
-    if getattr(critic, "compares_rows", False):
-        return torch.cat([logits_of(critic, rows, context) for rows in kinds])
+    if len(kinds) == 1 or getattr(critic, "compares_rows", False):
+        return tuple(logits_of(critic, rows, context) for rows in kinds)
     repeated = None if context is None else torch.cat([context] * len(kinds))
-    return logits_of(critic, torch.cat(list(kinds)), repeated)
+    return logits_of(critic, torch.cat(kinds), repeated).chunk(len(kinds))

@@ -68,6 +68,7 @@ class HistoricalAveraging(nn.Module):
 
     def prepare(self, model: Any) -> None:
         """Each fit has a history of its own."""
+        self._buffers.clear()
         for player in ("generator", "critic"):
             parameters = _moved(getattr(model, player))
             self.register_buffer(f"{player}_steps", torch.zeros((), device=parameters[0].device))

@@ -1,15 +1,20 @@
-"""Penalties of a critic's slope, at points that share the one call of real and made rows."""
+"""Penalties of a critic's slope, asked together with its answers to real rows and to made ones."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+Ask = Callable[..., tuple[Tensor, ...]]
+"""(kinds of rows) -> a critic's answers to each kind, in one call."""
+
 
 class Penalty:
-    """weight * E_points[of(slope)], where a point's slope is the gradient of the critic's answer there by the point.
+    """weight * E_points[cost(slope)], where a point's slope is the gradient of the critic's answer there by the point.
 
-    A subclass says where its points are (`placed`) and what it asks of slopes [N, D] (`of`).
+    The points are a call of their own: the second derivatives of a call are taken through all of its rows.
     """
 
     def __init__(self, weight: float) -> None:
@@ -17,18 +22,18 @@ class Penalty:
             raise ValueError(f"weight must be above 0, not {weight}")
         self.weight = weight
 
-    def placed(self, real: Tensor, made: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The points, and the kinds of rows for the critic's one call: real, made, and others of which points are."""
+    def __call__(self, ask: Ask, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The critic's answers to real rows and to made ones, and the penalty."""
         raise NotImplementedError(f"{type(self).__name__} does not say where its points are")
 
-    def of(self, slopes: Tensor) -> Tensor:
-        """What is asked of slopes [N, D]: [N], to be 0."""
+    def cost(self, slopes: Tensor) -> Tensor:
+        """What slopes [N, D] cost, [N]."""
         raise NotImplementedError(f"{type(self).__name__} does not say what slopes it wants")
 
-    def __call__(self, answers: Tensor, points: Tensor) -> Tensor:
-        """The penalty, from all the answers of a call: those of other rows do not depend on the points."""
+    def of(self, answers: Tensor, points: Tensor) -> Tensor:
+        """The penalty, of answers each of which depends on its own point."""
         (slopes,) = torch.autograd.grad(answers.sum(), points, create_graph=True)
-        return self.weight * self.of(slopes.flatten(1)).mean()
+        return self.weight * self.cost(slopes.flatten(1)).mean()
 
 
 class GradientPenalty(Penalty):
@@ -41,12 +46,14 @@ class GradientPenalty(Penalty):
     def __init__(self, weight: float = 10.0) -> None:
         super().__init__(weight)
 
-    def placed(self, real: Tensor, made: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def __call__(self, ask: Ask, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share = torch.rand(len(real), *(1,) * (real.dim() - 1), dtype=real.dtype, device=real.device)
         points = torch.lerp(made, real, share).requires_grad_()
-        return points, (real, made, points)
+        on_real, on_made = ask(real, made)
+        (on_points,) = ask(points)
+        return on_real, on_made, self.of(on_points, points)
 
-    def of(self, slopes: Tensor) -> Tensor:
+    def cost(self, slopes: Tensor) -> Tensor:
         return (slopes.norm(dim=1) - 1).square()
 
 
@@ -58,9 +65,10 @@ class R1(Penalty):
         https://arxiv.org/abs/1801.04406
     """
 
-    def placed(self, real: Tensor, made: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def __call__(self, ask: Ask, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         points = real.detach().requires_grad_()
-        return points, (points, made)
+        (on_real,), (on_made,) = ask(points), ask(made)
+        return on_real, on_made, self.of(on_real, points)
 
-    def of(self, slopes: Tensor) -> Tensor:
+    def cost(self, slopes: Tensor) -> Tensor:
         return 0.5 * slopes.square().sum(1)
