@@ -15,7 +15,7 @@ from zoo.coding import Network
 from zoo.gan import GAN
 from zoo.networks import mlp
 from zoo.told import as_image
-from zoo.translation_networks import PatchCritic, alike_at_edges, check_channels, check_halving, check_sizes, within
+from zoo.translation_networks import PatchCritic, alike_at_edges, check_channels, check_halving, check_sizes
 
 TINY = 1e-5
 """Added to the variance of a channel that is normalised, so that one without any stays finite."""
@@ -142,7 +142,7 @@ class StyleTransfer(GAN):
 
     def write(self, features: Tensor) -> Tensor:
         """w, within the bounds."""
-        return within(self.generator.write(features), self.bounds)
+        return self.bounded(self.generator.write(features))
 
     @torch.no_grad()
     def stylise(self, context: Tensor, style: Tensor) -> Tensor:

@@ -128,11 +128,6 @@ def alike_at_edges(network: nn.Module) -> None:
             layer.padding_mode = "replicate"
 
 
-def within(raw: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    """Real numbers moved between the bounds by a sigmoid, as a GAN's are."""
-    return raw if bounds is None else bounds[0] + (bounds[1] - bounds[0]) * raw.sigmoid()
-
-
 def check_channels(channels: Sequence[int], blocks: int = 1) -> None:
     if not channels or min(channels) < 1 or blocks < 1:
         raise ValueError(

@@ -62,7 +62,7 @@ class Translating(Objective):
 
     def judged(self, critic: Any, real: Tensor, made: Tensor) -> Tensor:
         """A critic's loss on rows that bring no graph."""
-        return self.game.critic_value(*answers_of(critic, (real, made.detach()), None).chunk(2))
+        return self.game.critic_value(*answers_of(critic, None, real, made))
 
     def taken(self, critic: Any, real: Tensor, made: Tensor) -> Tensor:
         """The generator's loss by a critic."""
