@@ -95,7 +95,10 @@ class GAN(Implicit):
         return torch.randn(n, self.latent, device=self.like.device, dtype=self.like.dtype)
 
     def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor:
-        x = self.generator(noise) if context is None else self.generator(noise, context)
+        return self.bounded(self.generator(noise) if context is None else self.generator(noise, context))
+
+    def bounded(self, x: Tensor) -> Tensor:
+        """Real numbers moved between the bounds, where there are any."""
         if self.bounds is None:
             return x
         low, high = self.bounds
