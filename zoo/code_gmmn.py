@@ -9,8 +9,8 @@ from torch import Tensor
 
 from zoo.autoencoder import Autoencoder
 from zoo.base import Implicit, Shape
-from zoo.coding import Network
 from zoo.conditionals import HomoscedasticGaussian
+from zoo.gan_networks import Part
 from zoo.gmmn import GMMN
 from zoo.slots import CoderSlot, fill_coder
 
@@ -49,7 +49,7 @@ class CodeGMMN(Implicit):
         latent: int = 16,
         code: int = 16,
         hidden: Sequence[int] = (256, 256),
-        generator: Network | None = None,
+        generator: Part | None = None,
         autoencoder: CoderSlot | None = None,
     ) -> None:
         super().__init__(event_shape, context_shape=context_shape)
@@ -60,6 +60,10 @@ class CodeGMMN(Implicit):
         self.generator = GMMN(
             self.autoencoder.latent, context_shape=self.context_shape, latent=latent, hidden=hidden, generator=generator
         )
+
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """As `GMMN` has it."""
+        self.generator.initialise(x, context)
 
     def noise(self, n: int) -> Tensor:
         return self.generator.noise(n)

@@ -122,7 +122,8 @@ class CodeMatching(MomentMatching):
         self.step = 0
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
-        """The autoencoder's own preparation; codes are looked at as they come."""
+        """The autoencoder's own preparation beside the generator's; codes are looked at as they come."""
+        Objective.prepare(self, model, x, context)
         self.coding.prepare(model.autoencoder, x, context)
         self.step = 0
 

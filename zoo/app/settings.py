@@ -43,8 +43,11 @@ PARTS = {
     "r1": objectives.R1,
     "feature_matching": objectives.FeatureMatching,
     "historical_averaging": objectives.HistoricalAveraging,
+    "mmd": objectives.Mmd,
+    "energy_distance": objectives.EnergyDistance,
+    "sliced_wasserstein": objectives.SlicedWasserstein,
 }
-"""What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss."""
+"""What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss, moments."""
 
 
 def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
