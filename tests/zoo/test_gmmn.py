@@ -84,7 +84,7 @@ def test_a_frozen_autoencoder_stays_and_its_codes_are_what_is_matched() -> None:
     model = CodeGMMN(2, latent=2, hidden=(32,), autoencoder=coder.requires_grad_(False))
     codes = coder.encode(x)
     apart = kernel_mmd(model.generate_code(model.noise(400)).detach(), codes, bandwidth=0.5)
-    found = fit(model, x, steps=200, batch_size=100, lr=5e-3, validation=0.25, progress=False)
+    found = fit(model, x, CodeMatching(Mmd()), steps=200, batch_size=100, lr=5e-3, validation=0.25, progress=False)
     assert all(torch.equal(value, before[name]) for name, value in coder.state_dict().items())
     assert set(found.history) == {"step", "mmd", "held_out"}
     matched = kernel_mmd(model.generate_code(model.noise(400)).detach(), codes, bandwidth=0.5)
@@ -96,7 +96,7 @@ def test_both_at_once_draw_rows_of_the_data() -> None:
     model = CodeGMMN(2, latent=2, code=2, hidden=(32, 32))
     before = kernel_mmd(model.sample(300), x, bandwidth=0.7)
     found = fit(model, x, steps=300, batch_size=150, lr=5e-3, validation=0.25, progress=False)
-    assert {"autoencoder.reconstruction", "generator.mmd", "held_out"} <= set(found.history)
+    assert {"autoencoder.reconstruction", "generator.energy", "held_out"} <= set(found.history)
     after = kernel_mmd(model.sample(300), x, bandwidth=0.7)
     assert before.value > 0.1 > 5 * abs(after.value)
 
