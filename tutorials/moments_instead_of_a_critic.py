@@ -46,8 +46,8 @@ for name, moment in moments.items():
     torch.manual_seed(0)
     model = zoo.GMMN(2, latent=4, hidden=(64, 64))
     started = time.process_time()
-    fits[name] = fit(model, x, MomentMatching(moment), steps=600, batch_size=256, lr=5e-3, schedule=cosine(600, warmup=20),
-                     validation=held_out, every=100, progress=False)  # fmt: skip
+    fits[name] = fit(model, x, MomentMatching(moment), steps=600, batch_size=256, lr=5e-3,
+                     schedule=cosine(600, warmup=20), validation=held_out, every=100, progress=False)  # fmt: skip
     print(f"{name}: {time.process_time() - started:.1f} CPU s\n{fits[name].history.round(5).to_string(index=False)}")
 
 # %% [markdown]
@@ -114,8 +114,8 @@ for name, found in {"values": values, "codes": codes}.items():
 # %% [markdown]
 # ## On one scoreboard
 #
-# A Gaussian mixture has a density, and a GAN a critic; what all four can be compared by is their draws, in the features of
-# a small classifier. A distance alone can be had cheaply, so that coverage stands beside it: the share of held-out
+# A Gaussian mixture has a density, and a GAN a critic; what all four can be compared by is their draws, in the features
+# of a small classifier. A distance alone can be had cheaply, so that coverage stands beside it: the share of held-out
 # digits that have a draw among their own neighbours.
 
 # %%
@@ -123,8 +123,15 @@ torch.manual_seed(0)
 mixture = zoo.GaussianMixture(64, components=10)
 em(mixture, train + 0.02 * torch.randn_like(train), seed=0)
 gan = zoo.GAN(64, bounds=(0, 1))
-fit(gan, train, steps=700, batch_size=64, lr={"critic": 2e-3, "generator": 5e-4},
-    optimizer=lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.9), fused=True), progress=False)  # fmt: skip
+fit(
+    gan,
+    train,
+    steps=700,
+    batch_size=64,
+    lr={"critic": 2e-3, "generator": 5e-4},
+    optimizer=lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.9), fused=True),
+    progress=False,
+)
 
 features = classifier_features(train, digits.train.y, epochs=30)
 models = {"mixture": mixture, "GAN": gan, "GMMN": values, "GMMN of codes": codes}
