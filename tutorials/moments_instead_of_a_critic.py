@@ -8,6 +8,7 @@
 
 # %%
 import time
+import warnings
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -21,6 +22,7 @@ import zoo
 from inference import em, evaluate, fit
 from inference.objectives import CodeMatching, EnergyDistance, Mmd, MomentMatching, SlicedWasserstein
 from inference.quality import classifier_features, energy_distance, kernel_mmd, sliced_wasserstein
+from inference.results import Alarm
 from inference.schedules import cosine
 
 folder = Path(mkdtemp())
@@ -90,7 +92,7 @@ for name, found in fits.items():
 # %%
 digits = zoo.datasets.load("digits")
 train, test = ((part.x.flatten(1).float() / 16) for part in (digits.train, digits.test))
-settings = {"steps": 700, "batch_size": 256, "lr": 6e-3, "schedule": cosine(700, warmup=30), "average": 0.98}
+settings = {"steps": 500, "batch_size": 256, "lr": 6e-3, "schedule": cosine(500, warmup=30), "average": 0.98}
 
 torch.manual_seed(0)
 values = fit(zoo.GMMN(64, bounds=(0, 1)), train, **settings, validation=0.15, progress=False)
@@ -99,7 +101,7 @@ coder = zoo.build(
     {"family": "autoencoder", "latent": 8, "decoder": {"family": "homoscedastic_gaussian", "hidden": [256, 256]}},
     event_shape=64,
 )
-fit(coder, train, steps=700, lr=2e-3, schedule=cosine(700, warmup=30), progress=False)
+fit(coder, train, steps=500, lr=2e-3, schedule=cosine(500, warmup=30), progress=False)
 codes = fit(
     zoo.CodeGMMN(64, autoencoder=coder.requires_grad_(False)),
     train,
@@ -123,15 +125,18 @@ torch.manual_seed(0)
 mixture = zoo.GaussianMixture(64, components=10)
 em(mixture, train + 0.02 * torch.randn_like(train), seed=0)
 gan = zoo.GAN(64, bounds=(0, 1))
-fit(
-    gan,
-    train,
-    steps=700,
-    batch_size=64,
-    lr={"critic": 2e-3, "generator": 5e-4},
-    optimizer=lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.9), fused=True),
-    progress=False,
-)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", Alarm)  # what so short a game is warned of is printed instead
+    game = fit(
+        gan,
+        train,
+        steps=500,
+        batch_size=64,
+        lr={"critic": 2e-3, "generator": 5e-4},
+        optimizer=lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.9), fused=True),
+        progress=False,
+    )
+print(game, *game.alarms.values(), sep="\n")
 
 features = classifier_features(train, digits.train.y, epochs=30)
 models = {"mixture": mixture, "GAN": gan, "GMMN": values, "GMMN of codes": codes}
