@@ -10,6 +10,7 @@
 | c2st, c2st_p          | how often a classifier tells samples from held-out rows; 0.5   | all                     |
 | precision, density    | whether samples look like data, by nearest neighbours          | all                     |
 | recall, coverage      | how much of the data they reach                                | all                     |
+| modes_reached, modes  | how many modes samples reach, of how many there are            | where modes are told    |
 | memory, copies        | how much nearer samples are to training rows than to others    | data with a train split |
 | seconds, parameters   | what it took                                                   | fits; models of torch   |
 """
@@ -33,6 +34,7 @@ from inference.protocols import has_likelihood, name_of
 from inference.quality.distances import frechet_distance
 from inference.quality.features import VALUES, Features
 from inference.quality.judge import Judgement, judge
+from inference.quality.modes import Modes
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
 
@@ -59,6 +61,7 @@ def evaluate(
     context: Any = None,
     methods: Mapping[str, Method] | None = None,
     features: Features = VALUES,
+    modes: Modes | None = None,
     samples: int = 1000,
     seed: int = 0,
 ) -> Scoreboard:
@@ -70,6 +73,7 @@ def evaluate(
         context: a tensor for all, or a mapping by name, where models are conditional.
         methods: by name, how to ask for the likelihood; the best a model offers unless told.
         features: what samples are compared by.
+        modes: those of the data in these features (`known_modes`, `find_modes`), to see which samples reach.
         samples: how many rows each model draws, and how many held-out rows they are compared with at most.
     """
     if not models:
@@ -79,7 +83,7 @@ def evaluate(
         raise TypeError(f'models must be a mapping of names, such as {{"vae": fit}}, not {type(models).__name__}')
     for name, fit_or_model in models.items():
         asked = _Asked(name, fit_or_model, _for(name, data, models), _context(name, context), seed)
-        scored[name] = asked.scores((methods or {}).get(name), features, samples)
+        scored[name] = asked.scores((methods or {}).get(name), features, modes, samples)
     table = pd.DataFrame([score.row for score in scored.values()], index=pd.Index(scored, name="model"))
     return Scoreboard(
         table,
@@ -120,14 +124,14 @@ class _Asked:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name}: {error}") from error
 
-    def scores(self, method: Method | None, features: Features, samples: int) -> _Score:
+    def scores(self, method: Method | None, features: Features, modes: Modes | None, samples: int) -> _Score:
         likelihood = None
         if has_likelihood(self.model) or method is not None:
             likelihood = log_likelihood(self.model, self.x, context=self.context, method=method, seed=self.seed)
         index, drawn = self.draw(samples)
         real, drawn = self.restored(self.x[index]), self.restored(drawn)
         train = self.training_rows()
-        found = judge(drawn, real, train, features=features, seed=self.seed)
+        found = judge(drawn, real, train, features=features, modes=modes, seed=self.seed)
         row = {
             "family": name_of(self.model),
             "kind": getattr(self.model, "kind", "pair"),

@@ -217,6 +217,21 @@ class Clampable(Energy, Protocol):
     def clamped(self, x: Tensor, known: Tensor) -> Any: ...
 
 
+class Stacked(Latent, Protocol):
+    """Energies one above the other: `layers`, of which the last is `top`, and the others are directed downwards.
+
+    `upward(x, k)` draws what layer k is to model; `begin(k)` starts it as the one below turned over, where that fits.
+    `unnormalised()` is the model as a `Latent` whose prior lacks log Z of the top.
+    """
+
+    layers: Any
+    top: Any
+
+    def upward(self, x: Tensor, layer: int) -> Tensor: ...
+    def begin(self, layer: int) -> bool: ...
+    def unnormalised(self) -> Any: ...
+
+
 class ClassEnergy(Energy, Protocol):
     """An energy of rows and classes: `split(rows)` is x and the class as one-hot, `class_logits(x)` log p(y | x) [N, K]
     up to a constant.

@@ -86,14 +86,19 @@ class Scoreboard:
         shown = pd.DataFrame(index=order.index)
         if order["view"].nunique() > 1:
             shown["view"] = order["view"]
-        shown[f"Frechet ({self.features})"] = _cells(order, "frechet", 2)
+        of = "" if "," in self.features else f" ({self.features})"
+        shown[f"Frechet{of}"] = _cells(order, "frechet", 2)
         if order["frechet_train"].notna().any():
             shown["Frechet of train"] = [_number(value, 2) for value in order["frechet_train"]]
-        shown["MMD²"], shown["p"] = _cells(order, "mmd", 4), _chances(order, "mmd_p")
+        shown["MMD²"] = [_number(value, 4) for value in order["mmd"]]
+        shown["p of MMD"] = _chances(order, "mmd_p")
         shown["told apart"] = _cells(order, "c2st", 2)
         for name in ("precision", "recall", "density", "coverage", "memory", "copies"):
             if order[name].notna().any():
                 shown[name] = _cells(order, name, 2)
+        if order["modes"].notna().any():
+            reached = zip(order["modes_reached"], order["modes"], strict=True)
+            shown["modes"] = ["-" if math.isnan(of) else f"{found:.0f} of {of:.0f}" for found, of in reached]
         if order["memory_p"].notna().any():
             shown["p of memory"] = _chances(order, "memory_p")
         return shown
@@ -102,9 +107,10 @@ class Scoreboard:
         """What the numbers of `readable_quality` are, in a few sentences."""
         drawn, held_out = (self._counts(name) for name in ("samples", "held_out"))
         return (
-            f"{drawn} samples beside {held_out} held-out rows, each ± a standard error over other draws of both (95 % "
-            "intervals are in `table`). Told apart: how often a classifier is right, 0.5 by guessing. Memory, copies: 0 "
-            "of a model that knows its training rows no better than others, 1 of one that copies them."
+            f"{drawn} samples beside {held_out} held-out rows, by {self.features}; memory by values. Each ± a standard "
+            "error over other draws of both; 95 % intervals are in `table`. Told apart: how often a classifier is right, "
+            "0.5 by guessing. Memory, copies: 0 of a model that knows its training rows no better than others, 1 of a "
+            "model that copies them."
         )
 
     def _counts(self, name: str) -> str:
@@ -135,7 +141,7 @@ def _markdown(shown: pd.DataFrame) -> str:
 
 def _cells(table: pd.DataFrame, name: str, digits: int) -> list[str]:
     return [
-        _number(value, digits) if math.isnan(value) else f"{value:.{digits}f} ± {error:.{digits}f}"
+        _number(value, digits) if math.isnan(value) else f"{_number(value, digits)} ± {error:.{digits}f}"
         for value, error in zip(table[name], _errors(table, name), strict=True)
     ]
 
@@ -152,4 +158,4 @@ def _chances(table: pd.DataFrame, name: str) -> list[str]:
 
 
 def _number(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"

@@ -54,6 +54,7 @@ _HOMES = {
     "VAEGAN": "zoo.vae_gan",
     "Diffusion": "zoo.diffusion",
     "RBM": "zoo.rbm",
+    "DeepBeliefNet": "zoo.deep_belief_net",
     "ClassificationRBM": "zoo.classification_rbm",
     "BoltzmannMachine": "zoo.boltzmann_machine",
     "DeepBoltzmannMachine": "zoo.deep_boltzmann_machine",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zoo.enumeration import Enumeration, listed
-from zoo.rbm import bits
 from zoo.units import Machine, mean_field, movable, told_sweep, variational_free_energy
+from zoo.visible_units import bits
 
 LARGEST_LIST = 16
 """Free units up to which their states are listed for each row, beside those that are summed in closed form."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.rbm import bits
+from zoo.visible_units import bits
 
 LARGEST_LIST = 14
 """Hidden units up to which their states are listed for each row."""

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from zoo.base import EnergyBased, Shape
 from zoo.class_clamping import ClampedClasses
-from zoo.rbm import LARGEST_SUM, bits, smoothed_mean
+from zoo.units import smoothed_mean
+from zoo.visible_units import LARGEST_SUM, bits
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class ClassificationRBM(EnergyBased):
     """RBM over a row and its class: p(x, y, h) = exp(x W h + U[y] h + b x + d[y] + c h) / Z, h summed out.
 
     Shapes: a row of the model is x, zeros and ones, followed by its class as one-hot: [N, features + classes];
-    `rows(x, y)` makes them. p(y | x) is exact, by the free energies of the classes (`class_probabilities`). log Z is
-    exact up to 20 hidden units; nats. It is fitted generatively (`ContrastiveDivergence`), discriminatively
+    `rows(x, y)` makes them; where all are 0 the class is not known, and is summed out. p(y | x) is exact, by the free
+    energies of the classes (`class_probabilities`). log Z is exact up to 20 hidden units; nats. It is fitted generatively (`ContrastiveDivergence`), discriminatively
     (`Discriminative`) or by both (`HybridDivergence`, its default).
 
     Parameters:
@@ -123,10 +124,11 @@ class ClassificationRBM(EnergyBased):
 
     def check(self, x: Tensor | None = None, context: Tensor | None = None) -> None:
         super().check(x, context)
-        wrong = None if x is None else (x[:, -self.classes :].sum(1) != 1).nonzero()
+        wrong = None if x is None else (x[:, -self.classes :].sum(1) > 1).nonzero()
         if wrong is not None and len(wrong):
             raise ValueError(
-                f"row {int(wrong[0])}: the last {self.classes} columns must be a class as one-hot; rows(x, y) makes it"
+                f"row {int(wrong[0])}: the last {self.classes} columns must be a class as one-hot (all 0 where it is "
+                "not known), not several; rows(x, y) makes it"
             )
 
     def class_logits(self, x: Tensor) -> Tensor:
@@ -141,11 +143,22 @@ class ClassificationRBM(EnergyBased):
     # ---- what an energy offers
 
     def free_energy(self, x: Tensor) -> Tensor:
-        return self.couplings.free_energy(*self.split(x))
+        rows, y = self.split(x)
+        untold = y.sum(1) == 0
+        found = self.couplings.free_energy(rows, y)
+        if not bool(untold.any()):
+            return found
+        summed = -(rows @ self.visible_bias) - self.class_logits(rows).logsumexp(1)
+        return torch.where(untold, summed, found)
 
     @torch.no_grad()
     def gibbs_step(self, x: Tensor) -> Tensor:
-        return _gibbs_step(self.couplings, *self.split(x))
+        rows, y = self.split(x)
+        untold = y.sum(1) == 0
+        if bool(untold.any()):
+            drawn = torch.multinomial(self.class_probabilities(rows), 1)
+            y = torch.where(untold[:, None], torch.zeros_like(y).scatter_(1, drawn, 1.0), y)
+        return _gibbs_step(self.couplings, rows, y)
 
     def start(self, n: int) -> Tensor:
         """n rows of independent bits and a class, at the means given to `initialise`."""
@@ -157,7 +170,7 @@ class ClassificationRBM(EnergyBased):
         if not self.initialised:
             rows, y = self.split(x)
             self.visible_mean.copy_(smoothed_mean(rows))
-            self.class_mean.copy_((y.sum(0) + 1) / (len(y) + self.classes))
+            self.class_mean.copy_((y.sum(0) + 1) / (y.sum() + self.classes))
             self.visible_bias.copy_(self.visible_mean.logit())
             self.class_bias.copy_(self.class_mean.log())
             self.initialised.fill_(True)
@@ -187,7 +200,7 @@ class ClassificationRBM(EnergyBased):
         mean, share = self.visible_mean, self.class_mean
         if data is not None:
             rows, y = self.split(data)
-            mean, share = smoothed_mean(rows), (y.sum(0) + 1) / (len(y) + self.classes)
+            mean, share = smoothed_mean(rows), (y.sum(0) + 1) / (y.sum() + self.classes)
         return Annealing(self.couplings, mean.logit(), share.log())
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.rbm import bits
 from zoo.units import Machine
+from zoo.visible_units import bits
 
 NUMBERS = 1 << 22
 """How many numbers a block of states may hold."""

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from zoo.base import EnergyBased, Shape
 from zoo.clamping import LARGEST_LIST, Clamped
 from zoo.enumeration import Enumeration, listed
-from zoo.rbm import LARGEST_SUM, bits, smoothed_mean
-from zoo.units import Machine, Pairwise, mean_field, sweep, variational_free_energy
+from zoo.units import Machine, Pairwise, mean_field, smoothed_mean, sweep, variational_free_energy
+from zoo.visible_units import LARGEST_SUM, bits
 
 INNER = 10
 """Sweeps over hidden units from their mean field, for a draw of them given x where they are too many to list."""

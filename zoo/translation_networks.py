@@ -17,7 +17,7 @@ from zoo.unet import Hourglass, check_halving, colours_last, normed
 class ImageTranslator(Hourglass):
     """(noise [N, latent], context) -> [N, *event_shape], unbounded: a U-Net of the context, its blocks moved by noise.
 
-    A context of lower resolution is grown to the size of x first. The U-Net begins as the constant 0.
+    A context of lower resolution is grown to the size of x first. The noise begins without effect.
 
     Shapes: x is [N, channels, height, width] or [N, height, width], the context [N, any, h, w] or [N, h, w], whose
     sides are x's or divide them.
@@ -64,7 +64,7 @@ class PatchCritic(nn.Module):
 
     Parameters:
         channels: of a convolution at the image's own size, and of each that halves it: (32, 64) judges patches of
-            10 x 10, and each further level somewhat more than doubles their sides.
+            10 x 10, and each further level doubles their sides.
         gain: by how much a unit of the last layer counts.
 
     References:

@@ -21,7 +21,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from zoo.rbm import bits
+from zoo.visible_units import bits
 
 
 class Machine(Protocol):
@@ -111,6 +111,11 @@ class Layers:
     def between(self, bias: Tensor, beta: float) -> Layers:
         biases = torch.lerp(bias, self.bias, beta).split(self.sizes)
         return Layers(tuple(weights * beta for weights in self.weights), tuple(biases))
+
+
+def smoothed_mean(x: Tensor) -> Tensor:
+    """The mean of each column of bits, as if one more zero and one more one had been seen."""
+    return (x.sum(0) + 1) / (len(x) + 2)
 
 
 def movable(machine: Machine, known: Tensor) -> list[int]:

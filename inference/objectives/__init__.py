@@ -22,6 +22,7 @@ from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasser
 from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
 from inference.objectives.joint_divergence import JointDivergence
+from inference.objectives.layer_by_layer import LayerByLayer
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
@@ -54,6 +55,7 @@ from inference.protocols import (
     Pair,
     Paired,
     Similar,
+    Stacked,
     Stepwise,
     Styled,
     name_of,
@@ -61,6 +63,7 @@ from inference.protocols import (
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Stacked, LayerByLayer),
     (Enumerable, Enumerated),
     (Coded, Relaxed),
     (Classed, SemiSupervised),
@@ -121,6 +124,7 @@ __all__ = [
     "HybridDivergence",
     "ImportanceWeightedElbo",
     "JointDivergence",
+    "LayerByLayer",
     "LearnedSimilarity",
     "LeastSquares",
     "Loss",

@@ -11,7 +11,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from inference.asking import asking
 from inference.objectives.base import Objective, trainable
-from inference.quality.modes import LOOKED_AT, Modes, find_modes, mode_coverage
+from inference.quality.modes import LOOKED_AT, ModeCoverage, Modes, find_modes, mode_coverage, unit_of
 
 PATIENCE = 5
 """Reports in a row that must show an illness: a game swings, and most of what it shows passes."""
@@ -100,9 +99,9 @@ class GameWatch(nn.Module):
         if not last or max(last) >= max(FADED * largest, FADED**2 * size):
             return ""
         return (
-            f"the generator's gradients vanish: their norm is {norm:.2g}, of {largest:.2g} at most so far and parameters "
-            f"of norm {size:.2g}; take a loss that does not saturate (non-saturating, Wasserstein with a gradient "
-            "penalty), or a weaker critic."
+            f"the generator's gradients vanish: their norm is {norm:.2g}, of {largest:.2g} at most so far and "
+            f"parameters of norm {size:.2g}; take a loss that does not saturate (non-saturating, Wasserstein with a "
+            "gradient penalty), or a weaker critic."
         )
 
     def _overpowering(self, terms: Mapping[str, float], blind: float) -> str:
@@ -114,9 +113,9 @@ class GameWatch(nn.Module):
         if not critic or not generator or max(critic) > BLIND or generator[-1] < generator[0]:
             return ""
         return (
-            f"the critic overpowers the generator: its loss is {critic[-1]:.1%} of what guessing costs, its answers are "
-            f"{terms['critic.real']:.3g} to real rows and {terms['critic.fake']:.3g} to made ones, and the generator's "
-            "loss does not fall; give the critic a smaller lr, spectral normalisation or a penalty (R1)."
+            f"the critic overpowers the generator: its loss is {critic[-1]:.1%} of what guessing costs, its answers "
+            f"are {terms['critic.real']:.3g} to real rows and {terms['critic.fake']:.3g} to made ones, and the "
+            "generator's loss does not fall; give the critic a smaller lr, spectral normalisation or a penalty (R1)."
         )
 
     def _collapse(self, model: Any) -> str:
@@ -131,13 +130,8 @@ class GameWatch(nn.Module):
             return ""
         coverage = mode_coverage(made, modes)
         last = self._last("missed", coverage.missed)
-        if not last or min(last) < MISSED or last[-1] < last[0]:
-            return ""
-        return (
-            f"mode collapse: the generator makes next to nothing in {len(coverage.missing)} of {len(modes.names)} parts of "
-            f"the data, where {coverage.missed:.0%} of its rows are ({', '.join(coverage.missing)}); take a critic of "
-            "bounded slope (spectral normalisation, R1, Wasserstein with a gradient penalty), or minibatch discrimination."
-        )
+        ill = last and min(last) >= MISSED and last[-1] >= last[0]
+        return collapsed(coverage) if ill else ""
 
     def _found(self) -> Modes | None:
         """The data's modes, looked for once, each reaching as far as it is the nearest; None where there are none."""
@@ -155,13 +149,10 @@ class GameWatch(nn.Module):
         self.seen = state
 
 
-def unit_of(x: Tensor) -> Tensor:
-    """What distances count in: a table's columns have each a unit of its own, a picture's values share one."""
-    rows = x.flatten(1).double()
-    if x.dim() > 2 or len(rows) < 2:
-        return torch.ones_like(rows[0])
-    spread = rows.std(0)
-    return torch.where(spread > 0, spread, torch.ones_like(spread))
-
-
-assert math
+def collapsed(coverage: ModeCoverage) -> str:
+    """Which modes are missing, and what to do about it."""
+    return (
+        f"modes have collapsed: next to nothing is made in {len(coverage.missing)} of the {len(coverage.shares)} "
+        f"modes of the data, where {coverage.missed:.0%} of its rows are: {', '.join(coverage.missing)}; take a critic of "
+        "bounded slope (spectral normalisation, R1, Wasserstein with a gradient penalty), or minibatch discrimination."
+    )

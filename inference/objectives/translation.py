@@ -127,18 +127,25 @@ class CycleConsistency(Translating):
 
     def generators_loss(self, model: Cyclic, x: Tensor, context: Tensor | None) -> Loss:
         assert context is not None
-        n = len(x)
-        made, back = model.generate(model.noise(n), context), model.generate_context(model.noise(n), x)
-        again, back_again = model.generate(model.noise(n), back), model.generate_context(model.noise(n), made)
+        both = bool(self.identity) and x.shape == context.shape
+        to_x, to_context = ([context, x], [x, context]) if both else ([context], [x])
+        made, *same = each(model.generate, model, to_x)
+        back, *context_same = each(model.generate_context, model, to_context)
+        (again,), (back_again,) = each(model.generate, model, [back]), each(model.generate_context, model, [made])
         terms = {
             "game": self.taken(model.critic, x, made) + self.taken(model.context_critic, context, back),
             "cycle": self.cycle * (apart(again, x) + apart(back_again, context)),
         }
-        if self.identity and x.shape == context.shape:
-            same, context_same = model.generate(model.noise(n), x), model.generate_context(model.noise(n), context)
-            terms["identity"] = self.identity * (apart(same, x) + apart(context_same, context))
+        if both:
+            terms["identity"] = self.identity * (apart(same[0], x) + apart(context_same[0], context))
         value = torch.stack(list(terms.values())).sum()
         return Loss(value, mean_terms(loss=value, **terms))
+
+
+def each(generate: Any, model: Any, images: list[Tensor]) -> tuple[Tensor, ...]:
+    """What a generator makes of several batches of images, in one call."""
+    together = torch.cat(images)
+    return generate(model.noise(len(together)), together).chunk(len(images))
 
 
 def apart(made: Tensor, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from inference.quality.estimates import Estimate, Tested, bootstrap
 from inference.quality.features import VALUES, Features
 from inference.quality.judge import Judgement, judge
 from inference.quality.memory import Memorization, memorization
+from inference.quality.modes import ModeCoverage, Modes, find_modes, known_modes, mode_coverage
 from inference.quality.neighbours import Fidelity, fidelity
 from inference.quality.polynomial import kernel_distance
 from inference.quality.two_sample import classifier_test, mmd_test
@@ -19,6 +20,8 @@ __all__ = [
     "Fidelity",
     "Judgement",
     "Memorization",
+    "ModeCoverage",
+    "Modes",
     "Tested",
     "Usefulness",
     "bootstrap",
@@ -26,12 +29,15 @@ __all__ = [
     "classifier_test",
     "energy_distance",
     "fidelity",
+    "find_modes",
     "frechet_distance",
     "judge",
     "kernel_distance",
     "kernel_mmd",
+    "known_modes",
     "memorization",
     "mmd_test",
+    "mode_coverage",
     "sliced_wasserstein",
     "usefulness",
 ]

@@ -12,12 +12,15 @@ from inference.quality.distances import frechet_distance, median_distance
 from inference.quality.estimates import LEAST, Estimate, Tested, around
 from inference.quality.features import VALUES, Features
 from inference.quality.memory import Memorization, memorization
+from inference.quality.modes import ModeCoverage, Modes, mode_coverage
 from inference.quality.neighbours import Fidelity, fidelity
 from inference.quality.two_sample import classifier_test, mmd_test
 
 NEIGHBOURS = 5
 MOST = 10_000
 PERMUTATIONS = 199
+MEMORY_PERMUTATIONS = 499
+"""p, of two tests, is then 0.004 at the least: below 0.01, where memory is said to be seen."""
 SHOWN = 16
 
 
@@ -32,7 +35,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found out about samples; None where there were too few rows, or no training rows."""
+    """What was found out about samples; None where there were too few rows, no training rows, or no modes told."""
 
     frechet: Estimate
     mmd: Tested
@@ -40,12 +43,14 @@ class Judgement:
     fidelity: Fidelity | None = None
     memory: Memorization | None = None
     pairs: Pairs | None = None
+    modes: ModeCoverage | None = None
 
     def columns(self) -> dict[str, Any]:
         """Every number by name, with the bounds of its interval as `..._low` and `..._high`; p-values as `..._p`."""
         shares = self.fidelity._asdict() if self.fidelity is not None else dict.fromkeys(Fidelity._fields, NOTHING)
         memory, copies = (NOTHING, NOTHING) if self.memory is None else (self.memory.memory[0], self.memory.copies[0])
         intervals = {"c2st": self.told_apart.statistic, **shares, "memory": memory, "copies": copies}
+        reached = (torch.nan, torch.nan) if self.modes is None else (sum(self.modes.reached), len(self.modes.shares))
         found: dict[str, Any] = {
             "frechet": self.frechet.value,
             "frechet_error": self.frechet.error,
@@ -54,6 +59,7 @@ class Judgement:
             "mmd_p": self.mmd.p,
             "c2st_p": self.told_apart.p,
             "memory_p": torch.nan if self.memory is None else self.memory.p,
+            **dict(zip(("modes_reached", "modes"), reached, strict=True)),
         }
         for name, interval in intervals.items():
             found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -74,6 +80,8 @@ class Judgement:
                 f"{seen} (p = {memory.p:.2g}): {copies.value:.0%} [{max(0.0, copies.low):.0%}, {copies.high:.0%}] "
                 "of its samples are near copies."
             )
+        if self.modes is not None:
+            said.append(f"{name}: {self.modes}.")
         return said
 
 
@@ -81,9 +89,17 @@ NOTHING = Estimate(torch.nan, torch.nan, torch.nan, ())
 
 
 def judge(
-    samples: Tensor, held_out: Tensor, train: Tensor | None = None, *, features: Features = VALUES, seed: int = 0
+    samples: Tensor,
+    held_out: Tensor,
+    train: Tensor | None = None,
+    *,
+    features: Features = VALUES,
+    modes: Modes | None = None,
+    seed: int = 0,
 ) -> Judgement:
     """Samples beside held-out rows, [N, *event_shape] each, on named features; memory on the values as they are.
+
+    Modes, where they are told, are of the same features.
 
     Features that were learned from the training rows put them elsewhere than other rows, so that these would tell
     nothing of memory. Of more than 10,000 training or held-out rows, so many are drawn: a copied row that is not
@@ -101,13 +117,14 @@ def judge(
         fidelity(b, a, k=NEIGHBOURS) if enough else None,
         None if memory is None else memory[0],
         None if memory is None else memory[1],
+        None if modes is None else mode_coverage(a, modes),
     )
 
 
 def _memory(samples: Tensor, train: Tensor, held_out: Tensor, seed: int) -> tuple[Memorization, Pairs]:
     train, held_out = (some(rows, MOST, seed) for rows in (train, held_out))
     values = (VALUES(rows) for rows in (samples, train, held_out))
-    found = memorization(*values, permutations=PERMUTATIONS, seed=seed)
+    found = memorization(*values, permutations=MEMORY_PERMUTATIONS, seed=seed)
     sample, row, distance = zip(*found.pairs(SHOWN), strict=True)
     return found, Pairs(samples[list(sample)].cpu(), train[list(row)].cpu(), torch.tensor(distance))
 

@@ -42,6 +42,7 @@ PARTS = {
     "gradient_penalty": objectives.GradientPenalty,
     "r1": objectives.R1,
     "feature_matching": objectives.FeatureMatching,
+    "from_partner": objectives.FromPartner,
     "historical_averaging": objectives.HistoricalAveraging,
     "mmd": objectives.Mmd,
     "energy_distance": objectives.EnergyDistance,
