@@ -43,9 +43,8 @@ class Table:
         for name, kind in columns.items():
             if isinstance(kind, str):
                 if kind not in KINDS:
-                    raise ValueError(
-                        f"column {name!r} is {kind!r}, but 'real', 'whole' or its states were expected{near(kind, KINDS)}"
-                    )
+                    expected = f"'real', 'whole' or its states were expected{near(kind, KINDS)}"
+                    raise ValueError(f"column {name!r} is {kind!r}, but {expected}")
                 continue
             states = list(range(kind)) if isinstance(kind, int) else list(kind)
             if len(states) < 2 or len(set(states)) < len(states):
@@ -58,12 +57,11 @@ class Table:
         """Refuse codes that a column has no state for."""
         for i in self.codes:
             name, column = self.names[i], x[:, i]
-            bad = (column != column.round()) | (column < 0) | (column >= len(self.states[name]))
+            last = len(self.states[name]) - 1
+            bad = (column != column.round()) | (column < 0) | (column > last)
             if bad.any():
                 row = int(bad.nonzero()[0])
-                raise ValueError(
-                    f"row {row} has {column[row].item():g} for {name!r}, whose codes are 0 to {len(self.states[name]) - 1}"
-                )
+                raise ValueError(f"row {row} has {column[row].item():g} for {name!r}, whose codes are 0 to {last}")
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Rows [N, columns] of a frame; columns of it that the table has not are left out."""

@@ -49,8 +49,11 @@ PARTS = {
     "wasserstein": objectives.Wasserstein,
     "relativistic": objectives.Relativistic,
     "historical_averaging": objectives.HistoricalAveraging,
+    "mmd": objectives.Mmd,
+    "energy_distance": objectives.EnergyDistance,
+    "sliced_wasserstein": objectives.SlicedWasserstein,
 }
-"""What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss, games."""
+"""What a table in an objective may name: schedules, penalties of a critic, generator's terms, games, moments."""
 
 
 def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
