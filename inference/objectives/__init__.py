@@ -10,7 +10,7 @@ from inference.objectives.adversarial import NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
-from inference.objectives.contrastive_divergence import ContrastiveDivergence
+from inference.objectives.contrastive_divergence import ContrastiveDivergence, DataChains, PersistentChains
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
 from inference.objectives.divergences import closed_form, layered, sampled, stepwise, sticking_the_landing
@@ -22,6 +22,7 @@ from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
+from inference.objectives.tempered_chains import TemperedChains
 from inference.protocols import (
     AutoEncoding,
     Bounded,
@@ -80,6 +81,7 @@ __all__ = [
     "AdversarialAutoencoding",
     "AutoEncodingGAN",
     "ContrastiveDivergence",
+    "DataChains",
     "Denoising",
     "Elbo",
     "Enumerated",
@@ -92,10 +94,12 @@ __all__ = [
     "Objective",
     "OneTimestep",
     "OwnElbo",
+    "PersistentChains",
     "Player",
     "PyroElbo",
     "Relaxed",
     "SemiSupervised",
+    "TemperedChains",
     "closed_form",
     "cooling",
     "default_objective",

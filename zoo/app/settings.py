@@ -35,6 +35,11 @@ WAYS = {
         *(bound, simple, low_discrepancy, independent),
     )
 }
+CHAINS = {
+    "data": objectives.DataChains,
+    "persistent": objectives.PersistentChains,
+    "tempered": objectives.TemperedChains,
+}
 SCHEDULES = {name: getattr(schedules, name) for name in ("warmup", "linear", "cosine", "cooldown")}
 
 
@@ -89,7 +94,7 @@ def objective(asked: Any) -> Objective:
 def _part(value: Any, path: str) -> Any:
     """A parameter of an objective: {name = "warmup", steps = 400} is a schedule, "pathwise" the function."""
     if isinstance(value, Mapping):
-        return _called(value, path, {**SCHEDULES, "cooling": objectives.cooling})
+        return _called(value, path, {**SCHEDULES, "cooling": objectives.cooling, **CHAINS})
     return WAYS.get(value, value) if isinstance(value, str) else value
 
 
