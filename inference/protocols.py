@@ -188,7 +188,9 @@ class Energy(Protocol):
     the first batch, which does nothing on a model already initialised; `contrast(x, chains, steps) -> (gap,
     gradients, chains)`, the gradient by each of `parameters()` of mean free_energy(x) - mean
     free_energy(chains), a function that gives a gap in nats, and the chains' rows after `steps` sweeps more;
-    `annealing(data=None)`, the path that `inference.ais` takes.
+    `annealing(data=None)`, the path that `inference.ais` takes; `exact_rows(n)`, independent draws where log Z can be
+    summed. A model whose log Z depends on a row's form (its length, the cells it lacks) gives `strata(x)`: indices of
+    rows that share one, and the energy that has it, itself where they have the form of its own draws.
     """
 
     def free_energy(self, x: Tensor) -> Tensor: ...

@@ -11,7 +11,7 @@ from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.class_energy import Discriminative, HybridDivergence
-from inference.objectives.contrastive_divergence import ContrastiveDivergence
+from inference.objectives.contrastive_divergence import ContrastiveDivergence, DataChains, PersistentChains
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
 from inference.objectives.discrepancies import EnergyDistance, Mmd, Moment, SlicedWasserstein
@@ -31,6 +31,7 @@ from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.objectives.stylisation import Stylisation
+from inference.objectives.tempered_chains import TemperedChains
 from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
@@ -111,6 +112,7 @@ __all__ = [
     "CodeMatching",
     "ContrastiveDivergence",
     "CycleConsistency",
+    "DataChains",
     "Denoising",
     "Discriminative",
     "Elbo",
@@ -141,6 +143,7 @@ __all__ = [
     "OwnElbo",
     "PairedTranslation",
     "Penalty",
+    "PersistentChains",
     "Player",
     "PyroElbo",
     "Relativistic",
@@ -148,6 +151,7 @@ __all__ = [
     "SemiSupervised",
     "SlicedWasserstein",
     "Stylisation",
+    "TemperedChains",
     "Wasserstein",
     "closed_form",
     "cooling",

@@ -35,6 +35,11 @@ WAYS = {
         *(bound, simple, low_discrepancy, independent),
     )
 }
+CHAINS = {
+    "data": objectives.DataChains,
+    "persistent": objectives.PersistentChains,
+    "tempered": objectives.TemperedChains,
+}
 SCHEDULES = {name: getattr(schedules, name) for name in ("warmup", "linear", "cosine", "cooldown")}
 PARTS = {
     **SCHEDULES,
@@ -109,7 +114,11 @@ def _part(value: Any, path: str) -> Any:
     if isinstance(value, list):
         return [_part(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
+<<<<<<< HEAD
         return _called(value, path, PARTS)
+=======
+        return _called(value, path, {**SCHEDULES, "cooling": objectives.cooling, **CHAINS})
+>>>>>>> rbm
     return WAYS.get(value, value) if isinstance(value, str) else value
 
 
