@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable, Mapping
-=======
-from collections.abc import Callable, Sequence
->>>>>>> rbm
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,11 +10,8 @@ from torch import Tensor, nn
 
 from inference.data import check_known
 from inference.objectives.base import LateLoss, Loss, Objective, Player, mean_terms, trainable
-<<<<<<< HEAD
 from inference.objectives.chain_watch import ChainWatch
-=======
 from inference.protocols import name_of
->>>>>>> rbm
 
 MOST_COLUMNS = 64
 """Columns that the held-out pseudo-likelihood looks at; evenly spaced ones of a longer row."""
@@ -131,26 +124,22 @@ class ContrastiveDivergence(Objective):
         if not isinstance(steps, int) or steps < 1:
             raise ValueError(f"steps must be a positive number of sweeps, not {steps!r}")
         self.steps = steps
-<<<<<<< HEAD
-        self.chains = PersistentChains(chains) if isinstance(chains, int) else chains
-        self.watching = ChainWatch()
-
-    def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
-        """Whether chains that go on from step to step, if these do, have diverged."""
-        state = getattr(self.chains, "state", None)
-        return {} if state is None else self.watching.look(model, state)
-=======
         self.open = chains is None
         self.chains: Any = PersistentChains() if chains is None else chains
         if isinstance(chains, int):
             self.chains = PersistentChains(chains)
+        self.watching = ChainWatch()
 
     def check(self, model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
         check_known(model, x, context, columns)
         if self.open and apart(model, x) and not len(getattr(self.chains, "state", ())):
             self.chains = DataChains()
         self.chains.check(model, x)
->>>>>>> rbm
+
+    def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
+        """Whether chains that go on from step to step, if these do, have diverged."""
+        state = getattr(self.chains, "state", None)
+        return {} if state is None else self.watching.look(model, state)
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         super().prepare(model, x, context)

@@ -114,11 +114,7 @@ def _part(value: Any, path: str) -> Any:
     if isinstance(value, list):
         return [_part(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
-<<<<<<< HEAD
-        return _called(value, path, PARTS)
-=======
-        return _called(value, path, {**SCHEDULES, "cooling": objectives.cooling, **CHAINS})
->>>>>>> rbm
+        return _called(value, path, {**PARTS, **CHAINS})
     return WAYS.get(value, value) if isinstance(value, str) else value
 
 
