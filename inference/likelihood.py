@@ -182,6 +182,8 @@ class Ais:
         value, error = float(log_z.value), float(log_z.standard_error)
         values = _unnormalised(model, x, context) - value
         method = f"AIS with {self.chains} chains and {self.temperatures} temperatures"
+        bounded = getattr(model, "free_energy_kind", "exact")
+        method += "" if bounded == "exact" else f"; free energy an {bounded}"
         return LogLikelihood(
             values, torch.full_like(values, error), "estimate", measure_of(model, x, context), method, error
         )

@@ -65,8 +65,9 @@ class ClassificationRBM(EnergyBased):
 
     Shapes: a row of the model is x, zeros and ones, followed by its class as one-hot: [N, features + classes];
     `rows(x, y)` makes them; where all are 0 the class is not known, and is summed out. p(y | x) is exact, by the free
-    energies of the classes (`class_probabilities`). log Z is exact up to 20 hidden units; nats. It is fitted generatively (`ContrastiveDivergence`), discriminatively
-    (`Discriminative`) or by both (`HybridDivergence`, its default).
+    energies of the classes (`class_probabilities`). log Z is exact up to 20 hidden units; nats. It is fitted
+    generatively (`ContrastiveDivergence`), discriminatively (`Discriminative`) or by both (`HybridDivergence`, its
+    default).
 
     Parameters:
         classes: how many, the last columns of a row.

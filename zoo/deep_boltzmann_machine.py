@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.base import Shape
 from zoo.machines import UnitMachine
+from zoo.tied_rbm import Pretraining
 from zoo.units import Layers
 
 
@@ -19,7 +20,7 @@ class DeepBoltzmannMachine(UnitMachine):
     Shapes: x is [N, *event_shape], flattened to meet W1, [features, hidden[0]]; W2 is [hidden[0], hidden[1]].
     Free energies are in nats: `free_energy_kind` says whether they are exact (every other layer summed in closed form,
     up to 16 units of the others listed) or bounds by mean field. A Gibbs sweep draws the even layers, x among them,
-    and then the odd ones.
+    and then the odd ones. `pretraining` is a stack of RBMs whose fit gives it a start (`take`).
 
     Parameters:
         hidden: the units of each hidden layer, from x upwards; two or more.
@@ -46,6 +47,19 @@ class DeepBoltzmannMachine(UnitMachine):
     @property
     def machine(self) -> Layers:
         return Layers(tuple(self.weights), tuple(self.biases))
+
+    def pretraining(self) -> Pretraining:
+        """RBMs to be fitted one by one (`inference.stacking.fit_layers`), for `take`."""
+        return Pretraining((self.features, *self.hidden)).to(self.device, self.dtype)
+
+    @torch.no_grad()
+    def take(self, stack: Pretraining) -> None:
+        """Start where the layers of a stack ended."""
+        weights, biases = stack.machine()
+        for mine, theirs in zip((*self.weights, *self.biases), (*weights, *biases), strict=True):
+            mine.copy_(theirs)
+        self.visible_mean.copy_(stack.layers[0].visible_mean)  # type: ignore[arg-type]
+        self.initialised.fill_(True)
 
     def set_visible_bias(self, bias: Tensor) -> None:
         self.biases[0].copy_(bias)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from inference import log_likelihood
 from inference.ais import ais
 from inference.fit import fit
+from inference.likelihood import Ais
 from inference.objectives import JointDivergence
 from tests.zoo.bit_machines import GRID, MACHINES, joint, made, negative_energy, rows, shaken, states
 from zoo.base import Refusal
@@ -132,6 +134,15 @@ def test_mean_field_is_a_lower_bound_that_coordinate_ascent_cannot_raise(name: s
     for shift in (0.02, -0.02):
         moved = torch.cat([means[:, : model.features], (hidden + shift).clamp(1e-6, 1 - 1e-6)], 1)
         assert (variational_free_energy(model.machine, moved) >= bound - 1e-9).all()
+
+
+def test_a_likelihood_says_that_its_free_energy_is_a_bound() -> None:
+    model = BoltzmannMachine(3, hidden=20)
+    found = log_likelihood(model, torch.zeros(2, 3), method=Ais(chains=4, temperatures=5))
+    assert found.kind == "estimate" and found.method.endswith("free energy an upper bound, by mean field")
+    found = log_likelihood(made("all coupled"), torch.zeros(2, 5).double(), method=Ais(chains=4, temperatures=5))
+    assert "bound" not in found.method
+    assert log_likelihood(made("all coupled"), torch.zeros(2, 5).double()).kind == "exact"
 
 
 def test_mean_field_is_exact_where_hidden_units_are_not_coupled() -> None:

@@ -88,7 +88,7 @@ def test_the_bound_lies_below_the_likelihood(hidden: tuple[int, ...]) -> None:
     one = log_likelihood(net, states(3), method=StackBound(draws=1), seed=1)
     many = log_likelihood(net, states(3), method=StackBound(draws=4000), seed=1)
     assert many.kind == "lower bound" and "summed" in many.method
-    assert (many.values - exact).abs().max() < 0.1
+    assert ((many.values - exact).abs() < 5 * many.standard_error + 1e-3).all()
     assert one.values.mean() < many.values.mean()
 
 
