@@ -169,6 +169,11 @@ class BottomUp(_Layered):
         self._x = x.reshape(len(x), -1).to(model.dtype)
         super().__init__(model, torch.Size([len(x)]))
 
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> BottomUp:
+        if torch.Size(batch_shape) != self.batch_shape:
+            raise ValueError(f"q(z | x) is of {len(self._x)} rows and can't be expanded to {list(batch_shape)}")
+        return self
+
     def log_prob(self, value: Tensor) -> Tensor:
         total, below = value.new_zeros(value.shape[:-1]), self._x
         for k, layer in enumerate(self._model._split(value)):
