@@ -58,7 +58,7 @@ class DeepBoltzmannMachine(UnitMachine):
         weights, biases = stack.machine()
         for mine, theirs in zip((*self.weights, *self.biases), (*weights, *biases), strict=True):
             mine.copy_(theirs)
-        self.visible_mean.copy_(stack.layers[0].visible_mean)  # type: ignore[arg-type]
+        self.visible_mean.copy_(stack.layers[0].visible_mean)
         self.initialised.fill_(True)
 
     def set_visible_bias(self, bias: Tensor) -> None:

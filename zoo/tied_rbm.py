@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class TiedRBM(nn.Module):
     """
 
     support = constraints.boolean
+    visible_mean: Tensor
 
     def __init__(self, features: int, hidden: int, visible_copies: int = 1, hidden_copies: int = 1) -> None:
         super().__init__()
@@ -72,15 +74,15 @@ class Pretraining(nn.Module):
         super().__init__()
         last = len(sizes) - 2
         self.event_shape = torch.Size([sizes[0]])
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(
             TiedRBM(a, b, 2 if k == 0 else 1, 2 if k == last else 1) for k, (a, b) in enumerate(pairwise(sizes))
         )
 
     @torch.no_grad()
     def upward(self, x: Tensor, layer: int) -> Tensor:
         """Draws of what layer `layer` is to model, from rows x [N, ...] up."""
-        rows = x.flatten(1).repeat(1, 2).to(self.layers[0].weights.dtype)  # type: ignore[union-attr, arg-type]
-        for below in self.layers[:layer]:  # type: ignore[union-attr]
+        rows = x.flatten(1).repeat(1, 2).to(self.layers[0].weights.dtype)
+        for below in self.layers[:layer]:
             rows = below.read(rows)
         return rows
 
@@ -95,4 +97,4 @@ class Pretraining(nn.Module):
         weights = [m.weights if k in (0, last) else m.weights / 2 for k, m in enumerate(self.layers)]
         above, below = [m.visible_bias for m in self.layers], [m.hidden_bias for m in self.layers]
         inner = [(a + b) / 2 for a, b in zip(above[1:], below[:-1], strict=True)]
-        return weights, [above[0], *inner, below[-1]]  # type: ignore[list-item, return-value]
+        return weights, [above[0], *inner, below[-1]]
