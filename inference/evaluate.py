@@ -6,6 +6,12 @@
 | bits_per_dim          | the same in the raw space, where the data says how to go back  | all but implicit models |
 | frechet, mmd          | distances of samples from held-out rows on the named features  | all                     |
 | frechet_train         | the distance of the training rows: what a perfect model scores | data with a train split |
+| mmd_p                 | how likely so great an mmd is between rows of one distribution | all                     |
+| c2st, c2st_p          | how often a classifier tells samples from held-out rows; 0.5   | all                     |
+| precision, density    | whether samples look like data, by nearest neighbours          | all                     |
+| recall, coverage      | how much of the data they reach                                | all                     |
+| modes_reached, modes  | how many modes samples reach, of how many there are            | where modes are told    |
+| memory, copies        | how much nearer samples are to training rows than to others    | data with a train split |
 | seconds, parameters   | what it took                                                   | fits; models of torch   |
 """
 
@@ -13,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
@@ -24,8 +31,10 @@ from inference.data import as_rows, check_known, lacking
 from inference.diagnostics.predictive import draw
 from inference.likelihood import LogLikelihood, Method, log_likelihood
 from inference.protocols import has_likelihood, name_of
-from inference.quality.distances import Distance, frechet_distance, kernel_mmd, median_distance
+from inference.quality.distances import frechet_distance
 from inference.quality.features import VALUES, Features
+from inference.quality.judge import Judgement, judge
+from inference.quality.modes import Modes
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
 
@@ -52,6 +61,7 @@ def evaluate(
     context: Any = None,
     methods: Mapping[str, Method] | None = None,
     features: Features = VALUES,
+    modes: Modes | None = None,
     samples: int = 1000,
     seed: int = 0,
 ) -> Scoreboard:
@@ -63,6 +73,7 @@ def evaluate(
         context: a tensor for all, or a mapping by name, where models are conditional.
         methods: by name, how to ask for the likelihood; the best a model offers unless told.
         features: what samples are compared by.
+        modes: those of the data in these features (`known_modes`, `find_modes`), to see which samples reach.
         samples: how many rows each model draws, and how many held-out rows they are compared with at most.
     """
     if not models:
@@ -72,12 +83,27 @@ def evaluate(
         raise TypeError(f'models must be a mapping of names, such as {{"vae": fit}}, not {type(models).__name__}')
     for name, fit_or_model in models.items():
         asked = _Asked(name, fit_or_model, _for(name, data, models), _context(name, context), seed)
-        scored[name] = asked.scores((methods or {}).get(name), features, samples)
-    table = pd.DataFrame([row for row, _, _ in scored.values()], index=pd.Index(scored, name="model"))
-    likelihoods = {name: likelihood for name, (_, likelihood, _) in scored.items() if likelihood is not None}
-    rows = {name: drawn["rows"] for name, (_, _, drawn) in scored.items()}
-    drawn = {name: drawn["samples"] for name, (_, _, drawn) in scored.items()}
-    return Scoreboard(table, likelihoods, rows, drawn, features.name)
+        scored[name] = asked.scores((methods or {}).get(name), features, modes, samples)
+    table = pd.DataFrame([score.row for score in scored.values()], index=pd.Index(scored, name="model"))
+    return Scoreboard(
+        table,
+        {name: score.likelihood for name, score in scored.items() if score.likelihood is not None},
+        {name: score.rows for name, score in scored.items()},
+        {name: score.samples for name, score in scored.items()},
+        features.name,
+        {name: score.quality for name, score in scored.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Score:
+    """What was found out about one model, and from what."""
+
+    row: dict[str, Any]
+    likelihood: LogLikelihood | None
+    rows: Tensor
+    samples: Tensor
+    quality: Judgement
 
 
 class _Asked:
@@ -98,16 +124,14 @@ class _Asked:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name}: {error}") from error
 
-    def scores(
-        self, method: Method | None, features: Features, samples: int
-    ) -> tuple[dict[str, Any], LogLikelihood | None, dict[str, Tensor]]:
+    def scores(self, method: Method | None, features: Features, modes: Modes | None, samples: int) -> _Score:
         likelihood = None
         if has_likelihood(self.model) or method is not None:
             likelihood = log_likelihood(self.model, self.x, context=self.context, method=method, seed=self.seed)
         index, drawn = self.draw(samples)
         real, drawn = self.restored(self.x[index]), self.restored(drawn)
-        reference, compared = features(real), features(drawn)
-        bandwidth = median_distance(reference.double())  # the held-out rows' alone: one kernel for every model
+        train = self.training_rows()
+        found = judge(drawn, real, train, features=features, modes=modes, seed=self.seed)
         row = {
             "family": name_of(self.model),
             "kind": getattr(self.model, "kind", "pair"),
@@ -115,13 +139,12 @@ class _Asked:
             "measure": "none" if likelihood is None else likelihood.measure,
             "view": getattr(self.view, "space", "as given"),
             **self.nats(likelihood),
-            **_with_error("frechet", frechet_distance(compared, reference)),
-            **_with_error("mmd", kernel_mmd(compared, reference, bandwidth=bandwidth)),
-            "frechet_train": self.floor(reference, features, samples),
+            **found.columns(),
+            "frechet_train": self.floor(train, real, features, samples),
             "seconds": self.fit.seconds if self.fit else math.nan,
             "parameters": _parameters(self.model),
         }
-        return row, likelihood, {"rows": self.x.cpu(), "samples": drawn.cpu()}
+        return _Score(row, likelihood, self.x.cpu(), drawn.cpu(), found)
 
     def nats(self, likelihood: LogLikelihood | None) -> dict[str, float]:
         """Nats a row in the model's own view, and bits a dimension in the raw space."""
@@ -158,16 +181,17 @@ class _Asked:
     def restored(self, x: Tensor) -> Tensor:
         return x if self.view is None else self.view.restore(x.cpu())  # a view holds tensors of the data's own
 
-    def floor(self, reference: Tensor, features: Features, samples: int) -> float:
-        """The Frechet distance of training rows, as many as the model drew, from the held-out ones."""
+    def training_rows(self) -> Tensor | None:
+        """The training rows that lack no cell, in the raw space, where the view has any."""
         train = getattr(self.view, "train", None)
+        return None if train is None else self.restored(train.x[self.whole(train.x)])
+
+    def floor(self, train: Tensor | None, real: Tensor, features: Features, samples: int) -> float:
+        """The Frechet distance of training rows, as many as the model drew, from the held-out ones."""
         if train is None:
             return math.nan
-        generator = torch.Generator().manual_seed(self.seed)
-        complete = self.whole(train.x)
-        index = complete[torch.randperm(len(complete), generator=generator)[:samples]]
-        rows = features(self.restored(train.x[index]))
-        return frechet_distance(rows, reference).value
+        index = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))[:samples]
+        return frechet_distance(features(train[index]), features(real)).value
 
 
 def _for(name: str, data: Any, models: Mapping[str, Any]) -> Any:
@@ -181,10 +205,6 @@ def _for(name: str, data: Any, models: Mapping[str, Any]) -> Any:
 
 def _context(name: str, context: Any) -> Tensor | None:
     return context.get(name) if isinstance(context, Mapping) else context
-
-
-def _with_error(name: str, distance: Distance) -> dict[str, float]:
-    return {name: distance.value, f"{name}_error": distance.error}
 
 
 def _parameters(model: Any) -> int:

@@ -287,6 +287,38 @@ class AutoEncoding(Generator, Protocol):
     def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
+class Paired(Generator, Protocol):
+    """A generator whose context belongs to one row: `from_partner(made, x)` is how far a row made of it is off, [N]."""
+
+    def from_partner(self, made: Tensor, x: Tensor) -> Tensor: ...
+
+
+class Cyclic(Generator, Protocol):
+    """A generator of x from a context and one of the context from x, each with a critic of what it makes alone.
+
+    Rows and contexts are draws of two domains, those of one row no pair: `critic(x)` and `context_critic(context)`.
+    """
+
+    context_generator: Any
+    context_critic: Any
+
+    def generate_context(self, noise: Tensor, x: Tensor) -> Tensor: ...
+
+
+class Styled(Generator, Protocol):
+    """A generator that reads a context's features, gives them a style and writes them.
+
+    `adapted(features, style)` are the features in that style; `style(noise)` is one of x's domain, `style_of(features)`
+    the one that features have. `features` reads images of both domains, whose rows are no pairs.
+    """
+
+    def features(self, image: Tensor) -> Tensor: ...
+    def style(self, noise: Tensor) -> Tensor: ...
+    def style_of(self, features: Tensor) -> Tensor: ...
+    def adapted(self, features: Tensor, style: Tensor) -> Tensor: ...
+    def write(self, features: Tensor) -> Tensor: ...
+
+
 class ClosedForm(Protocol):
     """What `em` asks: statistics that add up over blocks of rows, and the parameters that maximise them.
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from inference.likelihood import Difference, LogLikelihood
+from inference.quality.judge import Judgement
+
+NORMAL = 1.96
+"""Standard errors from the middle of a 95 % interval to its ends."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,6 +27,7 @@ class Scoreboard:
         rows: by model, the held-out rows as it saw them.
         samples: by model, rows that it drew, taken back to the raw space where the data says how.
         features: what samples were compared by.
+        quality: by model, what was found out about its samples.
     """
 
     table: pd.DataFrame
@@ -30,6 +35,7 @@ class Scoreboard:
     rows: dict[str, Tensor]
     samples: dict[str, Tensor]
     features: str
+    quality: dict[str, Judgement] = field(default_factory=dict)
 
     def compare(self, first: str, second: str) -> Difference:
         """The first model's mean log-likelihood minus the second's, paired by row."""
@@ -63,45 +69,93 @@ class Scoreboard:
     # ---- to be read
 
     def readable(self) -> pd.DataFrame:
-        """The table as text: value and error in one cell, sorted within each measure, the best first."""
-        order = self.table.sort_values(["measure", "view", "nats"], ascending=[True, True, False])
-        shown = pd.DataFrame(index=order.index)
-        shown["kind"] = order["kind"]
-        shown["likelihood"] = order["likelihood"]
-        shown["measure"] = order["measure"]
+        """The likelihoods as text: value and error in one cell, sorted within each measure, the best first."""
+        order = self._ordered()
+        shown = order[["kind", "likelihood", "measure"]].copy()
         if order["view"].nunique() > 1:
             shown["view"] = order["view"]  # nats, bits and distances compare within a view only
         shown["nats a row"] = _cells(order, "nats", 2)
         shown["bits per dim"] = _cells(order, "bits_per_dim", 3)
-        shown[f"Frechet ({self.features})"] = _cells(order, "frechet", 3)
-        if order["frechet_train"].notna().any():
-            shown["Frechet of train"] = [_number(value, 3) for value in order["frechet_train"]]
-        shown[f"MMD² ({self.features})"] = _cells(order, "mmd", 4)
         shown["seconds"] = [_number(value, 1) for value in order["seconds"]]
         shown["parameters"] = [f"{value:,}" for value in order["parameters"]]
         return shown
 
+    def readable_quality(self) -> pd.DataFrame:
+        """The samples' quality as text, in the same order; what has no value for any model is left out."""
+        order = self._ordered()
+        shown = pd.DataFrame(index=order.index)
+        if order["view"].nunique() > 1:
+            shown["view"] = order["view"]
+        of = "" if "," in self.features else f" ({self.features})"
+        shown[f"Frechet{of}"] = _cells(order, "frechet", 2)
+        if order["frechet_train"].notna().any():
+            shown["Frechet of train"] = [_number(value, 2) for value in order["frechet_train"]]
+        shown["MMD²"] = [_number(value, 4) for value in order["mmd"]]
+        shown["p of MMD"] = _chances(order, "mmd_p")
+        shown["told apart"] = _cells(order, "c2st", 2)
+        for name in ("precision", "recall", "density", "coverage", "memory", "copies"):
+            if order[name].notna().any():
+                shown[name] = _cells(order, name, 2)
+        if order["modes"].notna().any():
+            reached = zip(order["modes_reached"], order["modes"], strict=True)
+            shown["modes"] = ["-" if math.isnan(of) else f"{found:.0f} of {of:.0f}" for found, of in reached]
+        if order["memory_p"].notna().any():
+            shown["p of memory"] = _chances(order, "memory_p")
+        return shown
+
+    def quality_words(self) -> str:
+        """What the numbers of `readable_quality` are, in a few sentences."""
+        drawn, held_out = (self._counts(name) for name in ("samples", "held_out"))
+        return (
+            f"{drawn} samples beside {held_out} held-out rows, by {self.features}; memory by values. Each ± a standard "
+            "error over other draws of both; 95 % intervals are in `table`. Told apart: how often a classifier is right, "
+            "0.5 by guessing. Memory, copies: 0 of a model that knows its training rows no better than others, 1 of a "
+            "model that copies them."
+        )
+
+    def _counts(self, name: str) -> str:
+        least, most = int(self.table[name].min()), int(self.table[name].max())
+        return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+    def _ordered(self) -> pd.DataFrame:
+        return self.table.sort_values(["measure", "view", "nats"], ascending=[True, True, False])
+
     def to_html(self) -> str:
-        return self.readable().reset_index().to_html(index=False, border=0, justify="left")
+        tables = (self.readable(), self.readable_quality())
+        return "\n".join(table.reset_index().to_html(index=False, border=0, justify="left") for table in tables)
 
     def to_markdown(self) -> str:
-        shown = self.readable().reset_index()
-        lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
-        return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+        return "\n\n".join(_markdown(table.reset_index()) for table in (self.readable(), self.readable_quality()))
 
     def __repr__(self) -> str:
-        return self.readable().to_string()
+        return f"{self.readable().to_string()}\n\n{self.readable_quality().to_string()}\n{self.quality_words()}"
 
     def _repr_html_(self) -> str:
         return self.to_html()
 
 
+def _markdown(shown: pd.DataFrame) -> str:
+    lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
 def _cells(table: pd.DataFrame, name: str, digits: int) -> list[str]:
     return [
-        _number(value, digits) if math.isnan(value) else f"{value:.{digits}f} ± {error:.{digits}f}"
-        for value, error in zip(table[name], table[f"{name}_error"], strict=True)
+        _number(value, digits) if math.isnan(value) else f"{_number(value, digits)} ± {error:.{digits}f}"
+        for value, error in zip(table[name], _errors(table, name), strict=True)
     ]
 
 
+def _errors(table: pd.DataFrame, name: str) -> pd.Series:
+    """The standard errors of a column, or what its interval stands for."""
+    if f"{name}_error" in table:
+        return table[f"{name}_error"]
+    return (table[f"{name}_high"] - table[f"{name}_low"]) / (2 * NORMAL)
+
+
+def _chances(table: pd.DataFrame, name: str) -> list[str]:
+    return ["-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in table[name]]
+
+
 def _number(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"

@@ -30,6 +30,8 @@ from inference.objectives.moments import CodeMatching, MomentMatching
 from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
+from inference.objectives.stylisation import Stylisation
+from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
     Bounded,
@@ -40,6 +42,7 @@ from inference.protocols import (
     CodeMatched,
     Conjugate,
     Corrupting,
+    Cyclic,
     Density,
     Energy,
     Enumerable,
@@ -50,9 +53,11 @@ from inference.protocols import (
     Latent,
     Layered,
     Pair,
+    Paired,
     Similar,
     Stacked,
     Stepwise,
+    Styled,
     name_of,
     offers,
 )
@@ -70,6 +75,9 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
+    (Cyclic, CycleConsistency),
+    (Paired, PairedTranslation),
+    (Styled, Stylisation),
     (Generator, NonSaturating),
     (ClassEnergy, HybridDivergence),
     (Joined, JointDivergence),
@@ -100,12 +108,14 @@ __all__ = [
     "AutoEncodingGAN",
     "CodeMatching",
     "ContrastiveDivergence",
+    "CycleConsistency",
     "Denoising",
     "Discriminative",
     "Elbo",
     "EnergyDistance",
     "Enumerated",
     "FeatureMatching",
+    "FromPartner",
     "Game",
     "GeneratorTerm",
     "GradientPenalty",
@@ -127,6 +137,7 @@ __all__ = [
     "Objective",
     "OneTimestep",
     "OwnElbo",
+    "PairedTranslation",
     "Penalty",
     "Player",
     "PyroElbo",
@@ -134,6 +145,7 @@ __all__ = [
     "Relaxed",
     "SemiSupervised",
     "SlicedWasserstein",
+    "Stylisation",
     "Wasserstein",
     "closed_form",
     "cooling",

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
+from pathlib import Path
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +19,14 @@ BATCH, RATE = 64, 1e-3
 
 
 def classifier_features(
-    x: Tensor, labels: Tensor, *, width: int = 32, epochs: int = 30, seed: int = 0, name: str = "classifier"
+    x: Tensor,
+    labels: Tensor,
+    *,
+    width: int = 32,
+    epochs: int = 30,
+    seed: int = 0,
+    name: str = "classifier",
+    folder: Path | None = None,
 ) -> Features:
     """The last hidden layer, [N, width], of a network taught the labels of rows, numbers or images [N, C, H, W].
 
@@ -24,6 +36,7 @@ def classifier_features(
 
     Parameters:
         x, labels: what it is taught, training rows only; labels are codes 0..classes-1, [N].
+        folder: where it is kept, a file named by the hash; what is there is not taught again, what is damaged is.
     """
     if labels.shape != x.shape[:1] or labels.is_floating_point():
         raise ValueError(
@@ -36,11 +49,42 @@ def classifier_features(
     def scaled(rows: Tensor) -> Tensor:
         return (rows.to(torch.float32) - low) / (high - low)
 
+    told = _hash(x, labels, width, epochs, seed)
+    file = None if folder is None else folder / f"{name}-{told[:8]}.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body = _body(x.shape[1:], width).to(x.device)
-        _teach(body, nn.Linear(width, int(labels.max()) + 1).to(x.device), scaled(x), labels.long(), epochs)
-    return Features(f"{name}-{_hash(x, labels, width, epochs, seed)}", lambda rows: body(scaled(rows)))
+        if file is None or not _kept(file, told, body):
+            _teach(body, nn.Linear(width, int(labels.max()) + 1).to(x.device), scaled(x), labels.long(), epochs)
+            if file is not None:
+                _keep(file, told, body)
+    body.requires_grad_(False)
+    return Features(f"{name}-{told[:8]}", lambda rows: body(scaled(rows)))
+
+
+def _kept(file: Path, told: str, body: nn.Module) -> bool:
+    """Whether the file holds this network, whole; it is then read."""
+    try:
+        with safe_open(file, "pt") as found:
+            if found.metadata() != {"hash": told}:
+                return False
+        body.load_state_dict(safetensors.torch.load_file(file))
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
+
+
+def _keep(file: Path, told: str, body: nn.Module) -> None:
+    """Written beside and renamed: who reads it meanwhile finds it whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=file.parent, suffix=".draft")
+    os.close(handle)
+    try:
+        tensors = {key: value.detach().cpu().contiguous() for key, value in body.state_dict().items()}
+        safetensors.torch.save_file(tensors, draft, {"hash": told})
+        os.replace(draft, file)
+    finally:
+        Path(draft).unlink(missing_ok=True)
 
 
 def _body(shape: torch.Size, width: int) -> nn.Module:
@@ -60,11 +104,10 @@ def _teach(body: nn.Module, head: nn.Module, x: Tensor, labels: Tensor, epochs: 
                 optimizer.zero_grad()
                 F.cross_entropy(head(body(x[index])), labels[index]).backward()
                 optimizer.step()
-    body.requires_grad_(False)
 
 
 def _hash(x: Tensor, labels: Tensor, *settings: int) -> str:
     found = hashlib.sha256(repr((x.dtype, tuple(x.shape), settings)).encode())
     for tensor in (x, labels):
         found.update(tensor.contiguous().cpu().numpy().tobytes())
-    return found.hexdigest()[:8]
+    return found.hexdigest()

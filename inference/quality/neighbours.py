@@ -14,13 +14,12 @@ References:
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from inference.quality.distances import Distance
+from inference.quality.estimates import Estimate, around, share
 
 BLOCK = 1024
 
@@ -28,13 +27,13 @@ BLOCK = 1024
 class Fidelity(NamedTuple):
     """Precision and density say how good the samples are, recall and coverage how much of the data they reach.
 
-    The errors are those of means over independent rows; that the balls are of few rows too is not in them.
+    The intervals are those of means over independent rows; that the balls are of few rows too is not in them.
     """
 
-    precision: Distance
-    recall: Distance
-    density: Distance
-    coverage: Distance
+    precision: Estimate
+    recall: Estimate
+    density: Estimate
+    coverage: Estimate
 
 
 def fidelity(data: Tensor, samples: Tensor, *, k: int = 5) -> Fidelity:
@@ -54,14 +53,12 @@ def fidelity(data: Tensor, samples: Tensor, *, k: int = 5) -> Fidelity:
         within[part] = inside.sum(1).double()
         reached |= inside.any(0)
         recalled |= (gaps <= reach_of_samples[part].unsqueeze(1)).any(0)
-    return Fidelity(*(_mean(each.double()) for each in (within > 0, recalled, within / k, reached)))
+    precision, recall, coverage = (share(int(hits.sum()), len(hits)) for hits in (within > 0, recalled, reached))
+    density = (within / k).mean().item(), (within / k).std().item() / len(within) ** 0.5
+    return Fidelity(precision, recall, around(*density, len(within)), coverage)
 
 
 def _reach(rows: Tensor, k: int) -> Tensor:
     """The distance of each row to its k-th nearest neighbour, itself not counted."""
     gaps = (torch.cdist(part, rows, compute_mode="donot_use_mm_for_euclid_dist") for part in rows.split(BLOCK))
     return torch.cat([part.kthvalue(k + 1, 1).values for part in gaps])
-
-
-def _mean(values: Tensor) -> Distance:
-    return Distance(values.mean().item(), values.std().item() / math.sqrt(len(values)))

@@ -101,7 +101,7 @@ def test_views_lead_back_to_the_raw_space():
     floor = board.table.loc["normal", "frechet_train"]
     assert floor < board.table.loc["normal", "frechet"] / 5
     assert floor == pytest.approx(frechet_distance(train, real).value, rel=1e-6)
-    assert "Frechet of train" in board.readable()
+    assert "Frechet of train" in board.readable_quality()
 
 
 def test_fits_bring_their_seconds_and_methods_can_be_named():
@@ -130,8 +130,11 @@ def test_conditional_models_draw_a_row_for_each_context():
 
 def test_the_board_reads_well():
     board = evaluate({"normal": StandardGaussian(4), "shift": Shift(4)}, reals())
-    lines = board.to_markdown().splitlines()
-    assert len(lines) == 4 and lines[0].startswith("| model | kind | likelihood | measure | nats a row |")
+    likelihoods, samples = (table.splitlines() for table in board.to_markdown().split("\n\n"))
+    assert len(likelihoods) == len(samples) == 4
+    assert likelihoods[0].startswith("| model | kind | likelihood | measure | nats a row |")
+    assert samples[0].startswith("| model | Frechet (values) | MMD² | p of MMD | told apart | precision | recall |")
+    assert "memory" not in samples[0] and "1,000 samples beside 200 held-out rows" in str(board)
     assert "±" in str(board) and "<table" in board.to_html()
     assert repr(board) == str(board)
 

@@ -11,7 +11,7 @@ from typing import Any
 from inference.diagnostics.drawing import draw_network
 from inference.query import Answer, query
 from inference.scoreboard import Scoreboard
-from zoo.app import execute, figures, networks, report, telling
+from zoo.app import execute, figures, judging, networks, report, telling
 from zoo.app.recipe import Recipe, recipe
 from zoo.app.runs import new_folder, refuse_existing
 from zoo.app.telling import Found
@@ -93,7 +93,7 @@ def demo(folder: Path, say: Callable[[str], None] = print, shorten: float = 1.0)
     say("\nOne scoreboard for all of them:")
     board = execute.scoreboard([found for _, found in everything])
     assert board is not None
-    say(report.tidy(board.readable()).to_string(index=False))
+    say(str(board))
     say("\nThen the network asia, asked what a clinic would ask:")
     answers = ask_asia(say)
     patient = networks.case("asia", [], PATIENT, {})
@@ -177,6 +177,7 @@ def _report(path: Path, everything: list[Found], board: Scoreboard, clinic: list
     sections = [
         report.Section("One scoreboard", SCOREBOARD_WORDS, board.readable()),
         report.Section("What each of them draws", ["Real digits first."], pictures=telling.beside(everything)),
+        *judging.sections(everything, board),
         *(
             report.Section(f"How far to trust {found.name}", telling.verdict(found)[1:],
                            telling.diagnosis_table(found), telling.pictures(found))

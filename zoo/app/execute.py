@@ -19,7 +19,7 @@ from inference.fit import fit
 from inference.likelihood import log_likelihood
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
-from zoo.app import report, telling
+from zoo.app import judging, report, telling
 from zoo.app.recipe import Recipe, Task, prepare
 from zoo.app.runs import new_folder, refuse_existing, write_model
 from zoo.app.settings import NOT_WRITTEN, gradient_settings, noise_anew
@@ -75,7 +75,8 @@ def carry_out(checked: Ready, say: Say = print, progress: bool = True) -> Found:
     with asking(model, seed):
         found.samples = model.sample(made.ask.samples) if made.ask.samples else None
     if made.ask.evaluate:
-        found.board = evaluate({made.name: found.fit}, data, seed=seed)
+        features, modes = judging.measures(task)
+        found.board = evaluate({made.name: found.fit}, data, features=features, modes=modes, seed=seed)
         found.likelihood = found.board.likelihoods.get(made.name)
     elif made.ask.log_likelihood and model.likelihood is not None:
         found.likelihood = log_likelihood(model, data.test.x, seed=seed)
@@ -94,7 +95,7 @@ def run(made: Recipe, folder: Path, say: Say = print) -> Path:
         leave(found, made, draft)
         write_scores(board, draft)
         lead = telling.verdict(found)
-        parts = telling.sections(found, made, board)
+        parts = telling.sections(found, made, board, judging.sections([found], board))
         report.write(draft / "report.html", telling.title(found), lead, parts, telling.made_by(found))
     for sentence in lead:
         say(sentence)
@@ -119,13 +120,14 @@ def compare(recipes: Sequence[Recipe], folder: Path, say: Say = print) -> Path:
         lead = [sentence for found in everything for sentence in telling.likelihood_words(found)]
         shown = [
             report.Section("Scoreboard", table=board and board.readable()),
+            *judging.sections(everything, board),
             telling.samples(everything),
             *(report.Section(f.name, telling.verdict(f), pictures=telling.pictures(f)) for f in everything),
         ]
         title = " and ".join(found.name for found in everything) + " compared"
         report.write(draft / "report.html", title, lead, shown)
     if board is not None:
-        say(report.tidy(board.readable()).to_string(index=False))
+        say(str(board))
     return folder / "report.html"
 
 
@@ -159,7 +161,8 @@ def scoreboard(everything: Sequence[Found]) -> Scoreboard | None:
         {name: value for board in boards for name, value in board.likelihoods.items()},
         {name: value for board in boards for name, value in board.rows.items()},
         {name: value for board in boards for name, value in board.samples.items()},
-        boards[0].features,
+        ", ".join(dict.fromkeys(board.features for board in boards)),
+        {name: value for board in boards for name, value in board.quality.items()},
     )
 
 

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -60,6 +61,37 @@ def gallery(images: Mapping[str, Tensor], columns: int = 8, across: int = 4) -> 
         low, high = float(x.min()), float(x.max())
         ax.imshow(tiles(x, columns), cmap=ink, vmin=min(low, 0.0), vmax=max(high, 1e-6), interpolation="nearest")
         ax.set_title(name, fontsize=10)
+    return figure
+
+
+def pairs(shown: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
+    """For each name, images [P, H, W] above the ones that they are closest to, ink dark."""
+    columns = max(len(x) for x, _ in shown.values())
+    figure, axes = _figure(0.62 * columns + 0.4, 1.55 * len(shown) + 0.1, len(shown))
+    ink = matplotlib.colormaps["Greys"].with_extremes(bad="white")
+    for ax, (name, (x, nearest)) in zip(axes.flat, shown.items(), strict=True):
+        both = torch.cat([x.float(), nearest.float()])
+        low, high = min(float(both.min()), 0.0), max(float(both.max()), 1e-6)
+        ax.imshow(tiles(both, len(x)), cmap=ink, vmin=low, vmax=high, interpolation="nearest")
+        ax.set_title(f"{name}: drawn, and below the nearest training row", fontsize=9)
+        ax.axis("off")
+    return figure
+
+
+def modes(shares: Mapping[str, Mapping[str, float]], missing: Mapping[str, Sequence[str]]) -> Figure:
+    """The share of rows in each mode, the data's and each model's; an asterisk where a model misses a mode."""
+    rows = [{"rows": name, "mode": mode, "share": p} for name, each in shares.items() for mode, p in each.items()]
+    width = 0.16 * len(rows) + 1.5
+    figure, axes = _figure(min(12.0, max(5.0, width)), 2.8)
+    ax = axes[0, 0]
+    seaborn.barplot(pd.DataFrame(rows), x="mode", y="share", hue="rows", ax=ax)
+    names = list(next(iter(shares.values())))
+    for bars, name in zip(ax.containers, shares, strict=True):
+        for bar, mode in zip(bars, names, strict=True):
+            if mode in missing.get(name, ()):
+                ax.annotate("*", (bar.get_x() + bar.get_width() / 2, bar.get_height()), ha="center", color="crimson")
+    ax.set(xlabel="", ylabel="share of rows")
+    ax.legend(fontsize=7, title="")
     return figure
 
 

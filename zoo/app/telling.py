@@ -82,11 +82,14 @@ def made_by(found: Found) -> str:
     return f"{found.model.kind} model · {count:,} parameters · seed {found.fit.seed}"
 
 
-def sections(found: Found, made: Recipe, board: Scoreboard | None) -> list[report.Section]:
+def sections(
+    found: Found, made: Recipe, board: Scoreboard | None, judged: Sequence[report.Section] = ()
+) -> list[report.Section]:
     """The parts of one run's report."""
     shown = [report.Section("Scores", table=board.readable())] if board is not None else []
     if found.samples is not None:
         shown.append(samples([found]))
+    shown += judged
     shown.append(report.Section("Fit and diagnosis", table=diagnosis_table(found), pictures=pictures(found)))
     spec = toml({**made.table, "model": spec_of(found.model)})
     return [*shown, report.Section("Spec", ["`zoo run` takes this again."], code=spec)]
