@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +51,14 @@ class LayerByLayer(Objective):
             return of_layer.loss(model.upward(x, k), None)
 
         return replace(of_layer, name=f"layer_{k}", loss=loss)
+
+    def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
+        """What ails the chains of some layer; that of the lowest is told."""
+        found: dict[str, str] = {}
+        for k in reversed(range(len(self.objectives))):
+            ill = self.objectives[k].watch(model.layers[k], terms)
+            found |= {illness: f"layer {k}: {sentence}" for illness, sentence in ill.items()}
+        return found
 
     @torch.no_grad()
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -194,6 +194,19 @@ def test_the_family_refuses_what_is_wrong() -> None:
         BoltzmannMachine(30).marginals()
 
 
+def test_chains_that_leave_the_data_raise_an_alarm() -> None:
+    torch.manual_seed(0)
+    model = BoltzmannMachine((2, 2), hidden=2)
+    x = (torch.rand(50, 2, 2) < 0.1).float()
+    objective = JointDivergence(chains=20)
+    objective.prepare(model, x)
+    assert objective.chains.state.shape == (20, 6)
+    ill = [objective.watch(model, {}) for _ in range(5)]
+    objective.chains.state = torch.ones(20, 6)
+    ill += [objective.watch(model, {}) for _ in range(20)]
+    assert ill[:5] == [{}] * 5 and "diverging chains" in {name for found in ill for name in found}
+
+
 def test_the_default_fit_learns_the_moments_of_a_machine() -> None:
     """At the maximum of the likelihood a fully visible machine has the data's moments; chains get there."""
     truth = shaken(BoltzmannMachine(4), seed=3, scale=1.0)

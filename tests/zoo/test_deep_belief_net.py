@@ -134,6 +134,16 @@ def test_fit_layers_learns_from_the_bottom_up() -> None:
     assert set(LayerByLayer().objectives) == set()
 
 
+def test_a_layer_whose_chains_leave_the_data_is_named() -> None:
+    net = shaken(features=4, hidden=(3, 2)).float()
+    x = (torch.rand(50, 4) < 0.1).float()
+    objective = LayerByLayer(chains=20)
+    objective.prepare(net, x)
+    objective.objectives[0].chains.state = torch.ones(20, 4)
+    found = [objective.watch(net, {}) for _ in range(25)]
+    assert any("layer 0: the chains" in sentence for ill in found for sentence in ill.values())
+
+
 def test_draws_follow_the_model() -> None:
     net = shaken(features=2, hidden=(2, 2))
     net.layers[-1].sweeps = 30
