@@ -73,7 +73,7 @@ class ClassificationRBM(EnergyBased):
         classes: how many, the last columns of a row.
         hidden: how many hidden units.
 
-    Reproducible: 8x8 digits, black or white, 100 hidden units, 2,000 steps of batches of 50 at rate 0.005 by Adam, seed 0,
+    Reproducible: 8x8 digits, black or white, 100 hidden units, 2,000 steps of batches of 50 at rate 0.005, seed 0,
     chosen on 247 of the rows to train on: of 450 held out 93.8 % right by `HybridDivergence(0.01)`, 92.2 % by
     `Discriminative()`, 86.4 % by `ContrastiveDivergence()`; logistic regression 93.3 %.
 

@@ -31,7 +31,7 @@ class DeepBeliefNet(LatentVariable):
 
     Reproducible: 8x8 digits, black or white, seed 0, `fit_layers` by batches of 20 and `descent` at rates from 0.2 to
     0.001: of 450 held out -18.22 nats a row with hidden = (16, 64) and 100 epochs a layer (a bound, log Z summed; its
-    first layer alone -18.34), and -17.48 with (32, 64) and 60 epochs (that bound with log Z by AIS; first layer -17.54).
+    first layer alone -18.34), and -17.48 with (32, 64) and 60 epochs (log Z by AIS; first layer alone -17.54).
 
     References:
         A Fast Learning Algorithm for Deep Belief Nets (Hinton, Osindero and Teh, 2006),

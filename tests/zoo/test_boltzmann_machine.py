@@ -40,7 +40,13 @@ def test_sixteen_units_with_hidden_ones() -> None:
     table = joint(model)
     torch.testing.assert_close(model.free_energy(rows(model)[::37]), -table.logsumexp(1)[::37])
     torch.testing.assert_close(model.log_partition(), table.flatten().logsumexp(0))
-    torch.testing.assert_close(model.marginals(), table.flatten().softmax(0) @ states(16))
+    p = table.flatten().softmax(0)
+    torch.testing.assert_close(model.marginals(), p @ states(16))
+    gap = model.free_energy(rows(model)[:3]).mean() + p @ -model.joint.free_energy(states(16))
+    (ours,) = torch.autograd.grad(gap, [model.biases])
+    told = table[:3].softmax(1) @ states(6)  # the chance of each hidden unit given x
+    exact = torch.cat([rows(model)[:3].mean(0), told.mean(0)]) - p @ states(16)
+    torch.testing.assert_close(-ours, exact)
 
 
 @machines
@@ -179,6 +185,32 @@ def test_the_path_begins_at_independent_bits_and_sums_one_group_out() -> None:
         summed = torch.zeros(2 ** len(kept), dtype=torch.float64).index_add(0, code, target.exp())
         torch.testing.assert_close(step.free_energy(s), -summed.log()[code])
     torch.testing.assert_close(path.log_partition(), (states(model.units) @ path.base_bias).logsumexp(0))
+
+
+def test_the_reverse_step_undoes_the_step() -> None:
+    """p(r) K(r -> r') = p(r') R(r' -> r) of the units that are not summed out, K and R counted over many draws."""
+    model = shaken(BoltzmannMachine(3), scale=1.2)
+    step = model.annealing().at(1.0)
+    s = states(3)
+    kept = [k for k in range(3) if k not in model.machine.groups[step.summed].tolist()]
+    weight = torch.tensor([2.0, 1.0]).double()
+    p = torch.zeros(4).double().index_add(0, (s[:, kept] @ weight).long(), joint(model).flatten().softmax(0))
+    torch.manual_seed(0)
+    draws, flows = 100_000, []
+    begin = s.repeat_interleave(draws, 0)
+    for move in (step.gibbs_step, step.reverse_step, step.gibbs_step):
+        code = (begin[:, kept] @ weight).long() * 4 + (move(begin)[:, kept] @ weight).long()
+        counts = torch.bincount(code, minlength=16).double().view(4, 4)
+        flows.append(p[:, None] * counts / counts.sum(1, keepdim=True))
+    assert (flows[0] - flows[1].t()).abs().max() < 0.002
+    assert (flows[0] - flows[2].t()).abs().max() > 0.004
+
+
+def test_all_units_together_have_the_models_log_z() -> None:
+    model = made("two layers")
+    found = ais(model.joint, chains=256, temperatures=150, seed=1)
+    assert abs(found.value.item() - model.log_partition().item()) < 4 * found.standard_error.item() + 0.01
+    assert model.joint.sample(3).shape == (3, model.units)
 
 
 def test_the_family_refuses_what_is_wrong() -> None:
