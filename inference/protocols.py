@@ -219,18 +219,26 @@ class Clampable(Energy, Protocol):
     def clamped(self, x: Tensor, known: Tensor) -> Any: ...
 
 
-class Stacked(Latent, Protocol):
-    """Energies one above the other: `layers`, of which the last is `top`, and the others are directed downwards.
+class Stack(Protocol):
+    """Energies one above the other, `layers`, fitted from the bottom up.
 
     `upward(x, k)` draws what layer k is to model; `begin(k)` starts it as the one below turned over, where that fits.
-    `unnormalised()` is the model as a `Latent` whose prior lacks log Z of the top.
     """
 
     layers: Any
-    top: Any
 
     def upward(self, x: Tensor, layer: int) -> Tensor: ...
     def begin(self, layer: int) -> bool: ...
+
+
+class Stacked(Stack, Latent, Protocol):
+    """A model made of a stack: its last layer is `top`, and the others are directed downwards.
+
+    `unnormalised()` is the model as a `Latent` whose prior lacks log Z of the top.
+    """
+
+    top: Any
+
     def unnormalised(self) -> Any: ...
 
 
