@@ -108,9 +108,9 @@ class Scoreboard:
         drawn, held_out = (self._counts(name) for name in ("samples", "held_out"))
         return (
             f"{drawn} samples beside {held_out} held-out rows, by {self.features}; memory by values. Each ± a standard "
-            "error over other draws of both; 95 % intervals are in `table`. Told apart: how often a classifier is right, "
-            "0.5 by guessing. Memory, copies: 0 of a model that knows its training rows no better than others, 1 of a "
-            "model that copies them."
+            "error over other draws of both; 95 % intervals are in `table`. Told apart: how often a classifier is "
+            "right; 0.5 is guessing. Memory, copies: 0 of a model that knows its training rows no better than others, "
+            "1 of a model that copies them."
         )
 
     def _counts(self, name: str) -> str:
