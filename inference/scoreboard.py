@@ -86,11 +86,9 @@ class Scoreboard:
         shown = pd.DataFrame(index=order.index)
         if order["view"].nunique() > 1:
             shown["view"] = order["view"]
-        of = "" if "," in self.features else f" ({self.features})"
-        shown[f"Frechet{of}"] = _cells(order, "frechet", 2)
+        shown["Frechet"] = _cells(order, "frechet", 2)
         if order["frechet_train"].notna().any():
             shown["Frechet of train"] = [_number(value, 2) for value in order["frechet_train"]]
-        shown["MMD²"] = [_number(value, 4) for value in order["mmd"]]
         shown["p of MMD"] = _chances(order, "mmd_p")
         shown["told apart"] = _cells(order, "c2st", 2)
         for name in ("precision", "recall", "density", "coverage", "memory", "copies"):

@@ -70,8 +70,8 @@ class Judgement:
         told, memory = self.told_apart, self.memory
         apart = "can be told" if told.p < ALARM else "can't be told"
         said = [
-            f"{name}'s samples {apart} from held-out rows: a classifier is right of {_percent(told.statistic)}, p of "
-            f"the MMD {self.mmd.p:.2g}"
+            f"{name}'s samples {apart} from held-out rows: a classifier is right about "
+            f"{_percent(told.statistic)} of them, p of the MMD {self.mmd.p:.2g}"
         ]
         if memory is not None:
             seen = "it knows its training rows" if memory.memorizes else "it is not seen to know its training rows"

@@ -211,7 +211,7 @@ def test_a_judgement_is_made_of_its_parts():
     columns = found.columns()
     assert columns["memory"] == found.memory.memory.statistic.value and columns["samples"] == 60
     assert columns["precision_low"] <= columns["precision"] <= columns["precision_high"]
-    assert "a classifier is right of" in found.words("mine") and "modes" not in found.words("mine")
+    assert "a classifier is right about" in found.words("mine") and "modes" not in found.words("mine")
     sample, row, gap = found.memory.pairs(1)[0]
     assert torch.equal(found.pairs.samples[0], samples[sample]) and torch.equal(found.pairs.rows[0], train[row])
     assert found.pairs.distances[0] == pytest.approx(gap)

@@ -67,7 +67,7 @@ def sections(everything: Sequence[Found], board: Scoreboard | None) -> list[repo
 def _pairs(board: Scoreboard, shape: tuple[int, int]) -> dict[str, Any]:
     """The samples closest to training rows, above these."""
     shown = {
-        name: tuple(rows[:SHOWN].reshape(-1, *shape) for rows in (found.pairs.samples, found.pairs.rows))
+        name: (found.pairs.samples[:SHOWN].reshape(-1, *shape), found.pairs.rows[:SHOWN].reshape(-1, *shape))
         for name, found in board.quality.items()
         if found.pairs is not None
     }
