@@ -113,8 +113,8 @@ for name in ("copier", "vae"):
 # %% [markdown]
 # ## Are the samples of any use?
 #
-# A model of each class gives samples with labels. A classifier taught on these alone, asked about real digits, tells how
-# much of what matters the samples hold.
+# A model of each class gives samples with labels. A classifier taught on these alone, asked about real digits, tells
+# how much of what matters the samples hold.
 
 # %%
 by_class = zoo.build({"family": "vae", "latent": 16, "decoder": logistics}, event_shape=(1, 8, 8), context_shape=10)
