@@ -11,6 +11,7 @@ What is chosen, by what a model offers:
 | a network of tables             | `Exact()`                  | "exact"       |
 | free_energy and log_partition   | `Exact()`                  | "exact"       |
 | free_energy                     | `Ais()`                    | "estimate"    |
+| a stack of energies             | `StackBound()`             | "lower bound", or "estimate" where its log Z is |
 | a bound by steps of a chain     | `TimestepBound()`          | "lower bound" |
 | prior, decoder, encoder; a pair | `ImportanceWeighted(100)`  | "lower bound" |
 
@@ -33,7 +34,18 @@ from inference.asking import asking, placed
 from inference.data import as_rows, check_known, lacks_cells
 from inference.exact.density import Eliminated, as_density
 from inference.importance import blocks, in_blocks
-from inference.protocols import Density, Energy, Stepwise, Tabular, by_row, has_likelihood, measure_of, name_of, offers
+from inference.protocols import (
+    Density,
+    Energy,
+    Stacked,
+    Stepwise,
+    Tabular,
+    by_row,
+    has_likelihood,
+    measure_of,
+    name_of,
+    offers,
+)
 from inference.running import LogMean, Mean
 
 
@@ -203,6 +215,10 @@ def default_method(model: Any) -> Method:
         return Exact()
     if offers(model, Energy):
         return Exact() if hasattr(model, "log_partition") else Ais()
+    if offers(model, Stacked):
+        from inference.stacking import StackBound
+
+        return StackBound()
     if offers(model, Stepwise):
         from inference.timesteps import TimestepBound
 

@@ -196,6 +196,53 @@ class Energy(Protocol):
     def start(self, n: int) -> Tensor: ...
 
 
+class Joined(Energy, Protocol):
+    """An energy with hidden units: `joint` is the `Energy` of x and hidden units together, a row for each."""
+
+    joint: Any
+
+
+class Clampable(Energy, Protocol):
+    """An energy of bits, any of which may be held: `clamped(x, known)`, known of x's shape, is an object for N rows of
+    units [N, units], those of x first and then hidden ones, with
+
+        summable            whether what is not known can be summed over, for
+        sums()              P(unit = 1 | what is known), [N, units], and log of what exp(-energy) sums to, [N]
+        mean_field()        the same by independent units: probabilities, and a lower bound of that log
+        begin(chains)       states [chains N, units], copies of all rows one after the other, to begin chains from
+        step(states)        after a Gibbs sweep: states, and P(unit = 1 | the rest) as each was drawn by
+        energy(states)      nats, up to a constant a row
+    """
+
+    def clamped(self, x: Tensor, known: Tensor) -> Any: ...
+
+
+class Stacked(Latent, Protocol):
+    """Energies one above the other: `layers`, of which the last is `top`, and the others are directed downwards.
+
+    `upward(x, k)` draws what layer k is to model; `begin(k)` starts it as the one below turned over, where that fits.
+    `unnormalised()` is the model as a `Latent` whose prior lacks log Z of the top.
+    """
+
+    layers: Any
+    top: Any
+
+    def upward(self, x: Tensor, layer: int) -> Tensor: ...
+    def begin(self, layer: int) -> bool: ...
+    def unnormalised(self) -> Any: ...
+
+
+class ClassEnergy(Energy, Protocol):
+    """An energy of rows and classes: `split(rows)` is x and the class as one-hot, `class_logits(x)` log p(y | x) [N, K]
+    up to a constant.
+    """
+
+    classes: int
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]: ...
+    def class_logits(self, x: Tensor) -> Tensor: ...
+
+
 class Generating(Protocol):
     """Noise made into x: `noise(n)` is n rows of it, `generate(noise, context)` x for each."""
 
@@ -230,6 +277,38 @@ class AutoEncoding(Generator, Protocol):
     code_critic: Any
 
     def code(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
+class Paired(Generator, Protocol):
+    """A generator whose context belongs to one row: `from_partner(made, x)` is how far a row made of it is off, [N]."""
+
+    def from_partner(self, made: Tensor, x: Tensor) -> Tensor: ...
+
+
+class Cyclic(Generator, Protocol):
+    """A generator of x from a context and one of the context from x, each with a critic of what it makes alone.
+
+    Rows and contexts are draws of two domains, those of one row no pair: `critic(x)` and `context_critic(context)`.
+    """
+
+    context_generator: Any
+    context_critic: Any
+
+    def generate_context(self, noise: Tensor, x: Tensor) -> Tensor: ...
+
+
+class Styled(Generator, Protocol):
+    """A generator that reads a context's features, gives them a style and writes them.
+
+    `adapted(features, style)` are the features in that style; `style(noise)` is one of x's domain, `style_of(features)`
+    the one that features have. `features` reads images of both domains, whose rows are no pairs.
+    """
+
+    def features(self, image: Tensor) -> Tensor: ...
+    def style(self, noise: Tensor) -> Tensor: ...
+    def style_of(self, features: Tensor) -> Tensor: ...
+    def adapted(self, features: Tensor, style: Tensor) -> Tensor: ...
+    def write(self, features: Tensor) -> Tensor: ...
 
 
 class ClosedForm(Protocol):

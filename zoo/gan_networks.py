@@ -112,7 +112,7 @@ class Critic(nn.Module, ABC):
 
     phi(x), [N, width], is the critic's body; f is phi joined with what `minibatch` makes of it, and e(context) what a
     conditioner tells, V y of a class y: the projection of the paper. Without a conditioner there is no such term.
-    `compares_rows` says that a row's logit depends on the other rows of a call, as batch norm and minibatch features make
+    `compares_rows` says that a row's logit depends on the others of a call, as batch norm and minibatch features make
     it: real rows and made ones then need a call of their own each.
 
     References:

@@ -102,7 +102,8 @@ class VirtualBatchNorm(nn.Module):
         rows, places = self.reference, h.flatten(2) if h.dim() > 2 else h.unsqueeze(2)
         first, own = places[:rows], places[rows:]
         of_first, of_own = first.mean((0, 2)), own.mean(2)
-        spread, own_spread = first.var((0, 2), correction=0), own.var(2, correction=0)
+        spread = (first - of_first.unsqueeze(1)).square().mean((0, 2))
+        own_spread = (own - of_own.unsqueeze(2)).square().mean(2)
         mean = (rows * of_first + of_own) / (rows + 1)
         both = rows * (spread + (of_first - mean).square()) + own_spread + (of_own - mean).square()
         centre = torch.cat([of_first.expand(rows, -1), mean])

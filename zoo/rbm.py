@@ -7,10 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
+from torch.nn import functional as F
 
 from zoo.base import EnergyBased, Shape
+from zoo.clamping import Clamped
 from zoo.declared import declared
 from zoo.rbm_path import Annealing, Machine
+from zoo.units import Layers
 from zoo.visible_bernoulli import BernoulliUnits
 from zoo.visible_counts import ReplicatedSoftmaxUnits
 from zoo.visible_gaussian import GaussianUnits
@@ -121,6 +125,18 @@ class RBM(EnergyBased):
             self.visible_mean.copy_(self.visible.means(rows))
             self.visible_bias.copy_(self.visible.bias(self.visible_mean))
             self.initialised.fill_(True)
+
+    @property
+    def clamped(self) -> Callable[[Tensor, Tensor], Clamped]:
+        """`clamped(x, known)` are rows of bits some cells of which are known, for `inference.query`."""
+        if self.support is not constraints.boolean:
+            raise AttributeError("only bits are held")
+        return self._clamped
+
+    def _clamped(self, x: Tensor, known: Tensor) -> Clamped:
+        held = F.pad(known.flatten(1), (0, self.hidden), value=False)
+        units = Layers((self.weights,), (self.visible_bias, self.hidden_bias))
+        return Clamped(units, F.pad(self._flat(x).to(self.dtype), (0, self.hidden)), held)
 
     # ---- log Z
 

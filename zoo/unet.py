@@ -47,7 +47,30 @@ class Middle(nn.Module):
         return flat.unflatten(1, h.shape[2:]).permute(0, 3, 1, 2)
 
 
-class UNet(nn.Module):
+class Hourglass(nn.Module):
+    """Levels of blocks down to a coarse image and up again, each joined to the same one on the way down by a sum."""
+
+    def _levels(self, channels: Sequence[int], blocks: int, heads: int, width: int, memory: int | None = None) -> None:
+        """Its layers, [N, channels[0], height, width] to the same, moved by an embedding [N, width]."""
+        self.down = nn.ModuleList(levels(channels, blocks, width))
+        self.coarser = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(channels))
+        self.middle = Middle(channels[-1], heads, memory)
+        self.up = nn.ModuleList(levels(channels, blocks, width))
+        self.finer = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(channels))
+
+    def _body(self, h: Tensor, e: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Down and up again, [N, channels, height, width] of the finest level."""
+        seen: list[Tensor] = []
+        for i, level in enumerate(self.down):
+            h = through(level, h if not i else self.coarser[i - 1](h), e)
+            seen.append(h)
+        h = through(self.up[-1], self.middle(seen.pop(), tokens), e)
+        for level, finer in zip(list(self.up)[-2::-1], list(self.finer)[::-1], strict=True):
+            h = through(level, seen.pop() + colours_last(F.pixel_shuffle(finer(h), 2)), e)
+        return h
+
+
+class UNet(Hourglass):
     """A U-Net: down to a coarse image and up again, each level joined to the same one on the way down by a sum.
 
     Shapes: z is [N, channels, height, width] or [N, height, width], both sides divisible by 2 for each level but one.
@@ -97,11 +120,7 @@ class UNet(nn.Module):
         memory = width if self.conditioner is not None and self.conditioner.attended else None
         self.time = TimeEmbedding(width)
         self.first = nn.Conv2d(self.image[0] + beside, channels[0], 3, padding=1)
-        self.down = nn.ModuleList(levels(channels, blocks, width))
-        self.coarser = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(channels))
-        self.middle = Middle(channels[-1], heads, memory)
-        self.up = nn.ModuleList(levels(channels, blocks, width))
-        self.finer = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(channels))
+        self._levels(channels, blocks, heads, width, memory)
         self.norm = normed(channels[0])
         self.last = zeroed(nn.Conv2d(channels[0], outputs * self.image[0], 3, padding=1))
 
@@ -113,34 +132,27 @@ class UNet(nn.Module):
         h = self.last(F.silu(self.norm(h)))
         return h.reshape(len(z), self.outputs, *self.event_shape)
 
-    def _body(self, h: Tensor, e: Tensor, tokens: Tensor | None) -> Tensor:
-        """Down and up again, [N, channels, height, width] of the finest level."""
-        seen: list[Tensor] = []
-        for i, level in enumerate(self.down):
-            h = through(level, h if not i else self.coarser[i - 1](h), e)
-            seen.append(h)
-        h = through(self.up[-1], self.middle(seen.pop(), tokens), e)
-        for level, finer in zip(list(self.up)[-2::-1], list(self.finer)[::-1], strict=True):
-            h = through(level, seen.pop() + colours_last(F.pixel_shuffle(finer(h), 2)), e)
-        return h
-
     def _check(self, channels: Sequence[int], blocks: int) -> None:
         if not channels or min(channels) < 1 or blocks < 1 or self.outputs < 1:
             raise ValueError(
                 f"UNet needs channels, blocks and outputs of at least 1, "
                 f"not channels {list(channels)}, blocks {blocks}, outputs {self.outputs}"
             )
-        parts = 2 ** (len(channels) - 1)
-        if any(side % parts for side in self.image[1:]):
-            raise ValueError(
-                f"a UNet of {len(channels)} levels halves the sides of an image {len(channels) - 1} times, "
-                f"but {list(self.event_shape)} can't be: give channels for fewer levels"
-            )
+        check_halving(self.event_shape, self.image[1:], channels)
 
 
 def normed(channels: int) -> nn.GroupNorm:
     """All channels normalised together, several times as quick on a CPU as in groups."""
     return nn.GroupNorm(1, channels)
+
+
+def check_halving(shape: torch.Size, sides: Sequence[int], channels: Sequence[int]) -> None:
+    """Refuse an image whose sides can't be halved from one level to the next."""
+    if any(side % 2 ** (len(channels) - 1) for side in sides):
+        raise ValueError(
+            f"a UNet of {len(channels)} levels halves the sides of an image {len(channels) - 1} times, "
+            f"but {list(shape)} can't be: give channels for fewer levels"
+        )
 
 
 def levels(channels: Sequence[int], blocks: int, embedding: int) -> list[nn.ModuleList]:

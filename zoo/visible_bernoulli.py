@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn import functional as F
 
-from zoo.visible_units import Couplings, VisibleUnits, bits
+from zoo.visible_units import Couplings, VisibleUnits, bits, signs
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,49 @@ class BernoulliUnits(VisibleUnits):
         self, parameters: tuple[Tensor, Tensor, Tensor], x: Tensor, chains: Tensor, steps: int
     ) -> tuple[Callable[[], Tensor], list[Tensor], Tensor]:
         """The same in fewer operations: a step of a small machine costs what its operations cost to call."""
-        weights, visible_bias, hidden_bias = parameters
-        n = x.shape[0]
-        with torch.set_grad_enabled(False):  # half of no_grad's time
-            rows = torch.cat((x, chains))
-            signs = self.signs(n, chains.shape[0], weights)
-            logits = torch.addmm(hidden_bias, rows, weights)
-            hidden = logits.sigmoid()
-            p = hidden[n:]
-            for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
-                if sweep:
-                    p = torch.addmm(hidden_bias, chains, weights).sigmoid_()
-                h = bits(p)
-                chains = bits(torch.addmm(visible_bias, h, weights.t()).sigmoid_())
-            hidden.mul_(signs[:, None])
-            columns = rows.t()
-            gradients = [torch.mm(columns, hidden), torch.mv(columns, signs), hidden.sum(0)]
+        desk = self._desk(parameters, len(x), len(chains))
+        weights, visible_bias, hidden_bias = desk.parameters
+        logits, hidden, columns, field = desk.logits, desk.hidden, desk.columns, desk.field
+        torch.cat((x, chains), out=desk.rows)
+        torch.addmm(hidden_bias, desk.rows, weights, out=logits)
+        torch.sigmoid(logits, out=hidden)
+        p = desk.p
+        for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
+            if sweep:
+                p = torch.addmm(hidden_bias, chains, weights).sigmoid_()
+            torch.addmm(visible_bias, desk.bits.uniform_().lt_(p), desk.turned, out=field).sigmoid_()
+            chains = torch.rand_like(field).lt_(field)
+        hidden.mul_(desk.column)
+        gradients = [torch.mm(columns, hidden), torch.mv(columns, desk.signs), hidden.sum(0)]
 
         def gap() -> Tensor:
-            return torch.dot(hidden.view(-1), logits.view(-1)) + torch.dot(gradients[1], visible_bias.detach())
+            return torch.dot(hidden.view(-1), logits.view(-1)) + torch.dot(gradients[1], visible_bias)
 
         return gap, gradients, chains
+
+    def _desk(self, parameters: tuple[Tensor, Tensor, Tensor], rows: int, chains: int) -> _Desk:
+        """Kept from step to step, while the parameters stay where they are."""
+        weights, visible_bias, hidden_bias = parameters
+        key = rows, chains, weights.data_ptr(), visible_bias.data_ptr(), hidden_bias.data_ptr()
+        desk = self._kept.get(key)
+        if desk is None:
+            if len(self._kept) == 2:  # whole batches and an epoch's last
+                self._kept.clear()
+            desk = self._kept[key] = _Desk(parameters, rows, chains)
+        return desk
+
+
+class _Desk:
+    """What a contrast of so many rows and chains writes on, and views that cost as much to make as to use.
+
+    The parameters are there without their gradients: no operation need be told to leave autograd alone.
+    """
+
+    def __init__(self, parameters: tuple[Tensor, Tensor, Tensor], rows: int, chains: int) -> None:
+        weights, visible_bias, hidden_bias = self.parameters = tuple(tensor.detach() for tensor in parameters)
+        features, units = weights.shape
+        self.rows, self.signs = weights.new_empty(rows + chains, features), signs(rows, chains, weights)
+        self.logits, self.hidden = (weights.new_empty(rows + chains, units) for _ in range(2))
+        self.bits, self.field = weights.new_empty(chains, units), weights.new_empty(chains, features)
+        self.p, self.columns, self.turned = self.hidden[rows:], self.rows.t(), weights.t()
+        self.column = self.signs[:, None]

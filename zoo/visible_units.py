@@ -99,7 +99,7 @@ class Couplings(ABC):
         return len(self.smaller().hidden_bias) <= LARGEST_SUM
 
     def hidden_log_weights(self, like: Tensor, block: int | None = None) -> Tensor:
-        """log of the sum over x of exp(-E(x, h)), [2^hidden], a state of the hidden layer each, as `states` has them."""
+        """log of the sum over x of exp(-E(x, h)), [2^hidden], a state of the hidden layer each."""
         size = block or max(1, NUMBERS // len(self.visible_bias))
         units = len(self.hidden_bias)
         parts = []
@@ -169,7 +169,7 @@ class VisibleUnits(nn.Module, ABC):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = features
-        self._signed: dict[Any, Tensor] = {}
+        self._kept: dict[Any, Any] = {}
 
     @property
     def statistics(self) -> int:
@@ -213,8 +213,8 @@ class VisibleUnits(nn.Module, ABC):
         """`RBM.contrast` for flat rows."""
         with torch.no_grad():
             machine = self.couplings(*parameters)
-            rows, signs = torch.cat((x, chains)), self.signs(len(x), len(chains), parameters[0])
-            natural = machine.gradients(rows, machine.hidden(rows) * signs[:, None], signs)
+            rows, weight = torch.cat((x, chains)), signs(len(x), len(chains), parameters[0])
+            natural = machine.gradients(rows, machine.hidden(rows) * weight[:, None], weight)
             for _ in range(steps):
                 chains = machine.gibbs_step(chains)
 
@@ -224,13 +224,11 @@ class VisibleUnits(nn.Module, ABC):
 
         return gap, self.pull_back(natural, machine), chains
 
-    def signs(self, rows: int, chains: int, like: Tensor) -> Tensor:
-        """-1/rows for each row and 1/chains for each chain: kept from step to step."""
-        key = rows, chains, like.dtype, like.device
-        signs = self._signed.get(key)
-        if signs is None:
-            if len(self._signed) == 2:  # whole batches and an epoch's last
-                self._signed.clear()
-            signs = torch.cat((like.new_full((rows,), -1 / rows), like.new_full((chains,), 1 / chains)))
-            self._signed[key] = signs
-        return signs
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes its own of what is kept from step to step."""
+        return {**self.__dict__, "_kept": {}}
+
+
+def signs(rows: int, chains: int, like: Tensor) -> Tensor:
+    """-1/rows for each row and 1/chains for each chain."""
+    return torch.cat((like.new_full((rows,), -1 / rows), like.new_full((chains,), 1 / chains)))

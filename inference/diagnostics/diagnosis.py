@@ -7,7 +7,7 @@
 | `log_likelihood`       | log p(x) of each row, its kind in the attributes                   | all but implicit      |
 | `posterior_predictive` | rows that the model draws, as many as the data's, twice            | all                   |
 | `observed_data`        | the rows                                                           | all                   |
-| `constant_data`        | Pareto k of each row, variance of each unit's mean, the fit's history | where there are any |
+| `constant_data`        | Pareto k, variance of each unit's mean, modes, the fit's history   | where there are any   |
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Diagnosis:
     """What was found: `verdict` (sentences), `table` (numbers), `idata` (everything, for ArviZ), `plots()`.
 
     `alarms` holds the sentences of the verdict that say what ails the model and what to do, by the illness: "posterior
-    collapse", "decoder variance collapse", "unreliable bound", "exploding KL", "vanishing KL", "not finite".
+    collapse", "decoder variance collapse", "unreliable bound", "exploding KL", "vanishing KL", "not finite", "mode
+    collapse", and what the fit warned of (`inference.Alarm`).
     """
 
     name: str
@@ -77,7 +78,7 @@ def diagnose(
         data: rows as `fit` takes them; where there are more than `rows`, that many are picked by the seed.
         draws: draws of the guide for each row.
     """
-    model, history, kept = _opened(fit_or_model)
+    model, history, kept, warned = _opened(fit_or_model)
     x, given, names = _picked(model, data, context, rows, seed)
     report = Report()
     with asking(model, seed):
@@ -93,20 +94,23 @@ def diagnose(
         else:
             report.verdict.append(f"{name_of(model)} offers no likelihood: it is judged by its samples alone.")
         if report.sound:
-            report.samples(x, replicates(model, len(x), given, REPLICATES), names)
-    report.training(history, kept)
+            drawn = replicates(model, len(x), given, REPLICATES)
+            report.samples(x, drawn, names)
+            if not has_likelihood(model):
+                report.modes(x, drawn.flatten(0, 1))
+    report.training(history, kept, warned)
     attrs = {"model": name_of(model), "measure": measure_of(model), "seed": seed, **report.attrs}
     idata = to_idata(report.groups, attrs)
     table = pd.DataFrame(report.table, columns=["quantity", "value", "error"]).set_index("quantity")
     return Diagnosis(name_of(model), report.verdict, table, idata, history, report.alarms)
 
 
-def _opened(fit_or_model: Any) -> tuple[Any, pd.DataFrame | None, int | None]:
+def _opened(fit_or_model: Any) -> tuple[Any, pd.DataFrame | None, int | None, dict[str, str]]:
     if isinstance(fit_or_model, Fit):
-        return fit_or_model.model, fit_or_model.history, fit_or_model.best_step
+        return fit_or_model.model, fit_or_model.history, fit_or_model.best_step, fit_or_model.alarms
     if not (offers(fit_or_model, Pair) or hasattr(fit_or_model, "sample")):
         raise TypeError(f"diagnose takes a Fit or a model with model and guide, not {name_of(fit_or_model)}")
-    return fit_or_model, None, None
+    return fit_or_model, None, None, {}
 
 
 def _picked(

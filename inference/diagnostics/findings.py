@@ -11,6 +11,7 @@ from inference.diagnostics.health import listed, unreliable
 from inference.diagnostics.latent import ACTIVE
 from inference.diagnostics.pareto import RELIABLE
 from inference.likelihood import LogLikelihood
+from inference.quality.modes import ModeCoverage, in_percent
 from inference.results import NATS
 
 
@@ -80,6 +81,14 @@ def _on_held_out(history: pd.DataFrame, kept: int | None) -> list[str]:
             "since; stop early (patience), or take a smaller model."
         )
     return sentences
+
+
+def on_modes(coverage: ModeCoverage) -> str:
+    """That samples reach all modes, and how many lie in none."""
+    return (
+        f"Samples reach all of the data's modes ({coverage.modes.source}); {in_percent(coverage.good)} of "
+        f"{coverage.n} lie as near to one as 99 % of its rows."
+    )
 
 
 def on_samples(z_scores: np.ndarray, spread: float, names: list[str]) -> list[str]:

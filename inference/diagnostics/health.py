@@ -19,6 +19,8 @@ from torch import nn
 
 from inference.diagnostics.latent import ACTIVE
 from inference.diagnostics.pareto import RELIABLE
+from inference.objectives.game_watch import collapsed as collapsed_modes
+from inference.quality.modes import ModeCoverage
 from inference.sites import Broken
 
 SILENT = 0.05
@@ -55,6 +57,14 @@ def collapsed(name: str, variance: np.ndarray, kl: float, error: float) -> str |
             f"that of x; weaken the decoder, {WARM_UP.replace(' or ', ', or ')}."
         )
     return None
+
+
+def modes_collapsed(coverage: ModeCoverage) -> str | None:
+    """Modes of the data that samples do not reach."""
+    if not coverage.missing:
+        return None
+    sentence = collapsed_modes(coverage)
+    return f"{sentence[0].upper()}{sentence[1:]}"
 
 
 def broken(site: Broken, model: Any) -> str:

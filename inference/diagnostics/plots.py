@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from inference.diagnostics.arviz_io import group_names
 from inference.diagnostics.latent import ACTIVE
 from inference.diagnostics.pareto import RELIABLE
 from inference.diagnostics.predictive import columns
+from inference.quality.modes import mode_coverage
 from inference.results import NATS
 
 DATA, MODEL, LIMIT = sns.color_palette("colorblind")[7], sns.color_palette("colorblind")[0], "0.3"
@@ -44,6 +46,11 @@ def figures(idata: Any, history: pd.DataFrame | None) -> dict[str, Figure]:
     data = np.asarray(idata["observed_data"]["x"])
     samples = np.asarray(idata["posterior_predictive"]["x"]).reshape(-1, *data.shape[1:])
     drawn["predictive"] = figure(lambda ax: _predictive(ax, data, samples), size=(4.5, 4.5))
+    if "mode_centre" in constant:
+        from inference.diagnostics.modes import draw_modes, seen_modes  # it draws by what is here
+
+        rows, made = (torch.as_tensor(part).flatten(1) for part in (data, samples))
+        drawn["modes"] = draw_modes(mode_coverage(made, seen_modes(constant)), made, rows)
     return drawn
 
 

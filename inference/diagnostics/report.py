@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from inference.diagnostics.predictive import compared, to_numpy
 from inference.importance import in_blocks
 from inference.likelihood import LogLikelihood
 from inference.protocols import measure_of
+from inference.quality.modes import find_modes, mode_coverage, unit_of
 from inference.running import LogMean, Mean
 from inference.sites import first_broken
 
@@ -120,10 +121,31 @@ class Report:
         self.groups["posterior_predictive"] = {"x": (("chain", "draw", *axes), replicated[None])}
         self.groups["observed_data"] = {"x": (axes, data)}
 
-    def training(self, history: pd.DataFrame | None, kept: int | None = None) -> None:
+    def modes(self, x: Tensor, drawn: Tensor) -> None:
+        """Which of the modes found in the data samples reach, and which are missing."""
+        if len(torch.unique(x.flatten(1), dim=0)) < 2:
+            return
+        modes = find_modes(x.flatten(1), unit=unit_of(x))
+        near, coverage = (mode_coverage(drawn.flatten(1), each) for each in (modes, modes.cells()))
+        if not self.alarm("mode collapse", health.modes_collapsed(coverage)):
+            self.verdict.append(findings.on_modes(near))
+        self.table.append((f"modes reached, of {len(coverage.shares)}", float(sum(coverage.reached)), 0.0))
+        self.table.append(("share of samples within a mode's reach", near.good.value, near.good.error))
+        self.groups["constant_data"] |= {
+            "mode_centre": (("mode", "mode_feature"), to_numpy(modes.centres)),
+            "mode_unit": (("mode_feature",), to_numpy(modes.unit)),
+            "mode_share": (("mode",), to_numpy(modes.shares)),
+        }
+
+    def training(
+        self, history: pd.DataFrame | None, kept: int | None = None, warned: Mapping[str, str] | None = None
+    ) -> None:
         self.verdict += findings.on_history(history, kept)
         for illness, sentence in health.of_kl(history).items():
             self.alarm(illness, sentence)
+        for illness, sentence in (warned or {}).items():
+            if illness not in self.alarms:
+                self.alarm(illness, f"The fit warned. {sentence}")
         if history is None:
             return
         for name in history:

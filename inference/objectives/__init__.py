@@ -10,6 +10,7 @@ from inference.objectives.adversarial import Game, NonSaturating
 from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
+from inference.objectives.class_energy import Discriminative, HybridDivergence
 from inference.objectives.contrastive_divergence import ContrastiveDivergence
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
@@ -20,38 +21,49 @@ from inference.objectives.enumerated import Enumerated
 from inference.objectives.games import Hinge, LeastSquares, Relativistic, Wasserstein
 from inference.objectives.generator_terms import FeatureMatching, GeneratorTerm, HistoricalAveraging
 from inference.objectives.importance_weighted import ImportanceWeightedElbo, doubly_reparameterised, pathwise
+from inference.objectives.joint_divergence import JointDivergence
+from inference.objectives.layer_by_layer import LayerByLayer
 from inference.objectives.learned_similarity import LearnedSimilarity
 from inference.objectives.likelihood import NegativeLogLikelihood
 from inference.objectives.marginal import MarginalLikelihood
-from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.moments import CodeMatching, MomentMatching
+from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
+from inference.objectives.stylisation import Stylisation
+from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
     Bounded,
     Classed,
+    ClassEnergy,
     Coded,
     CodeGenerating,
     CodeMatched,
     Conjugate,
     Corrupting,
+    Cyclic,
     Density,
     Energy,
     Enumerable,
     Generating,
     Generator,
     IncompleteTables,
+    Joined,
     Latent,
     Layered,
     Pair,
+    Paired,
     Similar,
+    Stacked,
     Stepwise,
+    Styled,
     name_of,
     offers,
 )
 
 DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
+    (Stacked, LayerByLayer),
     (Enumerable, Enumerated),
     (Coded, Relaxed),
     (Classed, SemiSupervised),
@@ -63,7 +75,12 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Layered, partial(Elbo, kl=layered)),
     (Latent, Elbo),
     (AutoEncoding, AutoEncodingGAN),
+    (Cyclic, CycleConsistency),
+    (Paired, PairedTranslation),
+    (Styled, Stylisation),
     (Generator, NonSaturating),
+    (ClassEnergy, HybridDivergence),
+    (Joined, JointDivergence),
     (CodeGenerating, CodeMatching),
     (Generating, MomentMatching),
     (Energy, ContrastiveDivergence),
@@ -91,17 +108,23 @@ __all__ = [
     "AutoEncodingGAN",
     "CodeMatching",
     "ContrastiveDivergence",
+    "CycleConsistency",
     "Denoising",
+    "Discriminative",
     "Elbo",
     "EnergyDistance",
     "Enumerated",
     "FeatureMatching",
+    "FromPartner",
     "Game",
     "GeneratorTerm",
     "GradientPenalty",
     "Hinge",
     "HistoricalAveraging",
+    "HybridDivergence",
     "ImportanceWeightedElbo",
+    "JointDivergence",
+    "LayerByLayer",
     "LearnedSimilarity",
     "LeastSquares",
     "Loss",
@@ -114,14 +137,16 @@ __all__ = [
     "Objective",
     "OneTimestep",
     "OwnElbo",
+    "PairedTranslation",
     "Penalty",
     "Player",
     "PyroElbo",
     "Relativistic",
     "Relaxed",
     "SemiSupervised",
-    "Wasserstein",
     "SlicedWasserstein",
+    "Stylisation",
+    "Wasserstein",
     "closed_form",
     "cooling",
     "default_objective",

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference.objectives.base import Loss, Objective, Player, mean_terms, trainable
+from inference.objectives.base import Loss, Player, mean_terms, trainable
+from inference.objectives.game_watch import WatchedGame
 from inference.objectives.generator_terms import GeneratorTerm
 from inference.objectives.penalties import Penalty
 from inference.protocols import Generator, name_of
 
 
-class Game(Objective):
+class Game(WatchedGame):
     """A critic c(x) tells real rows from made ones; a generator g(z) learns from what the critic says of its own.
 
     What each wants of the critic's answers is a subclass's: `critic_value` and `generator_value`, both to go down. The

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inference.objectives.base import LateLoss, Loss, Objective, Player, mean_terms, trainable
+from inference.objectives.chain_watch import ChainWatch
 
 MOST_COLUMNS = 64
 """Columns that the held-out pseudo-likelihood looks at; evenly spaced ones of a longer row."""
@@ -101,9 +102,16 @@ class ContrastiveDivergence(Objective):
             raise ValueError(f"steps must be a positive number of sweeps, not {steps!r}")
         self.steps = steps
         self.chains = PersistentChains(chains) if isinstance(chains, int) else chains
+        self.watching = ChainWatch()
+
+    def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
+        """Whether chains that go on from step to step, if these do, have diverged."""
+        state = getattr(self.chains, "state", None)
+        return {} if state is None else self.watching.look(model, state)
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         super().prepare(model, x, context)
+        self.watching.prepare(x)
         self.chains.prepare(model, self.steps)
 
     def forward(self, model: Any, x: Tensor, context: Tensor | None = None) -> Loss:

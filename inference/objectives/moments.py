@@ -51,7 +51,7 @@ class MomentMatching(Objective):
         self.moment = Mmd() if moment is None else moment
         self.context_scale = 1.0
 
-    def prepare(self, model: Generating, x: Tensor, context: Tensor | None = None) -> None:
+    def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         super().prepare(model, x, context)
         self.settle(x, context)
 
@@ -91,10 +91,10 @@ class MomentMatching(Objective):
     def unit(self, model: Any) -> str:
         return f"{self.moment.term} of a batch"
 
-    def get_extra_state(self) -> float:
+    def get_extra_state(self) -> Any:
         return self.context_scale
 
-    def set_extra_state(self, state: float) -> None:
+    def set_extra_state(self, state: Any) -> None:
         self.context_scale = state
 
 
@@ -121,7 +121,7 @@ class CodeMatching(MomentMatching):
         self.coding = Elbo() if coding is None else coding
         self.step = 0
 
-    def prepare(self, model: CodeGenerating, x: Tensor, context: Tensor | None = None) -> None:
+    def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         """The autoencoder's own preparation; codes are looked at as they come."""
         self.coding.prepare(model.autoencoder, x, context)
         self.step = 0
@@ -147,8 +147,8 @@ class CodeMatching(MomentMatching):
             coders = [replace(coders[0], name="autoencoder")]
         return [*coders, generator]
 
-    def get_extra_state(self) -> tuple[float, int]:
+    def get_extra_state(self) -> Any:
         return self.context_scale, self.step
 
-    def set_extra_state(self, state: tuple[float, int]) -> None:
+    def set_extra_state(self, state: Any) -> None:
         self.context_scale, self.step = state

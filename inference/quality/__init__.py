@@ -1,7 +1,7 @@
 """How good samples are, on declared features: distances, tests, what nearest neighbours tell, memory, usefulness."""
 
 from inference.quality.classifier import classifier_features
-from inference.quality.distances import Distance, frechet_distance, kernel_mmd
+from inference.quality.distances import Distance, energy_distance, frechet_distance, kernel_mmd, sliced_wasserstein
 from inference.quality.estimates import Estimate, Tested, bootstrap
 from inference.quality.features import VALUES, Features
 from inference.quality.judge import Judgement, judge
@@ -27,6 +27,7 @@ __all__ = [
     "bootstrap",
     "classifier_features",
     "classifier_test",
+    "energy_distance",
     "fidelity",
     "find_modes",
     "frechet_distance",
@@ -37,5 +38,6 @@ __all__ = [
     "memorization",
     "mmd_test",
     "mode_coverage",
+    "sliced_wasserstein",
     "usefulness",
 ]

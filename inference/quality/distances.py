@@ -7,12 +7,16 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-BLOCK = 1024
+from inference.kernels import Distances, Gaussians, Kernel, directions, quantile_gaps, squared_distances
+
+TILE = 512
+"""Rows by rows whose pairs are held at a time: 2 MB."""
 GROUPS = 10
 PIVOTS = 1000
 
@@ -33,26 +37,77 @@ def frechet_distance(a: Tensor, b: Tensor) -> Distance:
     It is biased upwards, by about the number of features over that of rows: compare it at equal numbers of
     rows, and with the distance between two sets of data.
     """
-    a, b = _checked(a, b)
-    groups = min(GROUPS, len(a) // 2, len(b) // 2)
-    value = _frechet(a, b)
-    left_out = [_frechet(_without(a, g, groups), _without(b, g, groups)) for g in range(groups)]
-    kept = torch.stack(left_out)
-    error = ((groups - 1) * (kept - kept.mean()).square().mean()).sqrt()
-    return Distance(value.item(), error.item())
+    return _jackknifed(_frechet, *_checked(a, b))
 
 
-def kernel_mmd(a: Tensor, b: Tensor, *, bandwidth: float | None = None) -> Distance:
+def kernel_mmd(a: Tensor, b: Tensor, *, bandwidth: float | Sequence[float] | None = None) -> Distance:
     """The unbiased squared maximum mean discrepancy with the kernel exp(-|x - y|^2 / (2 bandwidth^2)).
 
     Zero in expectation for two sets of one distribution, so it can be negative. The bandwidth is the median
-    distance between rows of both sets unless given; memory grows with the rows, not with their square.
+    distance between rows of both sets unless given; of several bandwidths the kernel is the mean of theirs.
+    Memory does not grow with the pairs of rows: a tile of them is held at a time.
     """
     a, b = _checked(a, b)
-    scale = median_distance(torch.cat([a, b])) if bandwidth is None else bandwidth
-    within_a, within_b = _row_sums(a, a, scale) - 1, _row_sums(b, b, scale) - 1
-    a_to_b, b_to_a = _row_sums(a, b, scale), _row_sums(b, a, scale)
-    n, m, across = len(a), len(b), a_to_b.sum()
+    given = median_distance(torch.cat([a, b])) if bandwidth is None else bandwidth
+    scales = [float(scale) for scale in (given if isinstance(given, Sequence) else [given])]
+    if not scales or not min(scales) > 0:
+        raise ValueError(f"a bandwidth must be above 0, and there must be one, not {given}")
+    return _discrepancy(Gaussians(scales), a, b)
+
+
+def energy_distance(a: Tensor, b: Tensor) -> Distance:
+    """2 E|x - y| - E|x - x'| - E|y - y'|, unbiased, in units of the rows: 0 just for one distribution.
+
+    It is the discrepancy of the kernel -|x - y|, needs no bandwidth, and can be negative as `kernel_mmd` can.
+
+    References:
+        Energy statistics: A class of statistics based on distances (Székely and Rizzo, 2013),
+        https://doi.org/10.1016/j.jspi.2013.03.018
+    """
+    return _discrepancy(Distances(), *_checked(a, b))
+
+
+def sliced_wasserstein(a: Tensor, b: Tensor, *, slices: int = 200, seed: int = 0) -> Distance:
+    """The Wasserstein distance W1 of rows seen along one direction, mean over directions drawn from the sphere.
+
+    In units of the rows. It is biased upwards, by about the spread of rows over the root of their number: compare it
+    at equal numbers of rows, and with the distance between two sets of data. The error is that of other rows, along
+    the same directions.
+
+    References:
+        Sliced and Radon Wasserstein Barycenters of Measures (Bonneel et al., 2015),
+        https://doi.org/10.1007/s10851-014-0506-3
+    """
+    a, b = _checked(a, b)
+    if slices < 1:
+        raise ValueError(f"slices must be at least 1 direction, not {slices}")
+    along = directions(slices, a.shape[1], a, torch.Generator(a.device).manual_seed(seed))
+    return _jackknifed(_sliced, a @ along, b @ along)
+
+
+def median_distance(rows: Tensor) -> float:
+    """The median distance between rows, at most PIVOTS of them, evenly spread; 1 where all are alike."""
+    some = rows[:: max(1, -(-len(rows) // PIVOTS))]
+    median = torch.pdist(some).median().item()
+    return median if median > 0 else 1.0
+
+
+def _jackknifed(statistic: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Distance:
+    """A statistic of two sets of rows, and its error from leaving out a group of each at a time."""
+    groups = min(GROUPS, len(a) // 2, len(b) // 2)
+    left_out = [statistic(_without(a, g, groups), _without(b, g, groups)) for g in range(groups)]
+    kept = torch.stack(left_out)
+    error = ((groups - 1) * (kept - kept.mean()).square().mean()).sqrt()
+    return Distance(statistic(a, b).item(), error.item())
+
+
+def _discrepancy(kernel: Kernel, a: Tensor, b: Tensor) -> Distance:
+    """E k(a, a') + E k(b, b') - 2 E k(a, b) over pairs of different rows, and its error by leaving out each row."""
+    n, m = len(a), len(b)
+    own = kernel.value(a.new_zeros(1))  # of a row with itself
+    within_a, within_b = (_row_sums(kernel, rows, rows)[0] - own for rows in (a, b))
+    a_to_b, b_to_a = _row_sums(kernel, a, b)
+    across = a_to_b.sum()
     aa, bb = within_a.sum() / (n * (n - 1)), within_b.sum() / (m * (m - 1))
     value = aa + bb - 2 * across / (n * m)
     variance = value.new_zeros(())
@@ -63,11 +118,29 @@ def kernel_mmd(a: Tensor, b: Tensor, *, bandwidth: float | None = None) -> Dista
     return Distance(value.item(), variance.sqrt().item())
 
 
-def median_distance(rows: Tensor) -> float:
-    """The median distance between rows, at most PIVOTS of them, evenly spread; 1 where all are alike."""
-    some = rows[:: max(1, -(-len(rows) // PIVOTS))]
-    median = torch.pdist(some).median().item()
-    return median if median > 0 else 1.0
+def _row_sums(kernel: Kernel, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The kernel summed over b for each row of a, [N], and over a for each row of b, [M], a tile of pairs at a time.
+
+    Within one set of rows a tile stands for its mirror image too.
+    """
+    centre, one_set = b.mean(0), a is b
+    rows, columns = (a - centre).split(TILE), (b - centre).split(TILE)
+    over_b, over_a = ([a.new_zeros(len(part)) for part in parts] for parts in (rows, columns))
+    for i, some in enumerate(rows):
+        for j in range(i if one_set else 0, len(columns)):
+            values = kernel.value(squared_distances(some, columns[j]))
+            over_b[i] += values.sum(1)
+            if not one_set:
+                over_a[j] += values.sum(0)
+            elif j > i:
+                over_b[j] += values.sum(0)
+    return torch.cat(over_b), torch.cat(over_b if one_set else over_a)
+
+
+def _sliced(a: Tensor, b: Tensor) -> Tensor:
+    """W1 of each column, mean over the columns."""
+    gaps, shares = quantile_gaps(a, b)
+    return shares @ gaps.abs().mean(1)
 
 
 def _frechet(a: Tensor, b: Tensor) -> Tensor:
@@ -81,18 +154,6 @@ def _frechet(a: Tensor, b: Tensor) -> Tensor:
 
 def _without(rows: Tensor, group: int, groups: int) -> Tensor:
     return rows[torch.arange(len(rows), device=rows.device) % groups != group]
-
-
-def _row_sums(a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """The sum over b of the kernel with each row of a, [N]; squares are expanded, so a block is one product."""
-    centre = b.mean(0)
-    a, b = (a - centre) / scale, (b - centre) / scale
-    squares = b.square().sum(1)
-    parts = []
-    for rows in a.split(BLOCK):
-        distances = rows.square().sum(1, keepdim=True) + squares - 2 * rows @ b.T
-        parts.append((-0.5 * distances.clamp(min=0)).exp().sum(1))
-    return torch.cat(parts)
 
 
 def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from inference.quality.estimates import Estimate, share
 
 LEAST = 0.1
 """A mode is reached by samples of at least this part of the share that the data has there."""
@@ -26,22 +27,8 @@ WITHIN = 0.99
 """The share of a found mode's own rows that its reach holds."""
 
 
-class Share(NamedTuple):
-    """A share and its 95 % interval, Wilson's: it keeps within 0 and 1, and says something of a share of 0."""
-
-    value: float
-    low: float
-    high: float
-
-    @staticmethod
-    def of(count: int, n: int) -> Share:
-        z2, p = 1.96**2, count / n
-        middle, half = p + z2 / (2 * n), 1.96 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-        low, high = ((middle + side * half) / (1 + z2 / n) for side in (-1, 1))
-        return Share(p, low if count else 0.0, high if count < n else 1.0)
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:.3g} % [{100 * self.low:.3g}, {100 * self.high:.3g}]"
+def in_percent(share: Estimate) -> str:
+    return f"{100 * share.value:.3g} % [{100 * share.low:.3g}, {100 * share.high:.3g}]"
 
 
 @dataclass(frozen=True)
@@ -76,8 +63,8 @@ class ModeCoverage:
     """What `n` samples reach: `shares` of them in each mode, and `good`, the share that is of high quality at all."""
 
     modes: Modes
-    shares: tuple[Share, ...]
-    good: Share
+    shares: tuple[Estimate, ...]
+    good: Estimate
     n: int
     least: float
 
@@ -85,7 +72,7 @@ class ModeCoverage:
     def reached(self) -> tuple[bool, ...]:
         """A mode is reached by at least `least` times the data's share there."""
         expected = self.modes.shares.tolist()
-        return tuple(found.value >= self.least * share for found, share in zip(self.shares, expected, strict=True))
+        return tuple(found.value >= self.least * there for found, there in zip(self.shares, expected, strict=True))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -100,7 +87,7 @@ class ModeCoverage:
         missing = f", all but {', '.join(self.missing)}" if self.missing else ""
         return (
             f"{sum(self.reached)} of {len(self.shares)} modes reached ({self.modes.source}){missing}; "
-            f"{self.good} of {self.n} samples are of high quality"
+            f"{in_percent(self.good)} of {self.n} samples are of high quality"
         )
 
 
@@ -124,11 +111,11 @@ def known_modes(
         raise ValueError(f"the modes' scale and within must be above 0, not {scale} and {within}")
     if count < 2 or len(torch.unique(centres, dim=0)) < count:
         raise ValueError(f"centres must be at least two, all different, not {count} with some alike")
-    share = torch.full((count,), 1 / count) if shares is None else torch.as_tensor(shares)
-    if share.shape != (count,) or not (share > 0).all():
-        raise ValueError(f"shares must be above 0, one for each of {count} modes, not {share.tolist()}")
-    share = (share / share.sum()).to(centres)
-    return Modes(centres, reach, share, _named(centres, names), torch.ones_like(centres[0]), f"{count} given")
+    weights = torch.ones(count) if shares is None else torch.as_tensor(shares)
+    if weights.shape != (count,) or not (weights > 0).all():
+        raise ValueError(f"shares must be above 0, one for each of {count} modes, not {weights.tolist()}")
+    weights = weights.to(centres) / weights.sum()
+    return Modes(centres, reach, weights, named(centres, names), torch.ones_like(centres[0]), f"{count} given")
 
 
 def find_modes(
@@ -156,10 +143,19 @@ def find_modes(
     centres = _centres(scaled, count, min(most, MOST_MODES), seed)
     gaps = torch.cdist(scaled, centres, compute_mode="donot_use_mm_for_euclid_dist").min(1)
     reach = torch.stack([gaps.values[gaps.indices == k].quantile(WITHIN) for k in range(len(centres))])
-    shares = torch.bincount(gaps.indices, minlength=len(centres)) / len(data)
+    shares = torch.bincount(gaps.indices, minlength=len(centres)).double() / len(data)
     centres = centres * unit
     source = f"{len(centres)} found by k-means in {len(data)} rows"
-    return Modes(centres, reach, shares.to(data), _named(centres, names), unit, source)
+    return Modes(centres, reach, shares.to(data), named(centres, names), unit, source)
+
+
+def unit_of(x: Tensor) -> Tensor:
+    """What distances of rows x count in, [D]: columns of a table have a unit each, a picture's values share one."""
+    rows = x.flatten(1).double()
+    if x.dim() > 2 or len(rows) < 2:
+        return torch.ones_like(rows[0])
+    spread = rows.std(0)
+    return torch.where(spread > 0, spread, torch.ones_like(spread))
 
 
 def mode_coverage(samples: Tensor, modes: Modes, *, least: float = LEAST) -> ModeCoverage:
@@ -172,7 +168,7 @@ def mode_coverage(samples: Tensor, modes: Modes, *, least: float = LEAST) -> Mod
     of, good = modes.assign(samples)
     n = len(samples)
     counts = torch.bincount(of[good], minlength=len(modes.centres)).tolist()
-    return ModeCoverage(modes, tuple(Share.of(k, n) for k in counts), Share.of(sum(counts), n), n, least)
+    return ModeCoverage(modes, tuple(share(k, n) for k in counts), share(sum(counts), n), n, least)
 
 
 def _centres(scaled: Tensor, count: int | None, most: int, seed: int) -> Tensor:
@@ -189,7 +185,7 @@ def _centres(scaled: Tensor, count: int | None, most: int, seed: int) -> Tensor:
     return torch.as_tensor(whole.cluster_centers_).to(scaled)
 
 
-def _named(centres: Tensor, names: Sequence[str] | None) -> tuple[str, ...]:
+def named(centres: Tensor, names: Sequence[str] | None) -> tuple[str, ...]:
     """Names of modes: as given; their places where these are one or two numbers; else numbers from 0."""
     if names is not None:
         if len(names) != len(centres):

@@ -8,6 +8,7 @@ query(discrete_vae, "z", given={"x": rows})         the probability of each leve
 query(semi_supervised, "y", given={"x": rows})      Bayes' rule over the classes, by importance sampling
 query(vae, "z", given={"x": rows})                  importance sampling, an estimate with its reliability
 query(model, "x", given={"x": rows with gaps})      closed form, importance sampling, chains or particles
+query(rbm, "x", given={"x": rows with gaps})        units held, the others summed over or drawn by Gibbs chains
 query(model, "x")                                   draws
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
+from inference.query import clamped as _clamped
 from inference.query import classes as _classes
 from inference.query import codes as _codes
 from inference.query import draws as _draws
@@ -27,6 +29,7 @@ from inference.query import missing as _missing
 from inference.query import network as _network
 from inference.query.answer import Answer
 from inference.query.chains import Chains
+from inference.query.clamped import ClampedChains, MeanField
 from inference.query.gibbs import Metropolis, PseudoGibbs
 from inference.query.question import Question, ask
 from inference.query.refuse import refusal
@@ -38,7 +41,9 @@ __all__ = [
     "METHODS",
     "Answer",
     "Chains",
+    "ClampedChains",
     "LikelihoodWeighting",
+    "MeanField",
     "Metropolis",
     "Particles",
     "PseudoGibbs",
@@ -51,6 +56,8 @@ METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], 
     (_network.answers, _network.answer),
     (_latent.answers_component, _latent.component),
     (_missing.answers, _missing.answer),
+    (_clamped.answers, _clamped.answer),
+    (_classes.answers_summed, _classes.summed),
     (_classes.answers, _classes.answer),
     (_codes.answers_summed, _codes.summed),
     (_codes.answers_weighted, _codes.weighted),
@@ -86,7 +93,8 @@ def query(
         context: what the pair is conditioned on, a row for each row of x.
         draws: how many, where the answer is an estimate.
         method: how to answer instead: `LikelihoodWeighting()` for a network too large for elimination, `Chains(...)`
-            or `Particles(...)` with settings of one's own, `Replacement()` for a diffusion's quick guess.
+            or `Particles(...)` with settings of one's own, `Replacement()` for a diffusion's quick guess,
+            `ClampedChains(...)` or `MeanField()` for an energy's.
     """
     question = ask(model, targets, given, do, context, draws, seed)
     if method is not None:

@@ -19,7 +19,8 @@ class Answer:
     """The answer to one question.
 
     `values` holds an array for each target: a distribution over named states, or statistics or draws with
-    their dimensions named. `kind` is "exact" or "estimate", `method` says in words how it was found.
+    their dimensions named. `kind` is "exact", "estimate", or "approximation"
+    where nothing says how far off it is; `method` says in words how it was found.
     `log_evidence` is the log-probability of what was given, in nats: a number, an array with one a row, or
     None where nothing was given that has one. `reliability` says how far an estimate can be trusted,
     `warnings` where it can't.

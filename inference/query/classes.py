@@ -10,7 +10,7 @@ from torch import Tensor
 from inference.asking import asking, placed
 from inference.data import as_rows, check_data
 from inference.importance import blocks, log_weights
-from inference.protocols import Classed, offers
+from inference.protocols import Classed, ClassEnergy, offers
 from inference.query.answer import Answer
 from inference.query.estimates import by_row, labelled, reliability
 from inference.query.latent import UNFIT, checked
@@ -20,6 +20,24 @@ from inference.query.question import Question
 def answers(question: Question) -> bool:
     asked = question.targets == ("y",) and set(question.given) == {"x"} and not question.do
     return asked and question.context is None and offers(question.model, Classed)
+
+
+def answers_summed(question: Question) -> bool:
+    asked = question.targets == ("y",) and set(question.given) == {"x"} and not question.do
+    return asked and question.context is None and offers(question.model, ClassEnergy)
+
+
+def summed(question: Question) -> Answer:
+    """p(y | x) of each row x, without its class, by the free energies of the classes."""
+    model = question.model
+    x = placed(model, as_rows(question.given["x"]).x)
+    width = model.event_shape[0] - model.classes
+    if x.shape[1:] != (width,) or not bool(((x == 0) | (x == 1)).all()):
+        raise ValueError(f"x must be rows of {width} zeros and ones, without their class, to ask for it")
+    with asking(model, question.seed):
+        found = model.class_logits(x).softmax(1)
+    values = labelled(found, "y", "class", range(model.classes)).rename("probability")
+    return Answer(str(question), {"y": values}, "the free energies of the classes", "exact")
 
 
 def answer(question: Question) -> Answer:

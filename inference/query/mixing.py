@@ -42,6 +42,8 @@ def mixing(series: Tensor) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         r_hat, ess = (found(data)["series"].values for found in (az.rhat, az.ess))
     draws = array.shape[0] * array.shape[1]
+    # chains that each stand still, but not where the others do, have no spread to be told in numbers
+    r_hat, ess = np.nan_to_num(r_hat, nan=np.inf), np.nan_to_num(ess, nan=1.0)
     return np.where(still, 1.0, r_hat).max(1), np.where(still, draws, ess).min(1)
 
 

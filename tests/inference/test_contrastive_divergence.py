@@ -144,7 +144,7 @@ def test_persistent_chains_go_on_and_are_in_the_state() -> None:
     again.prepare(rbm, rows())
     again.load_state_dict(saved)
     assert torch.equal(again.chains.state, before)  # type: ignore[union-attr]
-    assert not ContrastiveDivergence(chains=DataChains()).state_dict()
+    assert "chains.state" not in ContrastiveDivergence(chains=DataChains()).state_dict()
 
 
 def test_a_resumed_fit_is_the_uninterrupted_one(tmp_path: Any) -> None:

@@ -42,6 +42,7 @@ PARTS = {
     "gradient_penalty": objectives.GradientPenalty,
     "r1": objectives.R1,
     "feature_matching": objectives.FeatureMatching,
+    "from_partner": objectives.FromPartner,
     "historical_averaging": objectives.HistoricalAveraging,
 }
 """What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss."""
