@@ -39,9 +39,11 @@ def test_a_bootstrap_interval_holds_the_truth_as_often_as_it_says():
     means = [bootstrap(torch.mean, normal(40, i, 1), draws=150, seed=i) for i in range(200)]
     held = sum(found.low <= 0 <= found.high for found in means) / len(means)
     assert 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200) < held <= 1
-    two = bootstrap(lambda a, b: a.mean() - b.mean(), normal(50, 0, 1), 2 + normal(70, 1, 1))
+    a, b = normal(50, 0, 1), 2 + normal(70, 1, 1)
+    two = bootstrap(lambda a, b: a.mean() - b.mean(), a, b, draws=2000)
     assert two.low < -2 < two.high and two.n == (50, 70)
-    assert two.error == pytest.approx(math.sqrt(1 / 50 + 1 / 70), rel=0.25)
+    spread = a.var(correction=0) / 50 + b.var(correction=0) / 70
+    assert two.error == pytest.approx(math.sqrt(spread), rel=0.06)
 
 
 def test_intervals_of_shares_are_exact_and_say_something_of_none_and_all():
@@ -129,6 +131,7 @@ def test_p_of_memory_is_never_small_by_more_than_chance(monkeypatch):
     for p in ([each.memory.p for each in found], [each.copies.p for each in found], [each.closer.p for each in found]):
         for level in (0.05, 0.2, 0.5):  # ties make it cautious
             assert within(p, level) <= level + 3 * math.sqrt(level * (1 - level) / 120)
+    assert within([each.p for each in found], 0.1) <= 0.1 + 3 * math.sqrt(0.1 * 0.9 / 120)
     assert within([each.memory.p for each in found], 0.5) > 0.25
     assert kstest([each.closer.p for each in found], "uniform").pvalue > 0.005
     assert abs(sum(each.memory.statistic.value for each in found) / 120) < 0.1
@@ -143,6 +146,7 @@ def test_a_copier_is_flagged(noise: float, copied: float):
     samples[:count] = train[:count] + noise * normal(count, 3, 20)
     found = memorization(samples, train, held_out)
     assert found.memorizes and "knows its training rows" in str(found)
+    assert found.p == pytest.approx(2 / 500)  # the least of 499 permutations, of two tests
     assert found.copies.statistic.low - 0.05 <= copied <= found.copies.statistic.high + 0.05
     assert found.copies.statistic.value == pytest.approx(copied, abs=0.12)
     assert found.copies.statistic.n == (200, 240, 80)
@@ -157,6 +161,9 @@ def test_a_model_that_draws_anew_is_not_flagged_even_where_its_draws_are_too_smo
     found = memorization(scale * normal(200, 2, 20), train, held_out)
     assert not found.memorizes and "is not seen to know" in str(found)
     assert found.copies.statistic.value == pytest.approx(0, abs=0.05)
+    gaps = [torch.cdist(rows, train).amin(1) for rows in (scale * normal(200, 2, 20), held_out)]
+    closer = (gaps[0][:, None] < gaps[1]).double().mean().item()
+    assert found.closer.statistic.value == pytest.approx(closer) and found.closer.statistic.low < closer
     assert (found.closer.p < 1e-6) == (scale < 1)  # what only compares distances takes the smooth ones for copies
 
 
