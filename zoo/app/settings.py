@@ -43,9 +43,14 @@ PARTS = {
     "r1": objectives.R1,
     "feature_matching": objectives.FeatureMatching,
     "from_partner": objectives.FromPartner,
+    "non_saturating": objectives.NonSaturating,
+    "least_squares": objectives.LeastSquares,
+    "hinge": objectives.Hinge,
+    "wasserstein": objectives.Wasserstein,
+    "relativistic": objectives.Relativistic,
     "historical_averaging": objectives.HistoricalAveraging,
 }
-"""What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss."""
+"""What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss, games."""
 
 
 def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
