@@ -12,7 +12,8 @@ from torch import Tensor
 
 from zoo.base import Implicit, Shape, as_shape
 from zoo.coding import built
-from zoo.gan_networks import CriticNetwork, GeneratorNetwork, Part, as_critic, as_generator
+from zoo.critics import CriticNetwork
+from zoo.gan_networks import GeneratorNetwork, Part, as_critic, as_generator
 from zoo.tabular import Column, Table, TableCode, columns_of, gumbel
 
 
