@@ -55,6 +55,7 @@ _HOMES = {
     "Diffusion": "zoo.diffusion",
     "TabularGAN": "zoo.tabular_gan",
     "RBM": "zoo.rbm",
+    "Recommender": "zoo.recommender",
     "DeepBeliefNet": "zoo.deep_belief_net",
     "ClassificationRBM": "zoo.classification_rbm",
     "BoltzmannMachine": "zoo.boltzmann_machine",

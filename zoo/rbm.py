@@ -18,6 +18,7 @@ from zoo.units import Layers
 from zoo.visible_bernoulli import BernoulliUnits
 from zoo.visible_counts import ReplicatedSoftmaxUnits
 from zoo.visible_gaussian import GaussianUnits
+from zoo.visible_ratings import RatingUnits
 from zoo.visible_softmax import SoftmaxUnits
 from zoo.visible_units import Couplings, VisibleUnits
 
@@ -25,6 +26,7 @@ UNITS: Mapping[str, type[VisibleUnits]] = {
     "bernoulli": BernoulliUnits,
     "gaussian": GaussianUnits,
     "softmax": SoftmaxUnits,
+    "ratings": RatingUnits,
     "replicated_softmax": ReplicatedSoftmaxUnits,
 }
 Visible = VisibleUnits | Callable[[int], VisibleUnits] | Mapping[str, Any] | str
@@ -44,7 +46,8 @@ class RBM(EnergyBased):
     Parameters:
         hidden: how many hidden units.
         visible: the kind of the visible units: "bernoulli", {"kind": "gaussian", "variance": "learned"},
-            {"kind": "softmax", "levels": 5} or {"kind": "replicated_softmax"}; in Python also the units themselves.
+            {"kind": "softmax", "levels": 5}, {"kind": "ratings", "levels": 5} (`zoo.Recommender` asks such a model) or
+            {"kind": "replicated_softmax"}; in Python also the units themselves.
 
     References:
         Training Products of Experts by Minimizing Contrastive Divergence (Hinton, 2002),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn import functional as F
 
-from zoo.visible_units import Couplings, VisibleUnits
+from zoo.visible_units import NUMBERS, Couplings, VisibleUnits, bits
 
 MISSING = -1
 
@@ -20,24 +21,93 @@ class Codes(Couplings):
 
     levels: int
 
+    # ---- rows have few codes among many cells: what is known is listed, and its weights alone are looked at
+
+    def told(self, x: Tensor) -> Tensor:
+        """Which cells have a level, [N, features]."""
+        return x != MISSING
+
+    def entries(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The statistics that are 1: their rows, and which they are."""
+        rows, cells = self.told(x).nonzero(as_tuple=True)
+        return rows, cells * self.width + x[rows, cells].long()
+
+    @property
+    def width(self) -> int:
+        """Statistics of a cell."""
+        return self.levels
+
+    def sparse(self, x: Tensor) -> Tensor:
+        """s(x), as a sparse matrix."""
+        index = torch.stack(self.entries(x))
+        ones = self.weights.new_ones(index.shape[1])
+        return torch.sparse_coo_tensor(index, ones, (len(x), len(self.visible_bias)), check_invariants=False)
+
     def shown(self, x: Tensor) -> Tensor:
-        codes = x.long()
-        known = codes.ne(MISSING)
-        hot = self.weights.new_zeros(*x.shape, self.levels)
-        return hot.scatter_(2, (codes * known)[..., None], known[..., None].to(hot.dtype)).flatten(1)
+        return self.sparse(x).to_dense()
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.hidden_bias + torch.sparse.mm(self.sparse(x), self.weights)
+
+    def free_energy(self, x: Tensor) -> Tensor:
+        rows, which = self.entries(x)
+        alone = self.visible_bias.new_zeros(len(x)).index_add(0, rows, self.visible_bias[which])
+        return -alone - F.softplus(self.logits(x)).sum(1)
+
+    def gradients(self, x: Tensor, hidden: Tensor, signs: Tensor) -> dict[str, Tensor]:
+        turned = self.sparse(x).t()
+        both = torch.sparse.mm(turned, torch.cat((hidden, signs[:, None]), 1))
+        return {"weights": both[:, :-1].contiguous(), "visible_bias": both[:, -1], "hidden_bias": hidden.sum(0)}
+
+    def gibbs_step(self, x: Tensor) -> Tensor:
+        h = bits(self.hidden(x))
+        cells = self.told(x).any(0).nonzero()[:, 0]  # of the others nothing is drawn
+        part, moved = self.part(cells), x.clone()
+        moved[:, cells] = part.draw(part.field(h), x[:, cells])
+        return moved
+
+    def part(self, cells: Tensor) -> Self:
+        """The machine without the other cells."""
+        weights = self._cells(self.weights)[cells].flatten(0, 1)
+        return self._with({"weights": weights, "visible_bias": self._cells(self.visible_bias)[cells].flatten()})
+
+    def level_logits(self, x: Tensor, rows: Tensor, cells: Tensor) -> Tensor:
+        """log p(x[rows, cells] = level | the row's known cells) up to a constant, [pairs, levels], of unknown cells.
+
+        The hidden units are summed out, so it is exact: minus the free energy of the row with each level filled in.
+        """
+        size = max(1, NUMBERS // (self.levels * len(self.hidden_bias)))
+        before, bias = self.logits(x), self._cells(self.visible_bias)[:, : self.levels]
+        parts = []
+        for some, at in zip(rows.split(size), cells.split(size), strict=True):
+            after = before[some, None] + self.added(x[some, at], at)
+            parts.append(bias[at] + F.softplus(after).sum(2))
+        return torch.cat(parts)
+
+    def added(self, before: Tensor, cells: Tensor) -> Tensor:
+        """What each level of these cells, whose codes were `before`, adds to the hidden units' log-odds."""
+        return self._cells(self.weights)[cells, : self.levels]
+
+    def _cells(self, statistics: Tensor) -> Tensor:
+        return statistics.unflatten(0, (-1, self.width))
+
+    # ---- given the hidden units
 
     def draw(self, field: Tensor, like: Tensor) -> Tensor:
-        race = self._by_cell(field) - torch.empty_like(self._by_cell(field)).exponential_().log_()
-        return torch.where(like == MISSING, like, race.argmax(2).to(like.dtype))
+        told = self.told(like)
+        race = self._by_cell(field)[told]
+        drawn = like.clone()
+        drawn[told] = (race - torch.empty_like(race).exponential_().log_()).argmax(1).to(like.dtype)
+        return drawn
 
     def expected(self, field: Tensor, like: Tensor) -> Tensor:
-        return (self._by_cell(field).softmax(2) * (like != MISSING)[..., None]).flatten(1)
+        return (self._by_cell(field).softmax(2) * self.told(like)[..., None]).flatten(1)
 
     def log_normaliser(self, field: Tensor, like: Tensor) -> Tensor:
-        return (self._by_cell(field).logsumexp(2) * (like != MISSING)).sum(1)
+        return (self._by_cell(field).logsumexp(2) * self.told(like)).sum(1)
 
     def _by_cell(self, field: Tensor) -> Tensor:
-        return field.unflatten(1, (-1, self.levels))
+        return field.unflatten(1, (-1, self.width))[..., : self.levels]
 
 
 class SoftmaxUnits(VisibleUnits):
