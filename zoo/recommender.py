@@ -92,7 +92,7 @@ class Recommender:
 
     def _best(self, x: Tensor, n: int) -> list[list[tuple[str, float]]]:
         expected = self.predict(x).masked_fill(x != MISSING, -math.inf)
-        found = expected.sort(1, descending=True, stable=True)
+        found = expected.sort(dim=1, descending=True, stable=True)
         return [
             [(self.films[i], value) for i, value in zip(places, values, strict=True) if value > -math.inf]
             for places, values in zip(found.indices[:, :n].tolist(), found.values[:, :n].tolist(), strict=True)
