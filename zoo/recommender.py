@@ -55,7 +55,7 @@ class Recommender:
 
     @torch.no_grad()
     def probabilities(self, x: Tensor, rows: Tensor, cells: Tensor) -> Tensor:
-        """p(level | the row's known ratings) of cells x[rows, cells], [pairs, levels]; those known are what they are."""
+        """p(level | the row's known ratings) at x[rows, cells], [pairs, levels]; what is known is what it is."""
         self._check(x)
         machine = self.rbm.couplings
         found = machine.level_logits(x, rows, cells).softmax(1)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from zoo.visible_softmax import MISSING, Codes, SoftmaxUnits
 
 @dataclass(frozen=True)
 class Ratings(Codes):
-    """-E(x, h) = sum_told (b + W h) at the level x_i + sum_rated D_i h + c h; each cell's last row of weights is D_i."""
+    """-E(x, h) = sum_told (b + W h) at the level x_i + sum_rated D_i h + c h; a cell's last row of weights is D_i."""
 
     def told(self, x: Tensor) -> Tensor:
         return (x != MISSING) & (x != self.levels)
