@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch.distributions import constraints
 from torch.nn import functional as F
 
 from zoo.visible_softmax import MISSING, Codes, SoftmaxUnits
+from zoo.visible_units import Couplings
 
 
 @dataclass(frozen=True)
@@ -46,26 +48,39 @@ class RatingUnits(SoftmaxUnits):
 
     Which films a user rated shifts the hidden biases, by D [films, hidden]: the conditional RBM. Given which were
     rated, it is a distribution of the ratings told. A film begins as if it had also been rated `prior` times, as all
-    are: one that nobody rated has the levels' shares among all ratings.
+    are: one that nobody rated has the levels' shares among all ratings. Its couplings are W_i + common sum_m W_m /
+    sqrt(films), so that weight decay draws them to those of the average film, by which generous users are told.
 
     Parameters:
         levels: how many; x is of 0..levels, and -1.
         prior: how many ratings of the average film each film is given beside its own.
+        common: how fast what films have in common is learned, beside what is a film's own.
 
     References:
         Restricted Boltzmann Machines for Collaborative Filtering (Salakhutdinov, Mnih and Hinton, 2007),
         https://doi.org/10.1145/1273496.1273596
     """
 
-    def __init__(self, features: int, levels: int, prior: float = 5.0) -> None:
+    def __init__(self, features: int, levels: int, prior: float = 5.0, common: float = 0.1) -> None:
         super().__init__(features, levels)
         if not prior > 0:
             raise ValueError(f"prior must be a positive number of ratings, not {prior!r}")
+        if not common >= 0:
+            raise ValueError(f"common must be a number of at least 0, not {common!r}")
         self.prior, self.cell = prior, (levels + 1,)
+        self.common = common / math.sqrt(features)
         self.support = constraints.integer_interval(0, levels)  # type: ignore[misc]
 
     def couplings(self, weights: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Ratings:
-        return Ratings(weights, visible_bias, hidden_bias, self.levels)
+        return Ratings(self._pooled(weights), visible_bias, hidden_bias, self.levels)
+
+    def pull_back(self, natural: dict[str, Tensor], machine: Couplings) -> list[Tensor]:
+        return super().pull_back(natural | {"weights": self._pooled(natural["weights"])}, machine)
+
+    def _pooled(self, weights: Tensor) -> Tensor:
+        """Each film's, and a share of their sum: a symmetric map, so that it takes gradients back, too."""
+        films = weights.unflatten(0, (self.features, -1))
+        return (films + self.common * films.sum(0)).flatten(0, 1)
 
     def resting(self) -> Tensor:
         return F.pad(torch.full((self.features, self.levels), 1 / self.levels), (0, 1), value=1.0).flatten()
