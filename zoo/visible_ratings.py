@@ -78,9 +78,10 @@ class RatingUnits(SoftmaxUnits):
         return super().pull_back(natural | {"weights": self._pooled(natural["weights"])}, machine)
 
     def _pooled(self, weights: Tensor) -> Tensor:
-        """Each film's, and a share of their sum: a symmetric map, so that it takes gradients back, too."""
+        """Each film's, and by level a share of their sum: a symmetric map, so that it takes gradients back, too."""
         films = weights.unflatten(0, (self.features, -1))
-        return (films + self.common * films.sum(0)).flatten(0, 1)
+        by_level = films[:, :-1].sum(0)  # not D, of which each user has a sum as long as a list of films
+        return (films + self.common * F.pad(by_level, (0, 0, 0, 1))).flatten(0, 1)
 
     def resting(self) -> Tensor:
         return F.pad(torch.full((self.features, self.levels), 1 / self.levels), (0, 1), value=1.0).flatten()

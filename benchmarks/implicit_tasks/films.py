@@ -1,4 +1,4 @@
-"""Ratings of films that were held out, by a conditional RBM: its RMSE on MovieLens (ml-latest-small) beside simpler ones.
+"""Ratings of films that were held out, by a conditional RBM: its RMSE on MovieLens beside simpler ones.
 
 The split is that of `zoo.datasets.ratings.movielens(0)`: of each user's ratings a tenth for the test, a tenth for
 validation, by which all settings were chosen; everything is fitted to the train ratings alone. Every film is asked

@@ -20,7 +20,7 @@ from zoo.recommender import Recommender
 
 HIDDEN, LEVELS, FILMS = 2, 3, 4
 NAMES = ("Heat (1995)", "Alien (1979)", "Fargo (1996)", "Casino (1995)")
-UNITS = {"kind": "ratings", "levels": LEVELS}
+UNITS = {"kind": "ratings", "levels": LEVELS, "common": 0.6}
 
 
 def machine(visible: dict = UNITS, seed: int = 0) -> RBM:
@@ -32,9 +32,19 @@ def machine(visible: dict = UNITS, seed: int = 0) -> RBM:
     return rbm
 
 
+def pooled(rbm: RBM) -> Tensor:
+    """Each film's couplings, what films have in common among them, by hand."""
+    if rbm.visible.cell[0] == LEVELS:
+        return rbm.weights
+    films = rbm.weights.detach().view(FILMS, LEVELS + 1, HIDDEN)
+    shared = 0.6 / FILMS**0.5 * sum(films)
+    shared[LEVELS] = 0  # D is a film's own
+    return torch.stack([film + shared for film in films]).flatten(0, 1)
+
+
 def minus_energy(rbm: RBM, x: list[int], h: tuple[int, ...]) -> Tensor:
     """-E(x, h) as the paper writes it, a number at a time; -1 is missing, `LEVELS` rated but not told."""
-    weights, bias = (p.detach().view(FILMS, rbm.visible.cell[0], -1) for p in (rbm.weights, rbm.visible_bias))
+    weights, bias = (p.detach().view(FILMS, rbm.visible.cell[0], -1) for p in (pooled(rbm), rbm.visible_bias))
     total = torch.zeros((), dtype=torch.float64)
     for j in range(HIDDEN):
         total += rbm.hidden_bias[j].detach() * h[j]
@@ -75,7 +85,7 @@ def test_what_is_predicted_is_the_enumerated_conditional(visible: dict) -> None:
 def test_films_rated_shift_the_hidden_units_by_d() -> None:
     """p(h = 1 | x, r) = sigmoid(c + sum_told W + sum_rated D), by hand."""
     rbm = machine()
-    weights = rbm.weights.detach().view(FILMS, LEVELS + 1, HIDDEN)
+    weights = pooled(rbm).view(FILMS, LEVELS + 1, HIDDEN)
     pull = rbm.hidden_bias.detach() + weights[1, 1] + weights[0, LEVELS] + weights[1, LEVELS] + weights[3, LEVELS]
     torch.testing.assert_close(rbm.hidden_probabilities(torch.tensor(USERS[3:4])).detach()[0], pull.sigmoid())
 
@@ -111,7 +121,8 @@ def test_gibbs_steps_draw_the_conditional_and_keep_the_form() -> None:
 
 def test_gradients_are_those_of_a_machine_of_the_films_rated() -> None:
     """Rows that lack the same film against a machine built without it, and all against autograd."""
-    whole, small = machine(seed=1), RBM(2, hidden=HIDDEN, visible=UNITS).double()
+    alone = UNITS | {"common": 0.0}
+    whole, small = machine(alone, seed=1), RBM(2, hidden=HIDDEN, visible=alone).double()
     with torch.no_grad():
         for mine, theirs in zip(small.parameters(), whole.parameters(), strict=True):
             by_film = theirs.view(FILMS, LEVELS + 1, -1)[[0, 2]] if theirs is not whole.hidden_bias else theirs
@@ -125,6 +136,7 @@ def test_gradients_are_those_of_a_machine_of_the_films_rated() -> None:
         torch.testing.assert_close(cells[[0, 2]].reshape(wanted.shape), wanted)
         assert not cells[[1, 3]].any()
     torch.testing.assert_close(gradients[2], expected[2])
+    whole = machine(seed=1)
     rows, others = torch.tensor(USERS), torch.tensor(USERS).roll(1, 0)
     loss = whole.free_energy(rows).mean() - whole.free_energy(others[:3]).mean()
     ours = whole.contrast(rows, others[:3], 1)[1]
@@ -191,6 +203,8 @@ def test_refuses_what_makes_no_recommender(rbm: RBM, films: tuple, scale: tuple 
 def test_a_prior_is_a_positive_number() -> None:
     with pytest.raises(ValueError, match="prior must be a positive number of ratings, not 0"):
         RBM(3, visible=UNITS | {"prior": 0})
+    with pytest.raises(ValueError, match="common must be a number of at least 0, not -1"):
+        RBM(3, visible=UNITS | {"common": -1})
 
 
 def test_fitted_to_tastes_it_knows_more_than_each_films_mean() -> None:
