@@ -12,25 +12,25 @@
 
 # %%
 import time
+from pathlib import Path
+from tempfile import mkdtemp
 
 import matplotlib
 
 matplotlib.use("agg")
-from pathlib import Path
-from tempfile import mkdtemp
-
 import matplotlib.pyplot as plt
 import torch
 
 import zoo
 from inference import fit
 from inference.objectives import ContrastiveDivergence, DataChains
+from inference.schedules import cosine
 from zoo.datasets import Missing
 from zoo.datasets.ratings import movielens, simulated_tastes
 
 folder = Path(mkdtemp())
 try:
-    data, settings = movielens(), {"hidden": HIDDEN_REAL, "lr": LR_REAL, "steps": STEPS_REAL}
+    data, settings = movielens(), {"hidden": 50, "lr": 0.05, "steps": 200}
 except Missing as missing:
     print(missing)
     data, settings = simulated_tastes(), {"hidden": 20, "lr": 0.1, "steps": 600}
@@ -66,7 +66,8 @@ found = fit(
     batch_size=32,
     lr=settings["lr"],
     optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr, momentum=0.9),
-    average=0.98,
+    schedule=cosine(settings["steps"], warmup=20),
+    average=0.97,
     every=settings["steps"] // 4,
     callbacks=[lambda at: print(f"step {at.step}: RMSE {recommender.rmse(data.seen, data.validation):.3f}")],
     progress=False,
