@@ -33,7 +33,7 @@ try:
     data, settings = movielens(), {"hidden": 50, "lr": 0.05, "steps": 200}
 except Missing as missing:
     print(missing)
-    data, settings = simulated_tastes(), {"hidden": 20, "lr": 0.1, "steps": 600}
+    data, settings = simulated_tastes(), {"hidden": 20, "lr": 0.2, "steps": 800}
 print(data)
 known = data.train != -1
 print(f"{known.float().mean():.1%} of the cells are known, {known.sum(1).float().mean():.0f} a user")

@@ -19,9 +19,10 @@ from benchmarks.common import Row
 from inference.em import em
 from inference.fit import fit
 from inference.objectives import ContrastiveDivergence, DataChains
+from inference.schedules import cosine
 from zoo.datasets.ratings import MISSING, Ratings, movielens
 
-HIDDEN, STEPS, BATCH, LR, DECAY, AVERAGE = 50, 640, 32, 0.1, 0.01, 0.98
+HIDDEN, STEPS, BATCH, LR, DECAY, AVERAGE = 50, 480, 32, 0.1, 0.01, 0.97
 RANKS = (2, 5, 10, 20)
 """Of the truncated SVD, chosen on validation ratings."""
 
@@ -38,7 +39,7 @@ def recommender(data: Ratings, x: Tensor, seed: int = 0) -> zoo.Recommender:
         return torch.optim.SGD([{"params": weights, "weight_decay": DECAY}, {"params": biases}], lr=lr, momentum=0.9)
 
     fit(rbm, x, ContrastiveDivergence(1, DataChains()), steps=STEPS, batch_size=BATCH, lr=LR,
-        optimizer=optimizer, average=AVERAGE, every=STEPS, progress=False)  # fmt: skip
+        optimizer=optimizer, schedule=cosine(STEPS, warmup=20), average=AVERAGE, every=STEPS, progress=False)  # fmt: skip
     return zoo.Recommender(rbm, data.films, scale=data.scale)
 
 
