@@ -106,7 +106,9 @@ class ResidualCritic(ImageCritic):
 
     def build(self, norm: Norm) -> int:
         steps = pairwise([self.image[0], *self.channels])
-        self.blocks = nn.ModuleList(Shrunk(a, b, norm) for a, b in steps)
+        self.blocks = nn.ModuleList(
+            Shrunk(a, b, norm, nn.ReLU() if i else nn.Identity()) for i, (a, b) in enumerate(steps)
+        )
         self.same = Same(self.channels[-1], norm)
         return self.channels[-1]
 
@@ -117,16 +119,20 @@ class ResidualCritic(ImageCritic):
 
 
 class Shrunk(nn.Module):
-    """A residual block whose map has half the sides, rounded up: the mean of each square of four."""
+    """A residual block whose map has half the sides, rounded up: the mean of each square of four.
 
-    def __init__(self, before: int, after: int, norm: Norm) -> None:
+    What it reads goes through `activation` first; pixels go through none.
+    """
+
+    def __init__(self, before: int, after: int, norm: Norm, activation: nn.Module) -> None:
         super().__init__()
+        self.activation = activation
         self.conv1, self.conv2 = nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1)
         self.normed = nn.Sequential(*norm.after(after), nn.ReLU())
         self.short = nn.Conv2d(before, after, 1)
 
     def forward(self, h: Tensor) -> Tensor:
-        return halved(self.conv2(self.normed(self.conv1(h)))) + self.short(halved(h))
+        return halved(self.conv2(self.normed(self.conv1(self.activation(h))))) + self.short(halved(h))
 
 
 class Same(nn.Module):
