@@ -113,9 +113,9 @@ assert bounded.missing == () and spectral.alarms == {}
 #
 # ## All eight, and few bridges
 #
-# Noise of two numbers, eight times as wide, makes the generator steep from the start. A penalty on the critic's slope at
-# the data alone (R1) lets it see a bridge more sharply than a bound everywhere does. In the relativistic game each made
-# row is compared with a real one, so that a few good kinds of row do not win. And there are two time scales: the
+# Noise of two numbers, eight times as wide, makes the generator steep from the start. A penalty on the critic's slope
+# at the data alone (R1) lets it see a bridge more sharply than a bound everywhere does. In the relativistic game each
+# made row is compared with a real one, so that a few good kinds of row do not win. And there are two time scales: the
 # critic's learning rate is twice the generator's, both down to zero along a cosine.
 
 
