@@ -188,7 +188,9 @@ class Energy(Protocol):
     the first batch, which does nothing on a model already initialised; `contrast(x, chains, steps) -> (gap,
     gradients, chains)`, the gradient by each of `parameters()` of mean free_energy(x) - mean
     free_energy(chains), a function that gives a gap in nats, and the chains' rows after `steps` sweeps more;
-    `annealing(data=None)`, the path that `inference.ais` takes.
+    `annealing(data=None)`, the path that `inference.ais` takes; `exact_rows(n)`, independent draws where log Z can be
+    summed. A model whose log Z depends on a row's form (its length, the cells it lacks) gives `strata(x)`: indices of
+    rows that share one, and the energy that has it, itself where they have the form of its own draws.
     """
 
     def free_energy(self, x: Tensor) -> Tensor: ...
@@ -217,18 +219,26 @@ class Clampable(Energy, Protocol):
     def clamped(self, x: Tensor, known: Tensor) -> Any: ...
 
 
-class Stacked(Latent, Protocol):
-    """Energies one above the other: `layers`, of which the last is `top`, and the others are directed downwards.
+class Stack(Protocol):
+    """Energies one above the other, `layers`, fitted from the bottom up.
 
     `upward(x, k)` draws what layer k is to model; `begin(k)` starts it as the one below turned over, where that fits.
-    `unnormalised()` is the model as a `Latent` whose prior lacks log Z of the top.
     """
 
     layers: Any
-    top: Any
 
     def upward(self, x: Tensor, layer: int) -> Tensor: ...
     def begin(self, layer: int) -> bool: ...
+
+
+class Stacked(Stack, Latent, Protocol):
+    """A model made of a stack: its last layer is `top`, and the others are directed downwards.
+
+    `unnormalised()` is the model as a `Latent` whose prior lacks log Z of the top.
+    """
+
+    top: Any
+
     def unnormalised(self) -> Any: ...
 
 
@@ -268,6 +278,16 @@ class Generator(Generating, Protocol):
 
     critic: Any
     generator: Any
+
+
+class Imitating(Generator, Protocol):
+    """A generator whose critic sees rows in another form: `shown(x)` real ones, `imitate(noise, context)` made ones.
+
+    The generator learns through what it imitates, as codes that are softened choices, where x itself has no gradient.
+    """
+
+    def shown(self, x: Tensor) -> Tensor: ...
+    def imitate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
 class AutoEncoding(Generator, Protocol):

@@ -1,6 +1,6 @@
 """Stacks of energies: fitted from the bottom up, and the bound on the likelihood of what they make.
 
-What it asks of a model is `inference.protocols.Stacked`.
+What it asks of a model is `inference.protocols.Stack`, and for the bound `Stacked`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inference.data import as_rows, check_data
 from inference.fit import fit
 from inference.likelihood import ImportanceWeighted, LogLikelihood
 from inference.objectives import ContrastiveDivergence, Objective
-from inference.protocols import Stacked, name_of, offers
+from inference.protocols import Stack, name_of, offers
 from inference.results import Fit
 
 
@@ -35,7 +35,7 @@ def fit_layers(
         A Fast Learning Algorithm for Deep Belief Nets (Hinton, Osindero and Teh, 2006),
         https://doi.org/10.1162/neco.2006.18.7.1527
     """
-    if not offers(model, Stacked):
+    if not offers(model, Stack):
         raise TypeError(f"{name_of(model)} is no stack of layers: fit_layers asks for layers, upward and begin")
     rows = as_rows(data, model)
     x = placed(model, rows.x)

@@ -30,6 +30,10 @@ class BoltzmannMachine(UnitMachine):
         hidden: how many hidden units; with none it is an Ising model.
         pairs: the pairs of units that are coupled, by number, those of x first; None couples every pair.
 
+    Reproducible: 8x8 digits, black or white, seed 0, 100 chains, 100 epochs of batches of 20 by `descent`, the rate
+    falling from 0.1 to 0.001: on 450 held-out rows -18.12 nats a row without hidden units, -17.93 with 16 that are not
+    coupled to each other, -17.90 with 8 that are, log Z by AIS (256 chains, error 0.01); an RBM of 16 has -18.1.
+
     References:
         A Learning Algorithm for Boltzmann Machines (Ackley, Hinton and Sejnowski, 1985),
         https://doi.org/10.1207/s15516709cog0901_7

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 from zoo.base import EnergyBased, Shape
 from zoo.clamping import LARGEST_LIST, Clamped
 from zoo.enumeration import Enumeration, listed
+from zoo.machine_path import Annealing, Joint
 from zoo.units import Machine, Pairwise, mean_field, smoothed_mean, sweep, variational_free_energy
 from zoo.visible_units import LARGEST_SUM, bits
 
@@ -104,18 +104,14 @@ class UnitMachine(EnergyBased):
     def sample(self, n: int = 1, *, context: Tensor | None = None) -> Tensor:
         """n rows, each after `sweeps` sweeps over all units."""
         self.context_rows(n, context)
-        joint = self.joint
-        s = joint.start(n)
-        for _ in range(self.sweeps):
-            s = joint.gibbs_step(s)
-        return s[:, : self.features].reshape(n, *self.event_shape)
+        return self.joint.sample(n)[:, : self.features].reshape(n, *self.event_shape)
 
     # ---- all units together
 
     @property
     def joint(self) -> Joint:
         """The energy of x and hidden units together, rows [N, units]."""
-        return Joint(self.machine, self._means())
+        return Joint(self.machine, self._means(), self.sweeps)
 
     def clamped(self, x: Tensor, known: Tensor) -> Clamped:
         """Rows of which some cells are known, for `inference.query`; the units of x come first, then the hidden."""
@@ -155,8 +151,7 @@ class UnitMachine(EnergyBased):
     def annealing(self, data: Tensor | None = None) -> Annealing:
         """A path to this machine from independent bits, at the means of these rows, or of those it began with."""
         mean = None if data is None else smoothed_mean(self._padded(data)[:, : self.features])
-        machine = self.machine
-        return Annealing(machine, self._means(mean).logit(), max(enumerate(machine.groups), key=lambda g: len(g[1]))[0])
+        return Joint(self.machine, self._means(mean), self.sweeps).annealing()
 
     # ---- rows and units
 
@@ -176,59 +171,3 @@ class UnitMachine(EnergyBased):
 
     def _shown(self, s: Tensor, like: Tensor) -> Tensor:
         return s[:, : self.features].reshape(like.shape).to(like.dtype)
-
-
-@dataclass(frozen=True)
-class Joint:
-    """x and hidden units as rows, [N, units]: nothing is hidden, and a sweep leaves their distribution as it is."""
-
-    machine: Machine
-    means: Tensor
-
-    def free_energy(self, s: Tensor) -> Tensor:
-        return self.machine.energy(s)
-
-    def gibbs_step(self, s: Tensor) -> Tensor:
-        return sweep(self.machine, s)
-
-    def start(self, n: int) -> Tensor:
-        return bits(self.means.expand(n, -1))
-
-
-@dataclass(frozen=True)
-class Annealing:
-    """Machines from independent bits (beta = 0) to the target (beta = 1): couplings and biases interpolated.
-
-    Its rows are all units, [N, units], of which one group of units, not coupled, is summed out of the free energy.
-    """
-
-    target: Machine
-    base_bias: Tensor
-    summed: int
-
-    def start(self, n: int) -> Tensor:
-        """n exact draws at beta = 0."""
-        return bits(self.base_bias.sigmoid().expand(n, -1))
-
-    def log_partition(self) -> Tensor:
-        """log Z at beta = 0."""
-        return F.softplus(self.base_bias).sum()
-
-    def at(self, beta: float) -> Tempered:
-        return Tempered(self.target.between(self.base_bias, beta), self.summed)
-
-
-@dataclass(frozen=True)
-class Tempered:
-    """One machine on the path."""
-
-    machine: Machine
-    summed: int
-
-    def free_energy(self, s: Tensor) -> Tensor:
-        rest = s.index_fill(1, self.machine.groups[self.summed], 0.0)
-        return self.machine.energy(rest) - F.softplus(self.machine.field(rest, self.summed)).sum(1)
-
-    def gibbs_step(self, s: Tensor) -> Tensor:
-        others = [k for k in range(len(self.machine.groups)) if k != self.summed]
-        return sweep(self.machine, s, groups=[self.summed, *others])  # first what the free energy does not look at

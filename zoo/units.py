@@ -151,12 +151,13 @@ def _draw(machine: Machine, s: Tensor, k: int, known: Tensor | None) -> Tensor:
 
 
 @torch.no_grad()
-def mean_field(machine: Machine, s: Tensor, known: Tensor, *, most: int = 500, tolerance: float = 1e-6) -> Tensor:
+def mean_field(machine: Machine, s: Tensor, known: Tensor, *, most: int = 500) -> Tensor:
     """Means of the independent units nearest (by KL(q || p)) to the units not known, by coordinate ascent from 1/2.
 
     s holds the units that are known; those are given back as they were. A group at a time, the bound on the
     log-probability of what is known never falls.
     """
+    tolerance = 0.1 * torch.finfo(s.dtype).eps ** 0.5
     means = torch.where(known, s, 0.5)
     groups = movable(machine, known)
     for _ in range(most):

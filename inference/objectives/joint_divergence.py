@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -34,7 +35,14 @@ class JointDivergence(ContrastiveDivergence):
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
         Objective.prepare(self, model, x, context)
+        self.watching.prepare(x)
         self.chains.prepare(model.joint, self.steps)
+
+    def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
+        """Whether the chains, as far as they are of x, have diverged."""
+        rows = self.chains.state
+        shape = model.event_shape
+        return self.watching.look(model, rows[:, : shape.numel()].reshape(-1, *shape))
 
     def forward(self, model: Joined, x: Tensor, context: Tensor | None = None) -> Loss:
         joint = model.joint

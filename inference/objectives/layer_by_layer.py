@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +33,7 @@ class LayerByLayer(Objective):
     def __init__(self, steps: int = 1, chains: int = 100) -> None:
         super().__init__()
         self.make: Callable[[], ContrastiveDivergence] = lambda: ContrastiveDivergence(steps, chains)
-        self.objectives = nn.ModuleList()
+        self.objectives: Any = nn.ModuleList()
         self.make()  # says now what is wrong with its parameters
 
     def prepare(self, model: Any, x: Tensor, context: Tensor | None = None) -> None:
@@ -45,13 +45,21 @@ class LayerByLayer(Objective):
         return [self._player(model, k) for k in range(len(model.layers))]
 
     def _player(self, model: Any, k: int) -> Player:
-        of_layer = self.objectives[k].players(model.layers[k])[0]  # type: ignore[operator]
+        of_layer = self.objectives[k].players(model.layers[k])[0]
 
         def loss(x: Tensor, context: Tensor | None) -> Loss | LateLoss:
             return of_layer.loss(model.upward(x, k), None)
 
         return replace(of_layer, name=f"layer_{k}", loss=loss)
 
+    def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
+        """What ails the chains of some layer; that of the lowest is told."""
+        found: dict[str, str] = {}
+        for k in reversed(range(len(self.objectives))):
+            ill = self.objectives[k].watch(model.layers[k], terms)
+            found |= {illness: f"layer {k}: {sentence}" for illness, sentence in ill.items()}
+        return found
+
     @torch.no_grad()
     def held_out(self, model: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.objectives[0].held_out(model.layers[0], x.reshape(len(x), -1))  # type: ignore[operator]
+        return self.objectives[0].held_out(model.layers[0], x.reshape(len(x), -1))

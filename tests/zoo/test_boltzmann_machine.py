@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from inference import log_likelihood
 from inference.ais import ais
 from inference.fit import fit
+from inference.likelihood import Ais
 from inference.objectives import JointDivergence
 from tests.zoo.bit_machines import GRID, MACHINES, joint, made, negative_energy, rows, shaken, states
 from zoo.base import Refusal
@@ -38,7 +40,13 @@ def test_sixteen_units_with_hidden_ones() -> None:
     table = joint(model)
     torch.testing.assert_close(model.free_energy(rows(model)[::37]), -table.logsumexp(1)[::37])
     torch.testing.assert_close(model.log_partition(), table.flatten().logsumexp(0))
-    torch.testing.assert_close(model.marginals(), table.flatten().softmax(0) @ states(16))
+    p = table.flatten().softmax(0)
+    torch.testing.assert_close(model.marginals(), p @ states(16))
+    gap = model.free_energy(rows(model)[:3]).mean() + p @ -model.joint.free_energy(states(16))
+    (ours,) = torch.autograd.grad(gap, [model.biases])
+    told = table[:3].softmax(1) @ states(6)  # the chance of each hidden unit given x
+    exact = torch.cat([rows(model)[:3].mean(0), told.mean(0)]) - p @ states(16)
+    torch.testing.assert_close(-ours, exact)
 
 
 @machines
@@ -134,6 +142,15 @@ def test_mean_field_is_a_lower_bound_that_coordinate_ascent_cannot_raise(name: s
         assert (variational_free_energy(model.machine, moved) >= bound - 1e-9).all()
 
 
+def test_a_likelihood_says_that_its_free_energy_is_a_bound() -> None:
+    model = BoltzmannMachine(3, hidden=20)
+    found = log_likelihood(model, torch.zeros(2, 3), method=Ais(chains=4, temperatures=5))
+    assert found.kind == "estimate" and found.method.endswith("free energy an upper bound, by mean field")
+    found = log_likelihood(made("all coupled"), torch.zeros(2, 5).double(), method=Ais(chains=4, temperatures=5))
+    assert "bound" not in found.method
+    assert log_likelihood(made("all coupled"), torch.zeros(2, 5).double()).kind == "exact"
+
+
 def test_mean_field_is_exact_where_hidden_units_are_not_coupled() -> None:
     pairs = [(i, 4 + j) for i in range(4) for j in range(3)]
     model = shaken(BoltzmannMachine(4, hidden=3, pairs=pairs))
@@ -170,6 +187,32 @@ def test_the_path_begins_at_independent_bits_and_sums_one_group_out() -> None:
     torch.testing.assert_close(path.log_partition(), (states(model.units) @ path.base_bias).logsumexp(0))
 
 
+def test_the_reverse_step_undoes_the_step() -> None:
+    """p(r) K(r -> r') = p(r') R(r' -> r) of the units that are not summed out, K and R counted over many draws."""
+    model = shaken(BoltzmannMachine(3), scale=1.2)
+    step = model.annealing().at(1.0)
+    s = states(3)
+    kept = [k for k in range(3) if k not in model.machine.groups[step.summed].tolist()]
+    weight = torch.tensor([2.0, 1.0]).double()
+    p = torch.zeros(4).double().index_add(0, (s[:, kept] @ weight).long(), joint(model).flatten().softmax(0))
+    torch.manual_seed(0)
+    draws, flows = 100_000, []
+    begin = s.repeat_interleave(draws, 0)
+    for move in (step.gibbs_step, step.reverse_step, step.gibbs_step):
+        code = (begin[:, kept] @ weight).long() * 4 + (move(begin)[:, kept] @ weight).long()
+        counts = torch.bincount(code, minlength=16).double().view(4, 4)
+        flows.append(p[:, None] * counts / counts.sum(1, keepdim=True))
+    assert (flows[0] - flows[1].t()).abs().max() < 0.002
+    assert (flows[0] - flows[2].t()).abs().max() > 0.004
+
+
+def test_all_units_together_have_the_models_log_z() -> None:
+    model = made("two layers")
+    found = ais(model.joint, chains=256, temperatures=150, seed=1)
+    assert abs(found.value.item() - model.log_partition().item()) < 4 * found.standard_error.item() + 0.01
+    assert model.joint.sample(3).shape == (3, model.units)
+
+
 def test_the_family_refuses_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="pair of two different units"):
         BoltzmannMachine(3, pairs=[(0, 0)])
@@ -181,6 +224,19 @@ def test_the_family_refuses_what_is_wrong() -> None:
         BoltzmannMachine(30).log_partition()
     with pytest.raises(ValueError, match="too many to sum"):
         BoltzmannMachine(30).marginals()
+
+
+def test_chains_that_leave_the_data_raise_an_alarm() -> None:
+    torch.manual_seed(0)
+    model = BoltzmannMachine((2, 2), hidden=2)
+    x = (torch.rand(50, 2, 2) < 0.1).float()
+    objective = JointDivergence(chains=20)
+    objective.prepare(model, x)
+    assert objective.chains.state.shape == (20, 6)
+    ill = [objective.watch(model, {}) for _ in range(5)]
+    objective.chains.state = torch.ones(20, 6)
+    ill += [objective.watch(model, {}) for _ in range(20)]
+    assert ill[:5] == [{}] * 5 and "diverging chains" in {name for found in ill for name in found}
 
 
 def test_the_default_fit_learns_the_moments_of_a_machine() -> None:

@@ -163,7 +163,7 @@ def test_each_objective_learns_to_tell_the_class(objective) -> None:
     x = (torch.rand(600, 6) < torch.where(y[:, None] == 1, 0.8, 0.2)).float()
     model = ClassificationRBM(8, classes=2, hidden=4)
     rows = model.rows(x, y)
-    fit(model, rows, objective, steps=300, batch_size=100, lr=0.02, seed=0, progress=False)
+    fit(model, rows, objective, steps=400, batch_size=100, lr=0.01, seed=0, progress=False)
     assert (model.class_logits(x).argmax(1) == y).double().mean() > 0.93
 
 
