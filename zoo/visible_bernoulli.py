@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +73,9 @@ class BernoulliUnits(VisibleUnits):
         gradients = [torch.mm(columns, hidden), torch.mv(columns, desk.signs), hidden.sum(0)]
 
         def gap() -> Tensor:
-            return torch.stack([(tensor * by).sum() for tensor, by in zip(desk.parameters, gradients, strict=True)]).sum()
+            return torch.stack(
+                [(tensor * by).sum() for tensor, by in zip(desk.parameters, gradients, strict=True)]
+            ).sum()
 
         return gap, gradients, chains
 
@@ -97,7 +98,8 @@ class _Desk:
     """
 
     def __init__(self, parameters: tuple[Tensor, Tensor, Tensor], rows: int, chains: int) -> None:
-        weights, visible_bias, hidden_bias = self.parameters = tuple(tensor.detach() for tensor in parameters)
+        self.parameters = tuple(tensor.detach() for tensor in parameters)
+        weights = self.parameters[0]
         features, units = weights.shape
         self.rows, self.signs = weights.new_empty(rows + chains, features), signs(rows, chains, weights)
         self.hidden, self.bits = weights.new_empty(rows + chains, units), weights.new_empty(chains, units)

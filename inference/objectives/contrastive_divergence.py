@@ -93,8 +93,8 @@ def apart(model: Any, x: Tensor) -> bool:
 def check_own(model: Any, x: Tensor) -> None:
     if apart(model, x):
         raise ValueError(
-            f"each row of x has a log Z of its own (its length, or the cells it lacks, differ from those of the draws of "
-            f"{name_of(model)}), so chains can't be shared by all rows: take chains=DataChains()"
+            f"rows of x have a log Z of their own (their length, or the cells they lack, differ from those of the draws "
+            f"of {name_of(model)}), so chains can't be shared by all rows: take chains=DataChains()"
         )
 
 

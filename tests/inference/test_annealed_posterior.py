@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from inference.ais import climb
-from inference.annealed_posterior import PosteriorPath, Tilted, _Base, annealed, bidirectional, from_prior, from_proposal
+from inference.annealed_posterior import (
+    PosteriorPath,
+    Tilted,
+    _Base,
+    annealed,
+    bidirectional,
+    from_prior,
+    from_proposal,
+)
 from inference.likelihood import Ais, log_likelihood
 from zoo.gan import GAN
 from zoo.ppca import ProbabilisticPCA
