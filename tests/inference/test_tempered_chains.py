@@ -112,7 +112,7 @@ def test_a_resumed_fit_is_the_uninterrupted_one_and_a_spec_names_it(tmp_path: An
 
 def test_refuses_what_has_no_path() -> None:
     class Bare(torch.nn.Module):
-        free_energy = gibbs_step = start = lambda self, x: x  # noqa: E731
+        free_energy = gibbs_step = start = lambda self, x: x
 
     with pytest.raises(TypeError, match="Bare offers no annealing"):
         TemperedChains().check(Bare(), torch.zeros(1, 2))
