@@ -41,9 +41,9 @@ class Path(Protocol):
 class LogPartition:
     """An estimate of log Z, in nats.
 
-    `log_weights` [chains] are the log importance weights of chains that climbed from the base (`bound` "lower"): `value`
-    is the log of their mean weight, and so is low on average where they vary much. Of chains that came down from the
-    model (`bound` "upper") it is minus the log of the mean of 1 / weight, and so is high on average.
+    `log_weights` [chains] are the log importance weights of chains that climbed from the base (`bound` "lower"):
+    `value` is the log of their mean weight, and so is low on average where they vary much. Of chains that came down
+    from the model (`bound` "upper") it is minus the log of the mean of 1 / weight, and so is high on average.
     `standard_error` is of the log, by the delta method over chains.
     """
 
