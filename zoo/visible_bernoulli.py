@@ -73,15 +73,9 @@ class BernoulliUnits(VisibleUnits):
         gradients = [torch.mm(columns, hidden), torch.mv(columns, desk.signs), hidden.sum(0)]
 
         def gap() -> Tensor:
-<<<<<<< HEAD
-            return torch.stack(
-                [(tensor * by).sum() for tensor, by in zip(desk.parameters, gradients, strict=True)]
-            ).sum()
-=======
             by_weights, by_visible, by_hidden = gradients
             total = torch.dot(by_weights.view(-1), weights.reshape(-1)) + torch.dot(by_visible, visible_bias)
             return total + torch.dot(by_hidden, hidden_bias)
->>>>>>> rbm
 
         return gap, gradients, chains
 
