@@ -136,7 +136,9 @@ class Exact:
             kind = getattr(model, "likelihood", "exact")  # a network is as exact as its densities
             return LogLikelihood(values, None, kind, measure_of(model, x, context), how)
         if offers(model, Energy) and hasattr(model, "log_partition"):
-            values = _unnormalised(model, x, context) - model.log_partition()
+            values = _unnormalised(model, x, context)
+            for rows, energy in _strata(model, x):
+                values[rows] -= energy.log_partition()
             return LogLikelihood(values, None, "exact", measure_of(model, x, context), "free energy, log Z summed")
         raise TypeError(
             f"{name_of(model)} has no exact likelihood: leave the method out, or take a bound or an estimate"
@@ -168,16 +170,33 @@ class ImportanceWeighted:
 
 @dataclass(frozen=True)
 class Ais:
-    """-free_energy - log Z, where annealed importance sampling estimates log Z; the rows share its error."""
+    """-free_energy - log Z, where annealed importance sampling estimates log Z; rows of one log Z share its error.
+
+    Of a model with a latent variable, log p(x) of each row itself, by `inference.annealed_posterior`.
+    """
 
     chains: int = 512
     temperatures: int = 2000
 
     def __call__(self, model: Any, x: Tensor, context: Tensor | None, seed: int) -> LogLikelihood:
+        method = f"AIS with {self.chains} chains and {self.temperatures} temperatures"
         if not offers(model, Energy):
-            raise TypeError(f"{name_of(model)} has no free energy: AIS is for models known up to log Z")
+            from inference.annealed_posterior import annealed
+
+            found = annealed(model, x, context, chains=self.chains, temperatures=self.temperatures, seed=seed)
+            return LogLikelihood(
+                found.value, found.standard_error, "estimate", measure_of(model, x, context), f"{method} a row"
+            )
         from inference.ais import ais
 
+        values = _unnormalised(model, x, context)
+        errors, shared = torch.zeros_like(values), 0.0
+        for rows, energy in _strata(model, x):
+            log_z = ais(energy, chains=self.chains, temperatures=self.temperatures, data=None, seed=seed)
+            values[rows] -= float(log_z.value)
+            errors[rows] = float(log_z.standard_error)
+            shared = math.hypot(shared, float(log_z.standard_error) * len(rows) / len(x))
+        return LogLikelihood(values, errors, "estimate", measure_of(model, x, context), method, shared)
         log_z = ais(model, chains=self.chains, temperatures=self.temperatures, data=None, seed=seed)
         value, error = float(log_z.value), float(log_z.standard_error)
         values = _unnormalised(model, x, context) - value
@@ -258,6 +277,13 @@ def _unnormalised(model: Energy, x: Tensor, context: Tensor | None) -> Tensor:
     if context is not None:
         raise ValueError(f"{name_of(model)} has a free energy of x alone and takes no context")
     return _in_blocks(lambda rows, _: -by_row(model.free_energy(rows), (len(rows),), model, "free_energy"), x, None)
+
+
+def _strata(model: Energy, x: Tensor) -> list[tuple[Tensor, Any]]:
+    """The rows that share a log Z, and the energy that has it."""
+    if hasattr(model, "strata"):
+        return model.strata(x)
+    return [(torch.arange(len(x), device=x.device), model)]
 
 
 def _over_draws(

@@ -190,7 +190,8 @@ class Loop:
                     self._move(turn, x, context, share, world, clip, schedule)
                 except ValueError as error:
                     self._invalid(error, x, context)
-            average.update(self.step)
+            if average.values:
+                average.update(self.step)
             if self.step == 1 < self.steps < settings.every:
                 self._first()
             if self.step % settings.every == 0:

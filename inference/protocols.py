@@ -188,7 +188,9 @@ class Energy(Protocol):
     the first batch, which does nothing on a model already initialised; `contrast(x, chains, steps) -> (gap,
     gradients, chains)`, the gradient by each of `parameters()` of mean free_energy(x) - mean
     free_energy(chains), a function that gives a gap in nats, and the chains' rows after `steps` sweeps more;
-    `annealing(data=None)`, the path that `inference.ais` takes.
+    `annealing(data=None)`, the path that `inference.ais` takes; `exact_rows(n)`, independent draws where log Z can be
+    summed. A model whose log Z depends on a row's form (its length, the cells it lacks) gives `strata(x)`: indices of
+    rows that share one, and the energy that has it, itself where they have the form of its own draws.
     """
 
     def free_energy(self, x: Tensor) -> Tensor: ...
@@ -278,6 +280,16 @@ class Generator(Generating, Protocol):
     generator: Any
 
 
+class Imitating(Generator, Protocol):
+    """A generator whose critic sees rows in another form: `shown(x)` real ones, `imitate(noise, context)` made ones.
+
+    The generator learns through what it imitates, as codes that are softened choices, where x itself has no gradient.
+    """
+
+    def shown(self, x: Tensor) -> Tensor: ...
+    def imitate(self, noise: Tensor, context: Tensor | None = None) -> Tensor: ...
+
+
 class AutoEncoding(Generator, Protocol):
     """A generator that rebuilds rows of their codes, and a critic (z[, context]) -> logits [N] of "z is noise"."""
 
@@ -306,13 +318,13 @@ class Cyclic(Generator, Protocol):
 
 
 class Styled(Generator, Protocol):
-    """A generator that reads a context's features, gives them a style and writes them.
+    """A generator that reads features of a context, gives them a style and writes them as an image.
 
     `adapted(features, style)` are the features in that style; `style(noise)` is one of x's domain, `style_of(features)`
-    the one that features have. `features` reads images of both domains, whose rows are no pairs.
+    the one that features have. `read` takes images of both domains, whose rows are no pairs.
     """
 
-    def features(self, image: Tensor) -> Tensor: ...
+    def read(self, image: Tensor) -> Tensor: ...
     def style(self, noise: Tensor) -> Tensor: ...
     def style_of(self, features: Tensor) -> Tensor: ...
     def adapted(self, features: Tensor, style: Tensor) -> Tensor: ...

@@ -86,11 +86,9 @@ class Scoreboard:
         shown = pd.DataFrame(index=order.index)
         if order["view"].nunique() > 1:
             shown["view"] = order["view"]
-        of = "" if "," in self.features else f" ({self.features})"
-        shown[f"Frechet{of}"] = _cells(order, "frechet", 2)
+        shown["Frechet"] = _cells(order, "frechet", 2)
         if order["frechet_train"].notna().any():
             shown["Frechet of train"] = [_number(value, 2) for value in order["frechet_train"]]
-        shown["MMD²"] = [_number(value, 4) for value in order["mmd"]]
         shown["p of MMD"] = _chances(order, "mmd_p")
         shown["told apart"] = _cells(order, "c2st", 2)
         for name in ("precision", "recall", "density", "coverage", "memory", "copies"):
@@ -108,9 +106,9 @@ class Scoreboard:
         drawn, held_out = (self._counts(name) for name in ("samples", "held_out"))
         return (
             f"{drawn} samples beside {held_out} held-out rows, by {self.features}; memory by values. Each ± a standard "
-            "error over other draws of both; 95 % intervals are in `table`. Told apart: how often a classifier is right, "
-            "0.5 by guessing. Memory, copies: 0 of a model that knows its training rows no better than others, 1 of a "
-            "model that copies them."
+            "error over other draws of both; 95 % intervals are in `table`. Told apart: how often a classifier is "
+            "right; 0.5 is guessing. Memory, copies: 0 of a model that knows its training rows no better than others, "
+            "1 of a model that copies them."
         )
 
     def _counts(self, name: str) -> str:

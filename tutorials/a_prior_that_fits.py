@@ -25,7 +25,7 @@ import zoo
 from inference import evaluate, fit
 from inference.likelihood import ImportanceWeighted
 from inference.objectives import Elbo
-from inference.quality import classifier_features, fidelity, kernel_mmd
+from inference.quality import classifier_features, kernel_mmd
 from inference.schedules import warmup
 
 digits = zoo.datasets.load("digits").binarised().flat()
@@ -108,11 +108,8 @@ features = classifier_features(images, digits.train.y, epochs=8, name="digits")
 methods = dict.fromkeys(fits, ImportanceWeighted(20))
 board = evaluate(fits, digits, methods=methods, features=features)
 print(board.readable().drop(columns=["kind", "bits per dim"]).to_string())
-
-held_out = features(digits.restore(test))
-coverage = {name: fidelity(held_out, features(drawn)).coverage for name, drawn in board.samples.items()}
-for name, found in coverage.items():
-    print(f"{name:17} coverage {found.value:.3f} ± {found.error:.3f}")
+print(board.readable_quality()[["Frechet", "Frechet of train", "coverage"]].to_string())
+coverage = {name: found.fidelity.coverage for name, found in board.quality.items()}
 
 # %% [markdown]
 # Each bound is compared with the standard prior's digit by digit, which takes out how hard each digit is.

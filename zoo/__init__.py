@@ -53,6 +53,7 @@ _HOMES = {
     "AdversarialAutoencoder": "zoo.adversarial_autoencoder",
     "VAEGAN": "zoo.vae_gan",
     "Diffusion": "zoo.diffusion",
+    "TabularGAN": "zoo.tabular_gan",
     "RBM": "zoo.rbm",
     "DeepBeliefNet": "zoo.deep_belief_net",
     "ClassificationRBM": "zoo.classification_rbm",

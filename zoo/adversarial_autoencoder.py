@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.base import Shape
 from zoo.coding import Network, PointCoded, built
 from zoo.conditionals import StandardGaussian
-from zoo.gan_networks import CriticNetwork
+from zoo.critics import CriticNetwork
 from zoo.slots import Slot, fill
 from zoo.verbs import POINT_CODED
 

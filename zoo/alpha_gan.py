@@ -11,8 +11,9 @@ from torch import Tensor
 
 from zoo.base import Shape
 from zoo.coding import CodeNetwork, Network, built
+from zoo.critics import CriticNetwork
 from zoo.gan import GAN
-from zoo.gan_networks import CriticNetwork, Part
+from zoo.gan_networks import Part
 
 
 class AlphaGAN(GAN):

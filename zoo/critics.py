@@ -1,37 +1,93 @@
-"""Convolutional critics of images of any size: DCGAN's and the residual one."""
+"""What all critics share, and the perceptron that is a GAN's critic unless told."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import pairwise
+from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from zoo.base import Shape
-from zoo.conditioners import Declared
-from zoo.convolutional import sides
-from zoo.gan_networks import Critic, Leaky
-from zoo.image_generators import widths
-from zoo.minibatch import MinibatchSlot
-from zoo.normalisation import Norm, NormSlot, norm_of
-from zoo.self_attention import AttentionAfter
-from zoo.told import as_image
+from zoo.base import Shape, as_shape
+from zoo.conditioners import Conditioner, Declared
+from zoo.gan_networks import Joined, Leaky, fixed, perceptron, vector_of
+from zoo.minibatch import MinibatchSlot, minibatch_of
+from zoo.normalisation import Norm, NormSlot, Reference, norm_of
 
 
-class ImageCritic(Critic):
-    """(x, context) -> [N]: convolutions from a fine map to a coarse one; the context enters by a projection.
+class Critic(nn.Module, ABC):
+    """(x, context) -> [N], the logit of "x is real": gain (psi . f(x) + e(context) . phi(x)).
+
+    phi(x), [N, width], is the critic's body; f is phi joined with what `minibatch` makes of it, and e(context) what a
+    conditioner tells, V y of a class y: the projection of the paper. Without a conditioner there is no such term.
+    `compares_rows` says that a row's logit depends on the others of a call, as batch norm and minibatch features make
+    it: real rows and made ones then need a call of their own each.
+
+    References:
+        cGANs with Projection Discriminator (Miyato and Koyama, 2018), https://arxiv.org/abs/1802.05637
+    """
+
+    together: Any
+    conditioner: Conditioner | None
+
+    def __init__(self, event_shape: Shape, context_shape: Shape | None, norm: Norm, gain: float) -> None:
+        super().__init__()
+        if not gain > 0:
+            raise ValueError(f"gain must be above 0, not {gain}")
+        self.event_shape, self.context_shape, self.gain = fixed(event_shape), as_shape(context_shape), gain
+        self.compares_rows = norm.compares
+        self.reference = Reference(norm.reference, self.event_shape, self.context_shape)
+
+    def read_by(self, width: int, minibatch: MinibatchSlot | None, conditioner: Declared | None) -> int:
+        """Build what reads phi, of this width; how many numbers the last layer then reads."""
+        self.together = minibatch_of(minibatch, width)
+        shapes = self.context_shape, self.event_shape
+        self.conditioner = None if conditioner is None else vector_of(conditioner, *shapes, width)
+        self.compares_rows = self.compares_rows or self.together is not None
+        return width + (0 if self.together is None else self.together.outputs)
+
+    @abstractmethod
+    def body(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """phi, [N, width]."""
+
+    @abstractmethod
+    def last(self, f: Tensor) -> Tensor:
+        """psi . f, [N, 1]."""
+
+    def refer(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Take real rows for virtual batch norm's reference batch."""
+        self.reference.start(x, context)
+
+    def features(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """f, what the last layer reads: phi, [N, width], then what is seen of the rows together."""
+        return self.read(x, context)
+
+    def read(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """The same for the critic itself, whatever `features` shows to others."""
+        phi = self.reference.cut(self.body(*self.reference.before(x, context)))
+        return phi if self.together is None else torch.cat([phi, self.together(phi)], 1)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        f = self.read(x, context)
+        logit = self.last(f).squeeze(-1)
+        if self.conditioner is not None:
+            told = self.conditioner(context, None, len(x)).vector
+            logit = logit + (told * f[:, : told.shape[1]]).sum(1)
+        return logit * self.gain
+
+
+class CriticNetwork(Critic):
+    """A perceptron of x and the context joined; its layers have spectral norm 1 unless told.
+
+    With spectral norm and no context the logit moves by no more than `gain` for a unit of distance in x.
 
     Parameters:
-        channels: of the maps, one more halving each, the finest first; unless told 32 and twice as many at each
-            halving, until a side is at most 4.
+        hidden: widths.
         gain: what the logit is multiplied by.
-        norm: of the weights, "spectral", or of the maps, "layer", "virtual", "batch" or "none". Batch norm does not go
-            with gradient penalties, which take a logit for a function of its own row.
-        attention: after which halving a block of self-attention stands; there is none unless told.
+        norm: "spectral", "none", "layer", "virtual" or "batch".
         minibatch: "discrimination", "deviation", or a table of one; nothing unless told.
-        conditioner: what tells the context, {"kind": "linear", "vector", "classes" or "tokens", ...}.
+        conditioner: what reads the context for a projection; it is joined to x as it is unless told.
     """
 
     def __init__(
@@ -39,107 +95,26 @@ class ImageCritic(Critic):
         event_shape: Shape,
         *,
         context_shape: Shape | None = None,
-        channels: Sequence[int] | None = None,
-        gain: float = 4.0,
+        hidden: Sequence[int] = (256, 256),
+        gain: float = 12.0,
         norm: NormSlot = "spectral",
-        attention: int | None = None,
         minibatch: MinibatchSlot | None = None,
-        conditioner: Declared = "linear",
+        conditioner: Declared | None = None,
     ) -> None:
         normed = norm_of(norm)
         super().__init__(event_shape, context_shape, normed, gain)
-        self.image = as_image(self.event_shape, "what a convolutional critic judges")
-        self.channels = widths(self.image, channels)
-        self.attention = AttentionAfter(attention, self.channels)
-        told = None if self.context_shape is None else conditioner
-        self.psi = nn.Linear(self.read_by(self.build(normed), minibatch, told), 1)
+        beside = self.context_shape if conditioner is None else None
+        self.joined = Joined(self.event_shape, beside, None)
+        extra = 0 if beside is None else beside.numel()
+        self.network = perceptron(self.event_shape.numel() + extra, 1, hidden, normed, Leaky)
+        width = [self.event_shape.numel() + extra, *hidden][-1]
+        reads = self.read_by(width, minibatch, conditioner)
+        if reads != width:
+            self.network[-1] = nn.Linear(reads, 1)
         normed.dress(self)
 
-    @abstractmethod
-    def build(self, norm: Norm) -> int:
-        """The layers; the width of phi."""
-
-    @abstractmethod
-    def shrink(self, h: Tensor) -> Tensor:
-        """From the image, [N, colours, height, width], to phi, [N, width]."""
-
     def body(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return self.shrink(x.reshape(-1, *self.image))
+        return self.network[:-1](self.joined(x, context))
 
     def last(self, f: Tensor) -> Tensor:
-        return self.psi(f)
-
-
-class DCGANCritic(ImageCritic):
-    """Convolutions of side 4, each halving the sides, rounded up; phi is the coarsest map, as one vector.
-
-    References:
-        Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks
-        (Radford, Metz and Chintala, 2016), https://arxiv.org/abs/1511.06434
-    """
-
-    def build(self, norm: Norm) -> int:
-        steps = list(pairwise([self.image[0], *self.channels]))
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in steps)
-        # The first layer reads pixels, whose mean and scale tell real rows from made ones: it is not normalised.
-        self.normed = nn.ModuleList(
-            nn.Sequential(*(norm.after(b) if i else []), Leaky()) for i, (_, b) in enumerate(steps)
-        )
-        height, width = sides(self.image, len(steps))[-1]
-        return self.channels[-1] * height * width
-
-    def shrink(self, h: Tensor) -> Tensor:
-        for halving, (layer, normed) in enumerate(zip(self.layers, self.normed, strict=True), 1):
-            odd = F.pad(h, (0, h.shape[3] % 2, 0, h.shape[2] % 2))
-            h = self.attention(normed(layer(odd)), halving)
-        return h.flatten(1)
-
-
-class ResidualCritic(ImageCritic):
-    """Residual blocks that halve the sides, and a last one that does not; phi is the sum of the last map's places.
-
-    References:
-        Spectral Normalization for Generative Adversarial Networks (Miyato et al., 2018), appendix B.4,
-        https://arxiv.org/abs/1802.05957
-    """
-
-    def build(self, norm: Norm) -> int:
-        steps = pairwise([self.image[0], *self.channels])
-        self.blocks = nn.ModuleList(Shrunk(a, b, norm) for a, b in steps)
-        self.same = Same(self.channels[-1], norm)
-        return self.channels[-1]
-
-    def shrink(self, h: Tensor) -> Tensor:
-        for halving, block in enumerate(self.blocks, 1):
-            h = self.attention(block(h), halving)
-        return self.same(h).relu().sum((2, 3))
-
-
-class Shrunk(nn.Module):
-    """A residual block whose map has half the sides, rounded up: the mean of each square of four."""
-
-    def __init__(self, before: int, after: int, norm: Norm) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1)
-        self.normed = nn.Sequential(*norm.after(after), nn.ReLU())
-        self.short = nn.Conv2d(before, after, 1)
-
-    def forward(self, h: Tensor) -> Tensor:
-        return halved(self.conv2(self.normed(self.conv1(h)))) + self.short(halved(h))
-
-
-class Same(nn.Module):
-    """A residual block that leaves the sides as they are."""
-
-    def __init__(self, channels: int, norm: Norm) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
-        self.normed = nn.Sequential(*norm.after(channels), nn.ReLU())
-
-    def forward(self, h: Tensor) -> Tensor:
-        return h + self.conv2(self.normed(self.conv1(h.relu())))
-
-
-def halved(h: Tensor) -> Tensor:
-    """The mean of each square of four pixels, of those there are at an odd edge."""
-    return F.avg_pool2d(h, 2, ceil_mode=True)
+        return self.network[-1](f)

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.base import Shape, as_shape
 from zoo.coding import Network, built
 from zoo.gan import GAN
-from zoo.translation_networks import ImageTranslator, PatchCritic, check_sizes, within
+from zoo.translation_networks import ImageTranslator, PatchCritic, check_sizes
 
 
 class CycleGAN(GAN):
@@ -46,9 +46,9 @@ class CycleGAN(GAN):
         *,
         context_shape: Shape | None = None,
         latent: int = 8,
-        channels: Sequence[int] = (16, 32),
-        blocks: int = 1,
-        gain: float = 4.0,
+        channels: Sequence[int] = (16,),
+        blocks: int = 2,
+        gain: float = 2.0,
         bounds: tuple[float, float] | None = None,
         generator: Network | None = None,
         critic: Network | None = None,
@@ -77,7 +77,7 @@ class CycleGAN(GAN):
 
     def generate_context(self, noise: Tensor, x: Tensor) -> Tensor:
         """What each row x becomes in the context's domain, [N, *context_shape]."""
-        return within(self.context_generator(noise, x), self.bounds)
+        return self.bounded(self.context_generator(noise, x))
 
     @torch.no_grad()
     def translate_back(self, x: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch.distributions import constraints
 
 from zoo.base import Implicit, Shape
 from zoo.coding import built
-from zoo.gan_networks import CriticNetwork, GeneratorNetwork, Part, as_critic, as_generator
+from zoo.critics import CriticNetwork
+from zoo.gan_networks import GeneratorNetwork, Part, as_critic, as_generator
 
 
 class GAN(Implicit):
@@ -26,14 +27,25 @@ class GAN(Implicit):
         hidden: widths of the default networks, the generator's and the critic's.
         gain: the steepest that the default critic's logit may be, per unit of x.
         bounds: (low, high) between which every number of x lies, kept by a sigmoid; real numbers unless told.
-        generator: a module (noise[, context]) -> x before the bounds, or what builds one from
-            (event_shape, context_shape=..., latent=...); a perceptron unless told.
-        critic: a module (x[, context]) -> logits, or what builds one from (event_shape, context_shape=...);
-            a perceptron with spectral normalisation unless told. One that is passed brings its own.
+        generator: a module (noise[, context]) -> x before the bounds, what builds one from (event_shape,
+            context_shape=..., latent=...), or a table {"kind": "mlp", "dcgan" or "residual", ...} with the parameters
+            of a class of `zoo.gan_networks` or `zoo.image_generators`, or its kind; a perceptron unless told.
+        critic: a module (x[, context]) -> logits, what builds one from (event_shape, context_shape=...), or a table
+            of the same kinds, for a class of `zoo.critics` or `zoo.image_critics`; a perceptron with spectral
+            normalisation unless told. One that looks at the rows of a call together says so by `compares_rows`.
 
     Reproduce: digits scaled to [0, 1], `GAN(64, bounds=(0, 1))` and `inference.fit` with
     steps=2800, batch_size=64, lr={"critic": 2e-3, "generator": 5e-4} and Adam of betas (0, 0.9): digits that one
     can read after 20 CPU seconds (the best of eleven settings tried, one seed each; several others covered far less).
+
+    Reproducible: the digits as images, `GAN((1, 8, 8), bounds=(0, 1), generator="dcgan", critic={"kind": "dcgan",
+    "norm": "none", "gain": 1.0})`, `NonSaturating(penalty=R1(1.0))`, steps=1600, batch_size=64, both rates 1e-3, Adam
+    of betas (0.5, 0.99), average=0.99 and seed 0: on the 450 held-out rows a Frechet distance of 4.9, coverage 0.87,
+    recall 0.99 and precision 0.75 in 35 CPU seconds, where the perceptrons above have 7.1, 0.86, 0.80 and 0.84 in 22.
+    Chosen of seven settings of convolutions on 270 validation rows, where hinge loss and residual blocks did worse.
+    The same told of classes, `context_shape=()` and "conditioner": {"kind": "classes", "levels": 10} in both tables,
+    steps=1200: 3.0, 0.97, 0.80 and 0.97 in 27 seconds; a classifier of pixels takes 0.98 of what is made for the class
+    that was asked for, as of held-out rows.
 
     References:
         Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661
@@ -83,7 +95,10 @@ class GAN(Implicit):
         return torch.randn(n, self.latent, device=self.like.device, dtype=self.like.dtype)
 
     def generate(self, noise: Tensor, context: Tensor | None = None) -> Tensor:
-        x = self.generator(noise) if context is None else self.generator(noise, context)
+        return self.bounded(self.generator(noise) if context is None else self.generator(noise, context))
+
+    def bounded(self, x: Tensor) -> Tensor:
+        """Real numbers moved between the bounds, where there are any."""
         if self.bounds is None:
             return x
         low, high = self.bounds

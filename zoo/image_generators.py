@@ -19,7 +19,7 @@ from zoo.self_attention import AttentionAfter
 from zoo.told import as_image
 
 SMALLEST = 4
-"""The side down to which images are halved, unless told how often."""
+"""The side to which images are halved, twice at least, unless told how often."""
 
 
 class ImageGenerator(nn.Module, ABC):
@@ -29,7 +29,7 @@ class ImageGenerator(nn.Module, ABC):
 
     Parameters:
         channels: of the maps, one more halving each, the finest first; unless told 32 and twice as many at each
-            halving, until a side is at most 4.
+            halving, of which there are two or as many as leave a side of at most 4.
         norm: of the maps, "batch", "virtual", "layer" or "none", or of the weights, "spectral".
         attention: after which halving a block of self-attention stands; there is none unless told.
         conditioner: what tells the context, {"kind": "linear", "vector", "classes" or "tokens", ...}.
@@ -160,9 +160,9 @@ def grown(h: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def widths(image: torch.Size, channels: Sequence[int] | None) -> list[int]:
-    """Channels by halving, as given, or 32 and twice as many each time until a side is at most `SMALLEST`."""
+    """Channels by halving, as given, or 32 and twice as many each time, twice or until a side is at most `SMALLEST`."""
     if channels is None:
-        halvings = 1
+        halvings = 2
         while min(sides(image, halvings)[-1]) > SMALLEST:
             halvings += 1
         return [32 * 2**k for k in range(halvings)]

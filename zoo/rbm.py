@@ -148,7 +148,8 @@ class RBM(EnergyBased):
         """
         couplings = self.couplings.detach()
         bias = self.visible.bias(self.visible_mean if mean is None else mean)
-        free = self.visible.couplings(torch.zeros_like(self.weights), bias, torch.zeros_like(self.hidden_bias))
+        none = bias.new_zeros(1)  # of any size at no cost: there may be a machine for each row
+        free = self.visible.couplings(none.expand_as(self.weights), bias, none.expand_as(self.hidden_bias))
         row = self._blank() if like is None else self._flat(like)
         return Machine(couplings, free.detach(), row, self.event_shape)
 

@@ -155,6 +155,11 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), "bits", kwargs={"hidden": [3, 2]})),
     Family("gan", "zoo.gan:GAN", "noise made into x, trained against a critic",
            Example((4,), kwargs={"latent": 2, **_SMALL})),
+    Family("tabular_gan", "zoo.tabular_gan:TabularGAN", "a GAN of tables whose columns are numbers and states",
+           Example((4,), "own", kwargs={
+               "columns": {"age": "whole", "dose": "real", "arm": ["left", "right"], "ward": 3},
+               "latent": 2, "modes": 2, **_SMALL,
+           })),
     Family("alpha_gan", "zoo.alpha_gan:AlphaGAN", "a GAN that codes the rows too, a critic for rows and one for codes",
            Example((4,), kwargs={"latent": 2, **_SMALL})),
     Family("gmmn", "zoo.gmmn:GMMN", "noise made into x, held to the data by moments",

@@ -15,7 +15,7 @@ from zoo.coding import Network
 from zoo.gan import GAN
 from zoo.networks import mlp
 from zoo.told import as_image
-from zoo.translation_networks import PatchCritic, check_channels, check_halving, check_sizes, within
+from zoo.translation_networks import PatchCritic, alike_at_edges, check_channels, check_halving, check_sizes
 
 TINY = 1e-5
 """Added to the variance of a channel that is normalised, so that one without any stays finite."""
@@ -53,12 +53,13 @@ class StyleNetwork(nn.Module):
         check_channels(channels)
         check_halving(event_shape, self.image[1:], channels)
         self.reader, self.writer = Reader(self.image[0], channels), Writer(self.image[0], channels)
+        alike_at_edges(self)
         self.styles = mlp(latent, 2 * channels[-1], (2 * channels[-1],))
 
     def forward(self, noise: Tensor, context: Tensor) -> Tensor:
-        return self.write(adapted(self.features(context), self.style(noise)))
+        return self.write(adapted(self.read(context), self.style(noise)))
 
-    def features(self, image: Tensor) -> Tensor:
+    def read(self, image: Tensor) -> Tensor:
         return self.reader(image.reshape(-1, *self.image))
 
     def style(self, noise: Tensor) -> Tensor:
@@ -92,6 +93,8 @@ class StyleTransfer(GAN):
         https://arxiv.org/abs/1703.06868
     """
 
+    generator: StyleNetwork
+
     def __init__(
         self,
         event_shape: Shape,
@@ -99,7 +102,7 @@ class StyleTransfer(GAN):
         context_shape: Shape | None = None,
         latent: int = 8,
         channels: Sequence[int] = (16, 32),
-        gain: float = 4.0,
+        gain: float = 2.0,
         bounds: tuple[float, float] | None = None,
         critic: Network | None = None,
     ) -> None:
@@ -107,7 +110,8 @@ class StyleTransfer(GAN):
         if shape is not None:
             check_sizes(type(self).__name__, shape, given, multiples=False)
         if shape != given:
-            raise ValueError(f"one network reads x and context, which need one shape, not {shape} and {given}")
+            shapes = f"{list(shape or ())} and {list(given or ())}"
+            raise ValueError(f"one network reads x and context, which need one shape, not {shapes}")
         super().__init__(
             event_shape,
             context_shape=context_shape,
@@ -120,9 +124,9 @@ class StyleTransfer(GAN):
 
     # ---- what it is made of
 
-    def features(self, image: Tensor) -> Tensor:
+    def read(self, image: Tensor) -> Tensor:
         """f, of an image of either domain: [N, C, h, w]."""
-        return self.generator.features(image)
+        return self.generator.read(image)
 
     def style(self, noise: Tensor) -> Tensor:
         """s(z), the means and standard deviations of a style of x's domain, [N, 2, C]."""
@@ -138,13 +142,13 @@ class StyleTransfer(GAN):
 
     def write(self, features: Tensor) -> Tensor:
         """w, within the bounds."""
-        return within(self.generator.write(features), self.bounds)
+        return self.bounded(self.generator.write(features))
 
     @torch.no_grad()
     def stylise(self, context: Tensor, style: Tensor) -> Tensor:
         """The content of each context in the style of an image, [N, *event_shape]."""
         self.check(style, context)
-        return self.write(adapted(self.features(context), moments(self.features(style))))
+        return self.write(adapted(self.read(context), moments(self.read(style))))
 
 
 def moments(features: Tensor) -> Tensor:

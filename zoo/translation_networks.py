@@ -18,6 +18,7 @@ class ImageTranslator(Hourglass):
     """(noise [N, latent], context) -> [N, *event_shape], unbounded: a U-Net of the context, its blocks moved by noise.
 
     A context of lower resolution is grown to the size of x first. The noise begins without effect.
+    What is beyond an edge is like the edge, so that a translation can't be learned by where a pixel is.
 
     Shapes: x is [N, channels, height, width] or [N, height, width], the context [N, any, h, w] or [N, h, w], whose
     sides are x's or divide them.
@@ -49,6 +50,7 @@ class ImageTranslator(Hourglass):
         self.first = nn.Conv2d(as_image(context_shape, "a context")[0], channels[0], 3, padding=1)
         self._levels(channels, blocks, heads, channels[-1])
         self.norm, self.last = normed(channels[0]), nn.Conv2d(channels[0], colours, 3, padding=1)
+        alike_at_edges(self)
 
     def forward(self, noise: Tensor, context: Tensor) -> Tensor:
         h = self.first(grown(context, self.sides))
@@ -119,9 +121,11 @@ def grown(context: Tensor, sides: Sequence[int]) -> Tensor:
     return F.interpolate(image, tuple(sides), mode="bicubic", align_corners=False)
 
 
-def within(raw: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    """Real numbers moved between the bounds by a sigmoid, as a GAN's are."""
-    return raw if bounds is None else bounds[0] + (bounds[1] - bounds[0]) * raw.sigmoid()
+def alike_at_edges(network: nn.Module) -> None:
+    """Have convolutions read beyond an image's edge what is at the edge, and no zeros, which tell where the edge is."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.padding_mode = "replicate"
 
 
 def check_channels(channels: Sequence[int], blocks: int = 1) -> None:

@@ -14,8 +14,9 @@ from torch import Tensor
 from zoo.base import LatentVariable, Shape
 from zoo.coding import Network, built
 from zoo.conditionals import Gaussian, StandardGaussian
+from zoo.critics import CriticNetwork
 from zoo.distributions import DiagonalNormal
-from zoo.gan_networks import CriticNetwork, GeneratorNetwork
+from zoo.gan_networks import GeneratorNetwork
 from zoo.networks import joined
 from zoo.slots import Slot, fill
 

@@ -59,13 +59,11 @@ class BernoulliUnits(VisibleUnits):
         self, parameters: tuple[Tensor, Tensor, Tensor], x: Tensor, chains: Tensor, steps: int
     ) -> tuple[Callable[[], Tensor], list[Tensor], Tensor]:
         """The same in fewer operations: a step of a small machine costs what its operations cost to call."""
-        desk = self._desk(parameters, len(x), len(chains))
+        desk = self._desk(parameters, x.size(0), chains.size(0))
         weights, visible_bias, hidden_bias = desk.parameters
-        logits, hidden, columns, field = desk.logits, desk.hidden, desk.columns, desk.field
+        hidden, columns, field, p = desk.hidden, desk.columns, desk.field, desk.p
         torch.cat((x, chains), out=desk.rows)
-        torch.addmm(hidden_bias, desk.rows, weights, out=logits)
-        torch.sigmoid(logits, out=hidden)
-        p = desk.p
+        torch.addmm(hidden_bias, desk.rows, weights, out=hidden).sigmoid_()
         for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
             if sweep:
                 p = torch.addmm(hidden_bias, chains, weights).sigmoid_()
@@ -75,7 +73,9 @@ class BernoulliUnits(VisibleUnits):
         gradients = [torch.mm(columns, hidden), torch.mv(columns, desk.signs), hidden.sum(0)]
 
         def gap() -> Tensor:
-            return torch.dot(hidden.view(-1), logits.view(-1)) + torch.dot(gradients[1], visible_bias)
+            return torch.stack(
+                [(tensor * by).sum() for tensor, by in zip(desk.parameters, gradients, strict=True)]
+            ).sum()
 
         return gap, gradients, chains
 
@@ -101,7 +101,7 @@ class _Desk:
         weights, visible_bias, hidden_bias = self.parameters = tuple(tensor.detach() for tensor in parameters)
         features, units = weights.shape
         self.rows, self.signs = weights.new_empty(rows + chains, features), signs(rows, chains, weights)
-        self.logits, self.hidden = (weights.new_empty(rows + chains, units) for _ in range(2))
-        self.bits, self.field = weights.new_empty(chains, units), weights.new_empty(chains, features)
+        self.hidden, self.bits = weights.new_empty(rows + chains, units), weights.new_empty(chains, units)
+        self.field = weights.new_empty(chains, features)
         self.p, self.columns, self.turned = self.hidden[rows:], self.rows.t(), weights.t()
         self.column = self.signs[:, None]

@@ -84,6 +84,6 @@ class GaussianUnits(VisibleUnits):
         plain = [natural["weights"] * precision[:, None], natural["visible_bias"] * precision, natural["hidden_bias"]]
         if not isinstance(self.log_scale, nn.Parameter):
             return plain
-        moved = (natural["weights"] * machine.weights.detach()).sum(1)
-        moved += natural["visible_bias"] * machine.visible_bias.detach() + natural["precision"] * precision
+        moved = (natural["weights"] * machine.weights).sum(1)
+        moved += natural["visible_bias"] * machine.visible_bias + natural["precision"] * precision
         return [*plain, -2 * moved]

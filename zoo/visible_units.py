@@ -212,7 +212,7 @@ class VisibleUnits(nn.Module, ABC):
     ) -> tuple[Callable[[], Tensor], list[Tensor], Tensor]:
         """`RBM.contrast` for flat rows."""
         with torch.no_grad():
-            machine = self.couplings(*parameters)
+            machine = self.couplings(*parameters).detach()
             rows, weight = torch.cat((x, chains)), signs(len(x), len(chains), parameters[0])
             natural = machine.gradients(rows, machine.hidden(rows) * weight[:, None], weight)
             for _ in range(steps):

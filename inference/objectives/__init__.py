@@ -11,7 +11,7 @@ from inference.objectives.adversarial_autoencoder import AdversarialAutoencoding
 from inference.objectives.auto_encoding_gan import AutoEncodingGAN
 from inference.objectives.base import Loss, Objective, Player
 from inference.objectives.class_energy import Discriminative, HybridDivergence
-from inference.objectives.contrastive_divergence import ContrastiveDivergence
+from inference.objectives.contrastive_divergence import ContrastiveDivergence, DataChains, PersistentChains
 from inference.objectives.denoising import Denoising
 from inference.objectives.diffusion import OneTimestep
 from inference.objectives.discrepancies import EnergyDistance, Mmd, Moment, SlicedWasserstein
@@ -31,6 +31,7 @@ from inference.objectives.penalties import R1, GradientPenalty, Penalty
 from inference.objectives.relaxed import Relaxed, cooling
 from inference.objectives.semi_supervised import SemiSupervised
 from inference.objectives.stylisation import Stylisation
+from inference.objectives.tempered_chains import TemperedChains
 from inference.objectives.translation import CycleConsistency, FromPartner, PairedTranslation
 from inference.protocols import (
     AutoEncoding,
@@ -48,6 +49,7 @@ from inference.protocols import (
     Enumerable,
     Generating,
     Generator,
+    Imitating,
     IncompleteTables,
     Joined,
     Latent,
@@ -78,6 +80,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Cyclic, CycleConsistency),
     (Paired, PairedTranslation),
     (Styled, Stylisation),
+    (Imitating, lambda: Wasserstein(penalty=GradientPenalty(), generator_every=2)),
     (Generator, NonSaturating),
     (ClassEnergy, HybridDivergence),
     (Joined, JointDivergence),
@@ -109,6 +112,7 @@ __all__ = [
     "CodeMatching",
     "ContrastiveDivergence",
     "CycleConsistency",
+    "DataChains",
     "Denoising",
     "Discriminative",
     "Elbo",
@@ -139,6 +143,7 @@ __all__ = [
     "OwnElbo",
     "PairedTranslation",
     "Penalty",
+    "PersistentChains",
     "Player",
     "PyroElbo",
     "Relativistic",
@@ -146,6 +151,7 @@ __all__ = [
     "SemiSupervised",
     "SlicedWasserstein",
     "Stylisation",
+    "TemperedChains",
     "Wasserstein",
     "closed_form",
     "cooling",

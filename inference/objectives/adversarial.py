@@ -75,7 +75,7 @@ class Game(WatchedGame):
 
     def critic_loss(self, model: Generator, x: Tensor, context: Tensor | None = None) -> Loss:
         with torch.no_grad():
-            made = model.generate(model.noise(len(x)), context)
+            made, x = made_rows(model, len(x), context), shown(model, x)
         ask = partial(answers_of, model.critic, context)
         beside: dict[str, Tensor] = {}
         if self.penalty is None:
@@ -87,7 +87,7 @@ class Game(WatchedGame):
         return Loss(value, mean_terms(loss=value, real=real.mean(), fake=fake.mean(), **beside))
 
     def generator_loss(self, model: Generator, x: Tensor, context: Tensor | None = None) -> Loss:
-        made = model.generate(model.noise(len(x)), context)
+        made, x = made_rows(model, len(x), context), shown(model, x)
 
         @torch.no_grad()
         def real() -> Tensor:
@@ -141,6 +141,18 @@ class NonSaturating(Game):
 
     def generator_value(self, made: Tensor, real: Callable[[], Tensor]) -> Tensor:
         return F.softplus(-made).mean()
+
+
+def made_rows(model: Any, n: int, context: Tensor | None) -> Tensor:
+    """n made rows as a critic sees them: those that an `Imitating` model imitates."""
+    make = getattr(model, "imitate", None) or model.generate  # asked anew at each step: `offers` costs more
+    return make(model.noise(n), context)
+
+
+def shown(model: Any, x: Tensor) -> Tensor:
+    """Rows of data as a critic sees them."""
+    show = getattr(model, "shown", None)
+    return x if show is None else show(x)
 
 
 def checked_smoothing(smoothing: float) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from inference.data import check_known
 from inference.objectives.base import LateLoss, Loss, Objective, Player, mean_terms, trainable
 from inference.objectives.chain_watch import ChainWatch
+from inference.protocols import name_of
 
 MOST_COLUMNS = 64
 """Columns that the held-out pseudo-likelihood looks at; evenly spaced ones of a longer row."""
@@ -35,14 +37,18 @@ class PersistentChains(nn.Module):
         self.count = count
         self.register_buffer("state", torch.empty(0))
 
+    def check(self, model: Any, x: Tensor) -> None:
+        """Refuse rows whose machines are not that of the chains."""
+        check_own(model, x)
+
     def prepare(self, model: Any, steps: int) -> None:
         with torch.no_grad():
-            self.state = _swept(model, model.start(self.count), steps)
+            self.state = swept(model, model.start(self.count), steps)
 
     def rows(self, model: Any, x: Tensor, steps: int) -> Tensor:
         """The chains' rows as they are; the chains then go on by so many sweeps."""
         now = self.state
-        self.state = _swept(model, now, steps)
+        self.state = swept(model, now, steps)
         return now
 
     def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Callable[[], Tensor], list[Tensor]]:
@@ -59,22 +65,38 @@ class DataChains(nn.Module):
     https://doi.org/10.1162/089976602760128018
     """
 
+    def check(self, model: Any, x: Tensor) -> None:
+        """Nothing: each chain has the form of its row."""
+
     def prepare(self, model: Any, steps: int) -> None:
         """Nothing: there is no state."""
 
     def rows(self, model: Any, x: Tensor, steps: int) -> Tensor:
         """Rows so many sweeps away from the batch's own."""
-        return _swept(model, x, steps)
+        return swept(model, x, steps)
 
     def contrast(self, model: Any, x: Tensor, steps: int) -> tuple[Callable[[], Tensor], list[Tensor]]:
         gap, gradients, _ = model.contrast(x, self.rows(model, x, steps), 0)
         return gap, gradients
 
 
-def _swept(model: Any, rows: Tensor, steps: int) -> Tensor:
+def swept(model: Any, rows: Tensor, steps: int) -> Tensor:
     for _ in range(steps):
         rows = model.gibbs_step(rows)
     return rows
+
+
+def apart(model: Any, x: Tensor) -> bool:
+    """Whether some row's log Z is not that of the model's own draws, as of documents of other lengths."""
+    return hasattr(model, "strata") and any(energy is not model for _, energy in model.strata(x))
+
+
+def check_own(model: Any, x: Tensor) -> None:
+    if apart(model, x):
+        raise ValueError(
+            f"each row of x has a log Z of its own (its length, or the cells it lacks, differ from those of the draws of "
+            f"{name_of(model)}), so chains can't be shared by all rows: take chains=DataChains()"
+        )
 
 
 class ContrastiveDivergence(Objective):
@@ -93,16 +115,26 @@ class ContrastiveDivergence(Objective):
 
     Parameters:
         steps: Gibbs sweeps between two steps of the fit.
-        chains: `PersistentChains(count)`, or a count for it; or `DataChains()`.
+        chains: `PersistentChains(count)`, or a count for it; `DataChains()`; or `TemperedChains(count, temperatures)`.
+            Unless told, 100 that persist, or those of the data where rows differ in their log Z.
     """
 
-    def __init__(self, steps: int = 1, chains: int | PersistentChains | DataChains = 100) -> None:
+    def __init__(self, steps: int = 1, chains: int | nn.Module | None = None) -> None:
         super().__init__()
         if not isinstance(steps, int) or steps < 1:
             raise ValueError(f"steps must be a positive number of sweeps, not {steps!r}")
         self.steps = steps
-        self.chains = PersistentChains(chains) if isinstance(chains, int) else chains
+        self.open = chains is None
+        self.chains: Any = PersistentChains() if chains is None else chains
+        if isinstance(chains, int):
+            self.chains = PersistentChains(chains)
         self.watching = ChainWatch()
+
+    def check(self, model: Any, x: Tensor, context: Tensor | None = None, columns: Sequence[str] | None = None) -> None:
+        check_known(model, x, context, columns)
+        if self.open and apart(model, x) and not len(getattr(self.chains, "state", ())):
+            self.chains = DataChains()
+        self.chains.check(model, x)
 
     def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
         """Whether chains that go on from step to step, if these do, have diverged."""

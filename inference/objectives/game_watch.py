@@ -23,6 +23,8 @@ from inference.quality.modes import LOOKED_AT, ModeCoverage, Modes, find_modes, 
 
 PATIENCE = 5
 """Reports in a row that must show an illness: a game swings, and most of what it shows passes."""
+STAYS = 10
+"""The same of a collapse: a young fit finds the modes one after another."""
 MADE = 256
 """Rows made for a look."""
 MISSED = 0.1
@@ -78,10 +80,10 @@ class GameWatch(nn.Module):
         }
         return {illness: sentence for illness, sentence in found.items() if sentence}
 
-    def _last(self, what: str, value: float) -> list[float]:
+    def _last(self, what: str, value: float, reports: int = PATIENCE) -> list[float]:
         """The last values of something, this one among them; empty while there are too few to judge by."""
-        values = self.seen[what] = [*self.seen.get(what, []), value][-PATIENCE:]
-        return values if len(values) == PATIENCE else []
+        values = self.seen[what] = [*self.seen.get(what, []), value][-reports:]
+        return values if len(values) == reports else []
 
     # ---- illnesses
 
@@ -129,7 +131,7 @@ class GameWatch(nn.Module):
         if not made.isfinite().all():
             return ""
         coverage = mode_coverage(made, modes)
-        last = self._last("missed", coverage.missed)
+        last = self._last("missed", coverage.missed, STAYS)
         ill = last and min(last) >= MISSED and last[-1] >= last[0]
         return collapsed(coverage) if ill else ""
 
@@ -151,8 +153,9 @@ class GameWatch(nn.Module):
 
 def collapsed(coverage: ModeCoverage) -> str:
     """Which modes are missing, and what to do about it."""
+    missing, count = ", ".join(coverage.missing), len(coverage.missing)
     return (
-        f"modes have collapsed: next to nothing is made in {len(coverage.missing)} of the {len(coverage.shares)} "
-        f"modes of the data, where {coverage.missed:.0%} of its rows are: {', '.join(coverage.missing)}; take a critic of "
-        "bounded slope (spectral normalisation, R1, Wasserstein with a gradient penalty), or minibatch discrimination."
+        f"modes have collapsed: next to nothing is made in {count} of the {len(coverage.shares)} modes of the data, "
+        f"where {coverage.missed:.0%} of its rows are: {missing}; take a critic of bounded slope (spectral "
+        "normalisation, R1, Wasserstein with a gradient penalty), or minibatch discrimination."
     )

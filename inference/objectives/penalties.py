@@ -48,7 +48,7 @@ class GradientPenalty(Penalty):
 
     def __call__(self, ask: Ask, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share = torch.rand(len(real), *(1,) * (real.dim() - 1), dtype=real.dtype, device=real.device)
-        points = torch.lerp(made, real, share).requires_grad_()
+        points = torch.lerp(made.to(real), real, share).requires_grad_()
         on_real, on_made = ask(real, made)
         (on_points,) = ask(points)
         return on_real, on_made, self.of(on_points, points)

@@ -22,10 +22,10 @@ class Stylisation(Translating):
         generator:  W(c; w(t)) + content E |f(w(t)) - t|^2 + rebuilt (E |w(f(y)) - y| + E |w(f(x)) - x|)
 
     where |.|, and |.|^2, are means over the numbers of a row. Of half of the rows the style is drawn, s(z), of the
-    others it is that of x. t holds content and style: the paper's loss of content is that of style too where both are
-    asked of the same features. Its f is a network taught elsewhere and kept; here f is learned, and the last term,
-    which is left to no critic, has it tell images apart. Whichever x and y stand beside each other, no term takes them
-    for a pair. Terms: "loss" of each; the generator's "game", "content" and "rebuilt".
+    others it is that of some row of x. t holds content and style: the paper's loss of content is one of style too
+    where both are asked of the same features. Its f is a network taught elsewhere and kept; here f is learned, and the
+    last term, which is left to no critic, has it tell images apart. No x and y are taken for a pair. Terms: "loss" of
+    each; the generator's "game", "content" and "rebuilt".
 
     Parameters:
         content, rebuilt: the weights.
@@ -38,7 +38,7 @@ class Stylisation(Translating):
 
     asks = Styled
 
-    def __init__(self, content: float = 10.0, rebuilt: float = 10.0, *, game: Game | None = None) -> None:
+    def __init__(self, content: float = 1.0, rebuilt: float = 2.0, *, game: Game | None = None) -> None:
         super().__init__(game)
         self.content, self.rebuilt = checked_weight(content), checked_weight(rebuilt)
 
@@ -51,18 +51,18 @@ class Stylisation(Translating):
     def critic_loss(self, model: Styled, x: Tensor, context: Tensor | None) -> Loss:
         assert context is not None
         with torch.no_grad():
-            made = model.write(restyled(model, model.features(context), model.features(x)))
+            made = model.write(restyled(model, model.read(context), model.read(x)))
         value = self.judged(model.critic, x, made)
         return Loss(value, mean_terms(loss=value))
 
     def generator_loss(self, model: Styled, x: Tensor, context: Tensor | None) -> Loss:
         assert context is not None
-        read, read_x = model.features(context), model.features(x)
+        read, read_x = model.read(context), model.read(x)
         asked = restyled(model, read, read_x)
         made = model.write(asked)
         terms = {
             "game": self.taken(model.critic, x, made),
-            "content": self.content * (model.features(made) - asked).square().mean(),
+            "content": self.content * (model.read(made) - asked).square().mean(),
             "rebuilt": self.rebuilt * (apart(model.write(read), context) + apart(model.write(read_x), x)),
         }
         value = torch.stack(list(terms.values())).sum()
@@ -70,7 +70,7 @@ class Stylisation(Translating):
 
 
 def restyled(model: Styled, content: Tensor, style: Tensor) -> Tensor:
-    """Features of content, the first half of the rows in styles that are drawn, the others in those of features."""
+    """Features of content, the first half of the rows in styles that are drawn, the others in those of any features."""
     half = len(content) // 2
-    styles = torch.cat([model.style(model.noise(half)), model.style_of(style[half:])])
-    return model.adapted(content, styles)
+    drawn, others = model.style(model.noise(half)), torch.randperm(len(style), device=style.device)[half:]
+    return model.adapted(content, torch.cat([drawn, model.style_of(style[others])]))

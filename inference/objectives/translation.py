@@ -62,7 +62,7 @@ class Translating(Objective):
 
     def judged(self, critic: Any, real: Tensor, made: Tensor) -> Tensor:
         """A critic's loss on rows that bring no graph."""
-        return self.game.critic_value(*answers_of(critic, (real, made.detach()), None).chunk(2))
+        return self.game.critic_value(*answers_of(critic, None, real, made))
 
     def taken(self, critic: Any, real: Tensor, made: Tensor) -> Tensor:
         """The generator's loss by a critic."""
@@ -89,12 +89,15 @@ class CycleConsistency(Translating):
         generators:  W(c; g(z, y)) + W(k; h(z, x)) + cycle (E |g(z, h(z, x)) - x| + E |h(z, g(z, y)) - y|)
                      + identity (E |g(z, x) - x| + E |h(z, y) - y|)
 
-    where |.| is a mean over the numbers of a row, and the last line is left out of domains of two shapes. No term
-    looks at x and y of one row together: whichever rows stand beside each other, the loss is the same.
+    where |.| is a mean over the numbers of a row; the last line is left out where identity is 0 or the domains have
+    two shapes. No term looks at x and y of one row together: whichever rows stand beside each other, the loss is the
+    same.
     Terms: "loss" of each; the generators' "game", "cycle" and "identity".
 
     Parameters:
-        cycle, identity: the weights.
+        cycle: the weight of what comes back.
+        identity: of what is of the right domain already and is to stay as it is, which keeps colours where two domains
+            share them, and forbids to invert them where it is above 0.
         game: whose losses the critics and generators have: `LeastSquares()` unless told.
 
     References:
@@ -104,7 +107,7 @@ class CycleConsistency(Translating):
 
     asks = Cyclic
 
-    def __init__(self, cycle: float = 10.0, identity: float = 5.0, *, game: Game | None = None) -> None:
+    def __init__(self, cycle: float = 10.0, identity: float = 0.0, *, game: Game | None = None) -> None:
         super().__init__(game)
         if identity < 0:
             raise ValueError(f"identity must be at least 0, not {identity}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from inference.quality.distances import frechet_distance, median_distance
 from inference.quality.estimates import LEAST, Estimate, Tested, around
 from inference.quality.features import VALUES, Features
-from inference.quality.memory import Memorization, memorization
+from inference.quality.memory import ALARM, Memorization, memorization
 from inference.quality.modes import ModeCoverage, Modes, mode_coverage
 from inference.quality.neighbours import Fidelity, fidelity
 from inference.quality.two_sample import classifier_test, mmd_test
@@ -65,24 +65,25 @@ class Judgement:
             found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
         return found | dict(zip(("samples", "held_out"), self.frechet.n, strict=True))
 
-    def words(self, name: str) -> list[str]:
-        """What to make of it, a sentence each."""
+    def words(self, name: str) -> str:
+        """What to make of it, in one sentence."""
         told, memory = self.told_apart, self.memory
-        apart = "are told from held-out rows" if told.p < 0.01 else "are not told from held-out rows"
+        apart = "can be told" if told.p < ALARM else "can't be told"
         said = [
-            f"{name}'s samples {apart} by a classifier, which is right about {told.statistic.value:.0%} "
-            f"[{told.statistic.low:.0%}, {told.statistic.high:.0%}] of them; their MMD has p = {self.mmd.p:.2g}."
+            f"{name}'s samples {apart} from held-out rows: a classifier is right about "
+            f"{_percent(told.statistic)} of them, p of the MMD {self.mmd.p:.2g}"
         ]
         if memory is not None:
-            copies = memory.copies.statistic
-            seen = "It knows its training rows" if memory.memorizes else "It is not seen to know its training rows"
-            said.append(
-                f"{seen} (p = {memory.p:.2g}): {copies.value:.0%} [{max(0.0, copies.low):.0%}, {copies.high:.0%}] "
-                "of its samples are near copies."
-            )
+            seen = "it knows its training rows" if memory.memorizes else "it is not seen to know its training rows"
+            said.append(f"{seen}, p {memory.p:.2g}, near copies {_percent(memory.copies.statistic)}")
         if self.modes is not None:
-            said.append(f"{name}: {self.modes}.")
-        return said
+            said.append(str(self.modes))
+        return "; ".join(said) + "."
+
+
+def _percent(share: Estimate) -> str:
+    value, low, high = (max(0.0, each) for each in share[:3])
+    return f"{value:.0%} [{low:.0%}, {high:.0%}]"
 
 
 NOTHING = Estimate(torch.nan, torch.nan, torch.nan, ())

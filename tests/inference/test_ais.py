@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from inference.ais import ais
+from inference.ais import ais, bracket, reverse_ais
 from zoo.conditionals import Gaussian
 from zoo.rbm import RBM
 
@@ -95,3 +95,80 @@ def test_refuses_what_it_cannot_climb() -> None:
         ais(Gaussian(2))
     with pytest.raises(ValueError, match="at least 2 chains"):
         ais(machine(0, 0.1), chains=1)
+
+
+def test_fifty_machines_lie_between_the_two_ways() -> None:
+    """Of every machine the estimate within three errors; of all together, below <= exact <= above."""
+    kinds = ["bernoulli", {"kind": "gaussian"}, {"kind": "softmax", "levels": 3}, {"kind": "replicated_softmax"}]
+    off: dict[str, list[float]] = {"lower": [], "upper": []}
+    for seed in range(50):
+        torch.manual_seed(seed)
+        rbm = RBM(8, hidden=4, visible=kinds[seed % 4])
+        with torch.no_grad():
+            for parameter in rbm.parameters():
+                parameter.copy_((0.1 if seed % 4 == 3 else 0.5) * torch.randn_like(parameter))
+        found = bracket(rbm, chains=150, temperatures=60, seed=seed)
+        log_z = rbm.log_partition()
+        for way, estimate in (("lower", found.lower), ("upper", found.upper)):
+            assert abs(float(estimate.value - log_z)) <= 3 * float(estimate.standard_error) + 1e-4, (seed, way)
+            off[way].append(float(estimate.log_weights.mean() - log_z))
+    # a chain's own log weight is low on the way up and high on the way down, by Jensen's inequality: here by a lot
+    assert sum(off["lower"]) / 50 < -0.01 and sum(off["upper"]) / 50 > 0.01
+
+
+def test_few_temperatures_leave_a_gap_that_holds_the_truth() -> None:
+    rbm = machine(10, 1.0)
+    log_z = float(rbm.log_partition())
+    few, many = (bracket(rbm, chains=4000, temperatures=t) for t in (4, 100))
+    for found, gap in ((few, 1.0), (many, 0.1)):
+        low, high = (float(way.log_weights.mean()) for way in (found.lower, found.upper))
+        assert low < log_z < high
+        assert abs(found.gap) < gap
+        assert "reverse" in repr(found) and "reverse" in repr(found.upper)
+    spread = [float(f.upper.log_weights.mean() - f.lower.log_weights.mean()) for f in (few, many)]
+    assert spread[0] > 5 * spread[1] > 0
+
+
+def test_reverse_value_is_the_harmonic_mean_of_the_weights() -> None:
+    found = reverse_ais(machine(8, 0.5), chains=64, temperatures=10)
+    assert math.isclose(float(found.value), math.log(64) - float((-found.log_weights).logsumexp(0)), rel_tol=1e-12)
+    assert 1 <= found.effective_chains <= 64
+
+
+def test_reverse_from_given_rows() -> None:
+    rbm = machine(11, 0.6)
+    rbm.sweeps = 300
+    given = reverse_ais(rbm, rows=rbm.sample(500), temperatures=100)
+    assert len(given.log_weights) == 500
+    assert abs(float(given.value - rbm.log_partition())) < 3.5 * float(given.standard_error)
+    with pytest.raises(TypeError, match="annealing"):
+        reverse_ais(NoPath())
+
+
+def test_a_step_that_is_not_reversible_is_reversed() -> None:
+    """A path may bring `reverse_step`; it is what a chain on its way down takes."""
+    taken = []
+
+    class Still:
+        def free_energy(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum(1)
+
+        def gibbs_step(self, x: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("forward")
+
+        def reverse_step(self, x: torch.Tensor) -> torch.Tensor:
+            taken.append(1)
+            return x
+
+    class Way(NoPath):
+        def annealing(self, data: torch.Tensor | None = None) -> Way:
+            return self
+
+        def log_partition(self) -> torch.Tensor:
+            return torch.zeros(())
+
+        def at(self, beta: float) -> Still:
+            return Still()
+
+    assert float(reverse_ais(Way(), rows=torch.zeros(3, 2), temperatures=4).value) == 0
+    assert len(taken) == 3

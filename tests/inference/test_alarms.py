@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +18,7 @@ from inference import Alarm, diagnose, fit
 from inference.objectives import ContrastiveDivergence, LeastSquares, NonSaturating, Wasserstein
 from inference.objectives.base import Objective
 from inference.objectives.chain_watch import WINDOW, ChainWatch, split_r_hat
-from inference.objectives.game_watch import MISSED, PATIENCE, GameWatch
+from inference.objectives.game_watch import MISSED, STAYS, GameWatch
 from inference.objectives.penalties import R1
 from inference.results import Fit
 from zoo.gan import GAN
@@ -37,7 +38,7 @@ def _seeded():
 
 def corners(n: int = 400) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return CORNERS[torch.arange(n) % 4] + 0.2 * torch.randn(n, 2, generator=generator)
+    return CORNERS[torch.arange(n) % 4] + 0.1 * torch.randn(n, 2, generator=generator)
 
 
 class Perceptron(nn.Module):
@@ -49,10 +50,6 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.network(x).squeeze(-1)
-
-
-def adam(parameters: Any, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr, betas=(0.5, 0.9))
 
 
 def warned(*arguments: Any, **settings: Any) -> tuple[Fit, list[str]]:
@@ -95,7 +92,7 @@ def test_alarms_are_in_a_checkpoint_and_not_warned_of_anew(tmp_path: Any) -> Non
     path = tmp_path / "c.pt"
     model = partial(GAN, 2, latent=2, hidden=(8,))
     warned(model(), corners(), Ailing(), **(FOUR | {"steps": 30}), checkpoint=path)
-    fitted, said = warned(model(), corners(), Ailing(), **(FOUR | {"steps": 80}), resume=path)
+    fitted, said = warned(model(), corners(), Ailing(), **(FOUR | {"steps": 130}), resume=path)
     assert said == [] and fitted.alarms == {"fever": "Step 30: it is hot."}
 
 
@@ -119,7 +116,7 @@ def test_a_generator_that_misses_modes_is_told_of_which() -> None:
     fitted, said = warned(OneCorner(2, latent=2, hidden=(8,)), corners(), **FOUR)
     assert "mode collapse" in fitted.alarms and fitted.alarms["mode collapse"] in said
     sentence = fitted.alarms["mode collapse"]
-    assert sentence.startswith(f"Step {10 * PATIENCE}: ") and "2 of the 4 modes" in sentence and "50%" in sentence
+    assert sentence.startswith(f"Step {10 * STAYS}: ") and "2 of the 4 modes" in sentence and "50%" in sentence
     assert "(-2, 2)" in sentence and "(2, 2)" in sentence and "(2, -2)" not in sentence
     found = diagnose(fitted, corners())
     assert "2 of the 4 modes" in found.alarms["mode collapse"] and "(-2, 2)" in found.alarms["mode collapse"]
@@ -127,14 +124,20 @@ def test_a_generator_that_misses_modes_is_told_of_which() -> None:
     assert "missing" in {str(c.get_label()) for c in found.plots()["modes"].axes[0].collections}
 
 
-def test_the_vanilla_game_collapses_on_its_own_and_a_penalty_cures_it() -> None:
+def adam(parameters: Any, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr, betas=(0.5, 0.9))
+
+
+def test_the_vanilla_game_collapses_on_its_own_and_a_penalty_with_less_momentum_cures_it() -> None:
     build = partial(GAN, 2, latent=4, hidden=(32, 32), critic=Perceptron)
-    settings: dict[str, Any] = {**FOUR, "steps": 600, "every": 20, "optimizer": adam, "lr": 3e-3}
+    settings: dict[str, Any] = {**FOUR, "steps": 400, "every": 20, "optimizer": torch.optim.Adam, "lr": 5e-3}
     torch.manual_seed(0)
     ill, _ = warned(build(), corners(), NonSaturating(), **settings)
     assert "mode collapse" in ill.alarms
     torch.manual_seed(0)
-    well, said = warned(build(), corners(), NonSaturating(penalty=R1(1.0)), **settings)
+    well, said = warned(
+        build(), corners(), NonSaturating(penalty=R1(1.0)), **(settings | {"optimizer": adam, "lr": 3e-3})
+    )
     assert said == [] and well.alarms == {}
     assert "mode collapse" not in diagnose(well, corners()).alarms
 
@@ -166,33 +169,33 @@ def looks(watch: GameWatch, rows: list[Tensor], terms: Mapping[str, float] | Non
 
 def test_a_collapse_that_gets_better_is_a_young_fit() -> None:
     by_corner = [corners()[torch.arange(400) % 4 == k] for k in range(4)]
-    growing = [torch.cat(by_corner[: 1 + k // 3]) for k in range(12)]
-    assert looks(watch_of(corners()), growing) == [set()] * 12
-    stuck = [by_corner[0]] * PATIENCE
-    assert looks(watch_of(corners()), stuck) == [set()] * (PATIENCE - 1) + [{"mode collapse"}]
+    growing = [torch.cat(by_corner[: 1 + k // 4]) for k in range(16)]
+    assert looks(watch_of(corners()), growing) == [set()] * 16
+    stuck = [by_corner[0]] * STAYS
+    assert looks(watch_of(corners()), stuck) == [set()] * (STAYS - 1) + [{"mode collapse"}]
 
 
 def test_a_collapse_is_of_a_tenth_of_the_data_at_least() -> None:
     """One mode of 24 rows in 400 is less than that."""
     data = torch.cat([corners(376), torch.tensor([20.0, 20.0]) + 0.2 * torch.randn(24, 2)])
     assert MISSED > 24 / 400
-    assert looks(watch_of(data), [corners()] * 8) == [set()] * 8
+    assert looks(watch_of(data), [corners()] * 12) == [set()] * 12
 
 
 def test_a_collapse_is_seen_in_pictures_and_in_columns_of_other_units() -> None:
     pictures = corners().repeat(1, 8).reshape(400, 1, 4, 4)
-    assert looks(watch_of(pictures), [pictures] * 6)[-1] == set()
-    assert looks(watch_of(pictures), [pictures[::4]] * 6)[-1] == {"mode collapse"}
+    assert looks(watch_of(pictures), [pictures] * 10)[-1] == set()
+    assert looks(watch_of(pictures), [pictures[::4]] * 10)[-1] == {"mode collapse"}
     table = corners() * torch.tensor([1e-3, 1e3])
-    assert looks(watch_of(table), [table] * 6)[-1] == set()
+    assert looks(watch_of(table), [table] * 10)[-1] == set()
     of_two = table[(torch.arange(400) % 2) == 0]  # parted by the small column
-    assert looks(watch_of(table), [of_two] * 6)[-1] == {"mode collapse"}
+    assert looks(watch_of(table), [of_two] * 10)[-1] == {"mode collapse"}
 
 
 def test_data_without_modes_and_constant_data_raise_nothing() -> None:
     normal = torch.randn(800, 3)
-    assert looks(watch_of(normal[:400]), [normal[400:]] * 6)[-1] == set()
-    assert looks(watch_of(torch.ones(40, 2)), [torch.zeros(5, 2)] * 6)[-1] == set()
+    assert looks(watch_of(normal[:400]), [normal[400:]] * 10)[-1] == set()
+    assert looks(watch_of(torch.ones(40, 2)), [torch.zeros(5, 2)] * 10)[-1] == set()
 
 
 # ---- a critic that overpowers, gradients that vanish
@@ -252,20 +255,19 @@ def test_a_wasserstein_critic_has_no_loss_of_guessing_to_be_below() -> None:
 
 def test_watching_leaves_the_fit_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch normalisation and all: made rows leave no trace, in the model or in the random numbers."""
-    network = partial(nn.Sequential)
     models = []
     for watch in (NonSaturating.watch, Objective.watch):
         monkeypatch.setattr(NonSaturating, "watch", watch)
         torch.manual_seed(0)
-        generator = network(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+        generator = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
         model = GAN(2, latent=2, hidden=(8,), generator=generator)
-        fit(model, corners(), steps=60, every=5, progress=False)
+        fit(model, corners(), steps=50, every=5, progress=False)
         models.append(model.state_dict())
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
 
 
 def test_a_resumed_game_is_the_uninterrupted_one_and_warns_at_the_same_step(tmp_path: Any) -> None:
-    settings: dict[str, Any] = FOUR | {"steps": 80}
+    settings: dict[str, Any] = FOUR | {"steps": 130}
     build = partial(OneCorner, 2, latent=2, hidden=(8,))
     torch.manual_seed(0)
     whole, _ = warned(build(), corners(), **settings)
@@ -288,6 +290,11 @@ def poles(n: int = 400) -> Tensor:
     return ((torch.arange(n)[:, None] % 2 == 0) ^ flipped).float()
 
 
+def inked() -> Tensor:
+    """Digits, black and white."""
+    return (torch.as_tensor(load_digits().data) > 7.5).float()
+
+
 def sgd(parameters: Any, lr: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr)
 
@@ -300,8 +307,7 @@ def test_chains_that_each_keep_to_a_mode_are_told_by_r_hat() -> None:
 
 
 def test_a_learning_rate_that_explodes_drives_the_chains_off_the_data() -> None:
-    x = torch.bernoulli(torch.full((400, 12), 0.2), generator=torch.Generator().manual_seed(0))
-    fitted, _ = warned(RBM(12, hidden=8), x, steps=1500, lr=50.0, optimizer=sgd, progress=False)
+    fitted, _ = warned(RBM(64, hidden=64), inked(), steps=400, lr=20.0, optimizer=sgd, every=10, progress=False)
     assert "lower lr" in fitted.alarms["diverging chains"]
 
 
@@ -312,27 +318,25 @@ def test_sound_chains_raise_nothing() -> None:
 
 
 def test_the_chains_reports_are_in_a_checkpoint(tmp_path: Any) -> None:
-    settings: dict[str, Any] = {"lr": 50.0, "optimizer": sgd, "every": 10, "progress": False}
-    x = torch.bernoulli(torch.full((400, 12), 0.2), generator=torch.Generator().manual_seed(0))
+    settings: dict[str, Any] = {"lr": 20.0, "optimizer": sgd, "every": 10, "progress": False}
+    x, build = inked(), partial(RBM, 64, hidden=64)
     torch.manual_seed(0)
-    whole, _ = warned(RBM(12, hidden=8), x, steps=200, **settings)
+    whole, _ = warned(build(), x, steps=700, **settings)
     torch.manual_seed(0)
-    warned(RBM(12, hidden=8), x, steps=70, checkpoint=tmp_path / "c.pt", **settings)
-    resumed, _ = warned(RBM(12, hidden=8), x, steps=200, resume=tmp_path / "c.pt", **settings)
+    warned(build(), x, steps=70, checkpoint=tmp_path / "c.pt", **settings)
+    resumed, _ = warned(build(), x, steps=700, resume=tmp_path / "c.pt", **settings)
     assert whole.alarms == resumed.alarms and whole.alarms
     assert torch.equal(whole.model.weights, resumed.model.weights)
 
 
 def test_r_hat_is_arvizs() -> None:
-    """Rank-normalised and split, not folded: ArviZ's `z_scale` of the halves."""
+    """Rank-normalised and split, not folded: ArviZ's `z_scale`."""
     import arviz as az
 
     series = torch.randn(6, 10, dtype=torch.double).cumsum(1) + torch.randn(6, 1, dtype=torch.double)
-    halves = torch.cat([series[:, :5], series[:, 5:]]).numpy()
-    assert split_r_hat(series) == pytest.approx(float(az.rhat(halves, method="z_scale")), rel=1e-9)
+    assert split_r_hat(series) == pytest.approx(float(az.rhat(series.numpy(), method="z_scale")), rel=1e-6)
     ties = (series * 2).round()
-    halves = torch.cat([ties[:, :5], ties[:, 5:]]).numpy()
-    assert split_r_hat(ties) == pytest.approx(float(az.rhat(halves, method="z_scale")), rel=1e-9)
+    assert split_r_hat(ties) == pytest.approx(float(az.rhat(ties.numpy(), method="z_scale")), rel=1e-6)
     assert split_r_hat(torch.ones(4, 10)) == 1 and split_r_hat(torch.arange(4.0)[:, None].expand(4, 10)) == math.inf
 
 

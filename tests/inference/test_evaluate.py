@@ -56,7 +56,7 @@ def test_distances_are_those_of_samples_and_held_out_rows():
     sums = Features("sum", lambda rows: rows.sum(1, keepdim=True))
     summed = evaluate({"far": Shift(4)}, x, features=sums, samples=2000)
     assert summed.table.loc["far", "frechet"] == pytest.approx(144, rel=0.1)
-    assert "Frechet (sum)" in str(summed)
+    assert "held-out rows, by sum;" in str(summed)
 
 
 def test_an_implicit_model_has_no_likelihood():
@@ -133,7 +133,7 @@ def test_the_board_reads_well():
     likelihoods, samples = (table.splitlines() for table in board.to_markdown().split("\n\n"))
     assert len(likelihoods) == len(samples) == 4
     assert likelihoods[0].startswith("| model | kind | likelihood | measure | nats a row |")
-    assert samples[0].startswith("| model | Frechet (values) | MMD² | p of MMD | told apart | precision | recall |")
+    assert samples[0].startswith("| model | Frechet | p of MMD | told apart | precision | recall |")
     assert "memory" not in samples[0] and "1,000 samples beside 200 held-out rows" in str(board)
     assert "±" in str(board) and "<table" in board.to_html()
     assert repr(board) == str(board)

@@ -29,6 +29,8 @@ from inference.objectives import (
 from inference.objectives.adversarial import critic_loss
 from zoo.gan import GAN
 
+pytestmark = pytest.mark.filterwarnings("ignore::inference.results.Alarm")  # a few steps teach nobody
+
 Number = Callable[[float, float], float]
 
 

@@ -13,6 +13,8 @@ from inference.fit import fit
 from inference.objectives import R1, GradientPenalty, HistoricalAveraging, Wasserstein
 from zoo.gan import GAN
 
+pytestmark = pytest.mark.filterwarnings("ignore::inference.results.Alarm")  # a few steps teach nobody
+
 DOUBLE = torch.float64
 
 
@@ -156,6 +158,13 @@ def test_players_that_circle_come_to_rest_with_a_cure(more, least, most):
     model = Dirac()
     fit(model, torch.zeros(4, 1), Wasserstein(**more), steps=200, lr=0.1, optimizer=descent, progress=False)
     assert least <= model.distance <= most
+
+
+@pytest.mark.parametrize("penalty", [GradientPenalty(), R1(1.0)])
+def test_rows_made_in_half_precision_are_mixed_with_real_ones(penalty):
+    game, x = Wasserstein(penalty=penalty, also=[HistoricalAveraging()]), torch.randn(16, 2)
+    history = fit(GAN(2, hidden=(4,)), x, game, steps=2, precision=torch.bfloat16, progress=False).history
+    assert history["critic.penalty"].iloc[-1] > 0
 
 
 @pytest.mark.parametrize("make", [GradientPenalty, R1])

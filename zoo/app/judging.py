@@ -55,7 +55,7 @@ def sections(everything: Sequence[Found], board: Scoreboard | None) -> list[repo
     """The samples' quality: the table, the samples nearest to training rows, and the modes that are missing."""
     if board is None or not board.quality:
         return []
-    words = [sentence for name, found in board.quality.items() for sentence in found.words(name)]
+    words = [found.words(name) for name, found in board.quality.items()]
     table = report.Section("Are the samples any good?", [board.quality_words(), *words], board.readable_quality())
     shape = everything[0].task.image_shape
     if shape is None:
@@ -67,7 +67,7 @@ def sections(everything: Sequence[Found], board: Scoreboard | None) -> list[repo
 def _pairs(board: Scoreboard, shape: tuple[int, int]) -> dict[str, Any]:
     """The samples closest to training rows, above these."""
     shown = {
-        name: tuple(rows[:SHOWN].reshape(-1, *shape) for rows in (found.pairs.samples, found.pairs.rows))
+        name: (found.pairs.samples[:SHOWN].reshape(-1, *shape), found.pairs.rows[:SHOWN].reshape(-1, *shape))
         for name, found in board.quality.items()
         if found.pairs is not None
     }
@@ -101,7 +101,7 @@ def _missing(everything: Sequence[Found], board: Scoreboard, shape: tuple[int, i
         for name in judged.modes.missing:
             rows = _of_class(data, judged.modes.modes.names.index(name))
             if len(rows):
-                shown[f"{each.name} misses {name}"] = data.restore(rows[:SHOWN]).reshape(-1, *shape)
+                shown[f"{each.name} misses {name}"] = data.restore(rows[:64]).reshape(-1, *shape)
     return {"Held-out rows of the classes that are missing.": figures.gallery(shown)} if shown else {}
 
 

@@ -35,6 +35,11 @@ WAYS = {
         *(bound, simple, low_discrepancy, independent),
     )
 }
+CHAINS = {
+    "data": objectives.DataChains,
+    "persistent": objectives.PersistentChains,
+    "tempered": objectives.TemperedChains,
+}
 SCHEDULES = {name: getattr(schedules, name) for name in ("warmup", "linear", "cosine", "cooldown")}
 PARTS = {
     **SCHEDULES,
@@ -43,9 +48,17 @@ PARTS = {
     "r1": objectives.R1,
     "feature_matching": objectives.FeatureMatching,
     "from_partner": objectives.FromPartner,
+    "non_saturating": objectives.NonSaturating,
+    "least_squares": objectives.LeastSquares,
+    "hinge": objectives.Hinge,
+    "wasserstein": objectives.Wasserstein,
+    "relativistic": objectives.Relativistic,
     "historical_averaging": objectives.HistoricalAveraging,
+    "mmd": objectives.Mmd,
+    "energy_distance": objectives.EnergyDistance,
+    "sliced_wasserstein": objectives.SlicedWasserstein,
 }
-"""What a table in an objective may name: schedules, penalties of a critic, terms of a generator's loss."""
+"""What a table in an objective may name: schedules, penalties of a critic, generator's terms, games, moments."""
 
 
 def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +114,7 @@ def _part(value: Any, path: str) -> Any:
     if isinstance(value, list):
         return [_part(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return _called(value, path, PARTS)
+        return _called(value, path, {**PARTS, **CHAINS})
     return WAYS.get(value, value) if isinstance(value, str) else value
 
 

@@ -3,7 +3,23 @@
 import pytest
 import torch
 
-from inference.objectives import Elbo, ImportanceWeightedElbo, OneTimestep, Relaxed, pathwise, sampled
+from inference.objectives import (
+    R1,
+    Elbo,
+    FeatureMatching,
+    GradientPenalty,
+    Hinge,
+    HistoricalAveraging,
+    ImportanceWeightedElbo,
+    LeastSquares,
+    NonSaturating,
+    OneTimestep,
+    Relativistic,
+    Relaxed,
+    Wasserstein,
+    pathwise,
+    sampled,
+)
 from inference.objectives.diffusion import bound, independent
 from zoo.app.settings import gradient_settings, objective
 from zoo.spec import SpecError
@@ -24,9 +40,32 @@ def test_a_way_to_estimate_is_a_name():
     assert isinstance(stepwise, OneTimestep) and (stepwise.weighting, stepwise.times) == (bound, independent)
 
 
+def test_a_game_names_its_penalty_and_what_is_beside_it():
+    found = objective({"name": "wasserstein", "penalty": {"name": "gradient_penalty"}, "generator_every": 5})
+    assert isinstance(found, Wasserstein) and isinstance(found.penalty, GradientPenalty)
+    assert (found.penalty.weight, found.generator_every) == (10.0, 5)
+    beside = [{"name": "feature_matching", "weight": 0.5}, {"name": "historical_averaging"}]
+    found = objective({"name": "relativistic", "penalty": {"name": "r1", "weight": 2.0}, "also": beside})
+    assert isinstance(found, Relativistic) and isinstance(found.penalty, R1) and found.penalty.weight == 2.0
+    assert [type(term) for term in found.also] == [FeatureMatching, HistoricalAveraging]
+    assert found.also[0].weight == 0.5
+    for name, kind in (("non_saturating", NonSaturating), ("least_squares", LeastSquares)):
+        smooth = objective({"name": name, "smoothing": 0.1})
+        assert type(smooth) is kind and smooth.smoothing == 0.1
+    assert isinstance(objective("hinge"), Hinge)
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        ({"name": "wasserstein", "penalty": {"name": "r2"}}, "fit.objective.penalty.name is 'r2'"),
+        ({"name": "wasserstein", "penalty": {"name": "r1"}}, "fit.objective.penalty.weight is missing"),
+        (
+            {"name": "hinge", "also": [{"name": "feature_match"}]},
+            r"also\[0\].name.*did you mean feature_matching",
+        ),
+        ({"name": "hinge", "smoothing": 0.1}, "fit.objective.smoothing is not a parameter"),
+        ({"name": "game"}, "fit.objective.name is 'game'"),
         ({"name": "elbo", "beta": {"name": "warmpu", "steps": 3}}, "fit.objective.beta.name is 'warmpu'.*did you mean"),
         ({"name": "elbo", "beta": {"name": "warmup"}}, "fit.objective.beta.steps is missing: a whole number is needed"),
         ({"name": "elbo", "beta": "warm"}, "fit.objective.beta is 'warm', but a number or an object"),
