@@ -129,7 +129,8 @@ def reverse_ais(
     which must have mixed.
 
     Parameters:
-        rows: draws of the model [chains, *event_shape]; without them `exact_rows(chains)`, or the model's `sample`.
+        rows: draws of the model [chains, *event_shape], of its `joint` where it has one; without them
+            `exact_rows(chains)`, or the model's `sample`.
 
     References:
         Accurate and Conservative Estimates of MRF Log-Likelihood using Reverse Annealing (Burda, Grosse and
@@ -140,7 +141,8 @@ def reverse_ais(
     _check(model, chains if rows is None else len(rows), temperatures)
     path: Path = model.annealing(data)
     with seeded(path.log_partition().device, seed):
-        draws = getattr(model, "exact_rows", None) or getattr(model, "sample", None)
+        whole = getattr(model, "joint", model)  # whose rows the path has, where units are hidden
+        draws = getattr(whole, "exact_rows", None) or getattr(whole, "sample", None)
         if rows is None and draws is None:
             raise TypeError(f"{name_of(model)} offers neither exact_rows(n) nor sample(n): give rows, draws of it")
         x = draws(chains) if rows is None else rows  # type: ignore[misc]
