@@ -21,7 +21,7 @@ from inference.fit import fit
 from inference.objectives import ContrastiveDivergence, PersistentChains
 from zoo.rbm import RBM
 
-HIDDEN, CHAINS, EPOCHS, BATCH, LR = 500, 100, 100, 100, 0.1
+HIDDEN, CHAINS, EPOCHS, BATCH, LR = 500, 100, 40, 100, 0.1
 TEMPERATURES = 10_000
 SWEEPS = 2000
 """Further sweeps of the fit's chains, at the final weights, before reverse AIS begins at their rows."""
