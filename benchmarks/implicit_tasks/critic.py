@@ -1,8 +1,8 @@
 """A critic's step of WGAN-GP on 8 x 8 digits at batch 64, with the networks of PyTorch-GAN's script.
 
 Peers, of the same networks, rows and batch: a plain loop that takes gradients for the critic alone, in one call on real
-rows, made ones and mixes, with fused Adam as ours; and PyTorch-GAN's loop as its script has it, Adam included, whose made
-rows carry a graph through the generator and whose critic is called three times. Ours is `fit`, its reports and their
+rows, made ones and mixes, with fused Adam as ours; and PyTorch-GAN's loop as its script has it, Adam included, whose
+made rows carry a graph through the generator and whose critic is called three times. Ours is `fit`, its reports and their
 alarms included; no generator's step is in it.
 """
 
