@@ -2,8 +2,8 @@
 
 Peers, of the same networks, rows and batch: a plain loop that takes gradients for the critic alone, in one call on real
 rows, made ones and mixes, with fused Adam as ours; and PyTorch-GAN's loop as its script has it, Adam included, whose
-made rows carry a graph through the generator and whose critic is called three times. Ours is `fit`, its reports and their
-alarms included; no generator's step is in it.
+made rows carry a graph through the generator and whose critic is called three times. Ours is `fit`, its reports and
+their alarms included; no generator's step is in it.
 """
 
 from __future__ import annotations
