@@ -210,7 +210,7 @@ def _tuned(model: Any, x: Tensor, context: Tensor | None, base: Base, temperatur
 def _check(model: Any, chains: int, temperatures: int) -> None:
     if not offers(model, Latent):
         raise TypeError(
-            f"{name_of(model)} has neither a free energy nor a latent variable: AIS is for models known up to log Z, "
+            f"{name_of(model)} has no free energy and no latent variable: AIS is for models known up to log Z, "
             "and for the likelihood of those with prior, decoder and encoder"
         )
     if chains < 2 or temperatures < 1:
