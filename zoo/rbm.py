@@ -46,7 +46,7 @@ class RBM(EnergyBased):
         visible: the kind of the visible units: "bernoulli", {"kind": "gaussian", "variance": "learned"},
             {"kind": "softmax", "levels": 5} or {"kind": "replicated_softmax"}; in Python also the units themselves.
 
-    Reproducible: binarised digits, 16 hidden units, -18.1 nats exact on held-out rows (benchmarks.foundation_tasks.rbm);
+    Reproducible: binarised digits, 16 hidden units, -18.1 nats exact, held out (benchmarks.foundation_tasks.rbm);
     statically binarised MNIST, 500 hidden units, seed 0, 40 epochs of PCD-1: -90.9 nats by AIS, -91.7 by reverse AIS
     (benchmarks.implicit_tasks.rbm_mnist).
 
