@@ -78,7 +78,7 @@ def test_a_column_of_a_file_is_the_class(tmp_path: Path) -> None:
 
 def test_bad_specs_are_told() -> None:
     with pytest.raises(SpecError, match="has no labels"):
-        prepare(recipe({"data": {"name": "diabetes", "context": "labels"}, "model": "gaussian"}, "x"))
+        prepare(recipe({"data": {"name": "pydoc_topics", "context": "labels"}, "model": "gaussian"}, "x"))
     with pytest.raises(SpecError, match='write context = "labels" in'):
         prepare(recipe({"data": "iris", "model": {"family": "gaussian", "context_shape": [3]}}, "x"))
     with pytest.raises(SpecError, match='"labels" was expected'):
