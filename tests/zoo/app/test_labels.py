@@ -1,5 +1,6 @@
 """Labels told to conditional models of a spec: what they are told, what is drawn, what made rows teach, bad specs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,9 @@ import torch
 from inference.quality import VALUES
 from zoo.app.asking import sample
 from zoo.app.execute import compare, run
-from zoo.app.labels import useful
+from zoo.app.labels import classes_of, useful
 from zoo.app.recipe import prepare, recipe
+from zoo.datasets import Split
 from zoo.spec import SpecError
 
 SPEC = {"data": {"name": "iris", "context": "labels"}, "model": {"family": "gaussian", "hidden": [8]}}
@@ -77,8 +79,9 @@ def test_a_column_of_a_file_is_the_class(tmp_path: Path) -> None:
 
 
 def test_bad_specs_are_told() -> None:
+    unlabelled = prepare(recipe({"data": "iris", "model": "gaussian"}, "iris")).data
     with pytest.raises(SpecError, match="has no labels"):
-        prepare(recipe({"data": {"name": "pydoc_topics", "context": "labels"}, "model": "gaussian"}, "x"))
+        classes_of(replace(unlabelled, train=Split(unlabelled.train.x)))
     with pytest.raises(SpecError, match='write context = "labels" in'):
         prepare(recipe({"data": "iris", "model": {"family": "gaussian", "context_shape": [3]}}, "x"))
     with pytest.raises(SpecError, match='"labels" was expected'):
