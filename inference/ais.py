@@ -41,9 +41,9 @@ class Path(Protocol):
 class LogPartition:
     """An estimate of log Z, in nats.
 
-    `log_weights` [chains] are the log importance weights of chains that climbed from the base (`bound` "lower"): `value`
-    is the log of their mean weight, and so is low on average where they vary much. Of chains that came down from the
-    model (`bound` "upper") it is minus the log of the mean of 1 / weight, and so is high on average.
+    `log_weights` [chains] are the log importance weights of chains that climbed from the base (`bound` "lower"):
+    `value` is the log of their mean weight, and so is low on average where they vary much. Of chains that came down
+    from the model (`bound` "upper") it is minus the log of the mean of 1 / weight, and so is high on average.
     `standard_error` is of the log, by the delta method over chains.
     """
 
@@ -129,7 +129,8 @@ def reverse_ais(
     which must have mixed.
 
     Parameters:
-        rows: draws of the model [chains, *event_shape]; without them `exact_rows(chains)`, or the model's `sample`.
+        rows: draws of the model [chains, *event_shape], of its `joint` where it has one; without them
+            `exact_rows(chains)`, or the model's `sample`.
 
     References:
         Accurate and Conservative Estimates of MRF Log-Likelihood using Reverse Annealing (Burda, Grosse and
@@ -140,7 +141,8 @@ def reverse_ais(
     _check(model, chains if rows is None else len(rows), temperatures)
     path: Path = model.annealing(data)
     with seeded(path.log_partition().device, seed):
-        draws = getattr(model, "exact_rows", None) or getattr(model, "sample", None)
+        whole = getattr(model, "joint", model)  # whose rows the path has, where units are hidden
+        draws = getattr(whole, "exact_rows", None) or getattr(whole, "sample", None)
         if rows is None and draws is None:
             raise TypeError(f"{name_of(model)} offers neither exact_rows(n) nor sample(n): give rows, draws of it")
         x = draws(chains) if rows is None else rows  # type: ignore[misc]

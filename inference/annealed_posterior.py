@@ -1,4 +1,4 @@
-"""Annealed importance sampling of a latent variable: log p(x) of each row, from below and, of simulated rows, from above.
+"""Annealed importance sampling of a latent variable: log p(x) of each row, and of simulated rows from both sides.
 
 The path leads from the proposal q(z | x) (or the prior) to the posterior,
 
@@ -81,7 +81,7 @@ def bidirectional(
     base: Base = from_proposal,
     seed: int = 0,
 ) -> tuple[Tensor, Bracket]:
-    """n rows that the model draws, and log p(x) of each [n], from both sides: how far `annealed` may be off for real rows.
+    """n rows that the model draws, and log p(x) of each from both sides: how far `annealed` may be off for real rows.
 
     From above there is one chain a row, as one exact draw of its posterior is known: the z that made it.
     """
@@ -100,7 +100,7 @@ def bidirectional(
 
 @dataclass(frozen=True)
 class PosteriorPath:
-    """The path of rows x, a chain each; `sizes` [temperatures, N] are those of the leapfrog steps at each temperature."""
+    """The path of rows x, a chain each; `sizes` [temperatures, N] are those of the leapfrog steps."""
 
     model: Any
     x: Tensor
@@ -193,7 +193,7 @@ class Tilted:
 
 
 def _tuned(model: Any, x: Tensor, context: Tensor | None, base: Base, temperatures: int) -> PosteriorPath:
-    """The path with sizes of steps that pilot chains found, fixed before the chains that count: so these stay unbiased."""
+    """The path with sizes of steps that pilot chains found, so that the chains that count stay unbiased."""
     start = _Base(base(model, x, context), 1, len(x))
     scale = start.spread()
     path = PosteriorPath(model, x, context, start, scale, scale.new_full((temperatures, len(x)), 0.5))
@@ -210,7 +210,7 @@ def _tuned(model: Any, x: Tensor, context: Tensor | None, base: Base, temperatur
 def _check(model: Any, chains: int, temperatures: int) -> None:
     if not offers(model, Latent):
         raise TypeError(
-            f"{name_of(model)} has neither a free energy nor a latent variable: AIS is for models known up to log Z, "
+            f"{name_of(model)} has no free energy and no latent variable: AIS is for models known up to log Z, "
             "and for the likelihood of those with prior, decoder and encoder"
         )
     if chains < 2 or temperatures < 1:

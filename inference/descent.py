@@ -14,12 +14,22 @@ class Descent(torch.optim.Optimizer):
 
     def __init__(self, parameters: list[nn.Parameter], lr: float) -> None:
         super().__init__(parameters, {"lr": lr})
+        self._plain: dict[int, torch.Tensor] = {}
 
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        with torch.set_grad_enabled(False):  # half of no_grad's time
-            for group in self.param_groups:
-                moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-                torch._foreach_add_(moved, [parameter.grad for parameter in moved], alpha=-group["lr"])
+        plain = self._plain
+        for group in self.param_groups:
+            moved, gradients = [], []
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is not None:
+                    alias = plain.get(id(parameter))
+                    if alias is None or alias.data_ptr() != parameter.data_ptr():
+                        alias = plain[id(parameter)] = parameter.detach()  # costs less to pass, and no autograd to stop
+                    moved.append(alias)
+                    gradients.append(gradient)
+            if moved:
+                torch._foreach_add_(moved, gradients, alpha=-group["lr"])
 
     step.hooked = True  # type: ignore[attr-defined]  # torch would wrap it in a profiler's record, which costs more
 

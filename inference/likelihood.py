@@ -15,6 +15,8 @@ What is chosen, by what a model offers:
 | a bound by steps of a chain     | `TimestepBound()`          | "lower bound" |
 | prior, decoder, encoder; a pair | `ImportanceWeighted(100)`  | "lower bound" |
 
+`Ais()` may be asked of a model with prior, decoder and encoder too, and gives an estimate.
+
 References:
     Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519
     On the quantitative analysis of deep belief networks (Salakhutdinov and Murray, 2008), for AIS

@@ -17,7 +17,7 @@ from torch import nn
 import zoo
 from inference import Alarm, diagnose, fit
 from inference.diagnostics.modes import draw_modes
-from inference.objectives import NonSaturating
+from inference.objectives import NonSaturating, Relativistic
 from inference.objectives.penalties import R1
 from inference.quality import known_modes, mode_coverage
 from inference.schedules import cosine
@@ -113,9 +113,10 @@ assert bounded.missing == () and spectral.alarms == {}
 #
 # ## All eight, and few bridges
 #
-# Three things more: noise of two numbers, eight times as wide, which makes the generator steep from the start; a
-# penalty on the critic's slope at the data alone (R1), which lets it see a bridge more sharply than a bound everywhere
-# does; and two time scales, the critic's learning rate twice the generator's, both down to zero along a cosine.
+# Noise of two numbers, eight times as wide, makes the generator steep from the start. A penalty on the critic's slope
+# at the data alone (R1) lets it see a bridge more sharply than a bound everywhere does. In the relativistic game each
+# made row is compared with a real one, so that a few good kinds of row do not win. And there are two time scales: the
+# critic's learning rate is twice the generator's, both down to zero along a cosine.
 
 
 # %%
@@ -131,12 +132,12 @@ class Steep(nn.Module):
 
 
 STEPS = 2000
-rates, game = {"critic": 2e-3, "generator": 1e-3}, NonSaturating(penalty=R1(0.1))
+rates, game = {"critic": 2e-3, "generator": 1e-3}, Relativistic(penalty=R1(0.1))
 steep = {"latent": 2, "generator": Steep, "critic": Critic}
 cured = trained(game, STEPS, 256, lr=rates, schedule=cosine(STEPS, warmup=20), **steep)
 whole = judged("cured", cured)
 assert whole.missing == () and cured.alarms == {}
-assert whole.good.value > max(0.93, bounded.good.value)
+assert whole.good.value >= 0.95 > bounded.good.value
 
 # %%
 print(diagnose(cured, ring.test.x))

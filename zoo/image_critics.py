@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +28,7 @@ class ImageCritic(Critic):
     Parameters:
         channels: of the maps, one more halving each, the finest first; unless told 32 and twice as many at each
             halving, of which there are two or as many as leave a side of at most 4.
-        gain: what the logit is multiplied by.
+        gain: what the logit is multiplied by; 12 unless told, of residual critics 4.
         norm: of the weights, "spectral", or of the maps, "layer", "virtual", "batch" or "none". Batch norm does not go
             with gradient penalties, which take a logit for a function of its own row.
         attention: after which halving a block of self-attention stands; there is none unless told.
@@ -35,20 +36,22 @@ class ImageCritic(Critic):
         conditioner: what tells the context, {"kind": "linear", "vector", "classes" or "tokens", ...}.
     """
 
+    usual: ClassVar[float] = 12.0
+
     def __init__(
         self,
         event_shape: Shape,
         *,
         context_shape: Shape | None = None,
         channels: Sequence[int] | None = None,
-        gain: float = 12.0,
+        gain: float | None = None,
         norm: NormSlot = "spectral",
         attention: int | None = None,
         minibatch: MinibatchSlot | None = None,
         conditioner: Declared = "linear",
     ) -> None:
         normed = norm_of(norm)
-        super().__init__(event_shape, context_shape, normed, gain)
+        super().__init__(event_shape, context_shape, normed, self.usual if gain is None else gain)
         self.image = as_image(self.event_shape, "what a convolutional critic judges")
         self.channels = widths(self.image, channels)
         self.attention = AttentionAfter(attention, self.channels)
@@ -99,14 +102,22 @@ class DCGANCritic(ImageCritic):
 class ResidualCritic(ImageCritic):
     """Residual blocks that halve the sides, and a last one that does not; phi is the sum of the last map's places.
 
+    On 8 x 8 digits it lags behind DCGAN's: with channels (16, 32), a DCGAN generator, rates 1e-3 and 4e-4 and Adam of
+    betas (0, 0.9), 400 steps and seed 0 end at a Frechet distance of 18 and recall 0.54 on 270 validation rows. With
+    gains of 1 and 12, or R1 in the place of spectral norm, most of the modes were lost.
+
     References:
         Spectral Normalization for Generative Adversarial Networks (Miyato et al., 2018), appendix B.4,
         https://arxiv.org/abs/1802.05957
     """
 
+    usual = 4.0
+
     def build(self, norm: Norm) -> int:
         steps = pairwise([self.image[0], *self.channels])
-        self.blocks = nn.ModuleList(Shrunk(a, b, norm) for a, b in steps)
+        self.blocks = nn.ModuleList(
+            Shrunk(a, b, norm, nn.ReLU() if i else nn.Identity()) for i, (a, b) in enumerate(steps)
+        )
         self.same = Same(self.channels[-1], norm)
         return self.channels[-1]
 
@@ -117,16 +128,20 @@ class ResidualCritic(ImageCritic):
 
 
 class Shrunk(nn.Module):
-    """A residual block whose map has half the sides, rounded up: the mean of each square of four."""
+    """A residual block whose map has half the sides, rounded up: the mean of each square of four.
 
-    def __init__(self, before: int, after: int, norm: Norm) -> None:
+    What it reads goes through `activation` first; pixels go through none.
+    """
+
+    def __init__(self, before: int, after: int, norm: Norm, activation: nn.Module) -> None:
         super().__init__()
+        self.activation = activation
         self.conv1, self.conv2 = nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1)
         self.normed = nn.Sequential(*norm.after(after), nn.ReLU())
         self.short = nn.Conv2d(before, after, 1)
 
     def forward(self, h: Tensor) -> Tensor:
-        return halved(self.conv2(self.normed(self.conv1(h)))) + self.short(halved(h))
+        return halved(self.conv2(self.normed(self.conv1(self.activation(h))))) + self.short(halved(h))
 
 
 class Same(nn.Module):

@@ -77,6 +77,12 @@ class Pix2Pix(GAN):
             context_shape=..., latent=...); a U-Net unless told.
         critic: a module (x, context) -> logits [N], or what builds one; of patches unless told.
 
+    Reproducible: 8 x 8 grey digits scaled to 0..1, `tests/zoo/test_translation_quality.py`, 300 steps of 64 rows and
+    seed 0, 15 CPU seconds each, the 450 held out: digits from outlines at a mean absolute error of 0.064 (the digit of
+    the nearest training outline 0.088, the mean digit 0.195); from 4 x 4 pixels at a root mean square error of 0.109
+    (bicubic 0.216); gaps of 4 x 4 filled at a mean absolute error of 0.156 (the mean digit 0.256). The noise moves
+    little: 0.003 between two draws, as the paper found.
+
     References:
         Image-to-Image Translation with Conditional Adversarial Networks (Isola et al., 2017),
         https://arxiv.org/abs/1611.07004

@@ -49,6 +49,10 @@ class RBM(EnergyBased):
             {"kind": "softmax", "levels": 5}, {"kind": "ratings", "levels": 5} (`zoo.Recommender` asks such a model) or
             {"kind": "replicated_softmax"}; in Python also the units themselves.
 
+    Reproducible: binarised digits, 16 hidden units, -18.1 nats exact, held out (benchmarks.foundation_tasks.rbm);
+    statically binarised MNIST, 500 hidden units, seed 0, 40 epochs of PCD-1: -90.9 nats by AIS, -91.7 by reverse AIS
+    (benchmarks.implicit_tasks.rbm_mnist).
+
     References:
         Training Products of Experts by Minimizing Contrastive Divergence (Hinton, 2002),
         https://doi.org/10.1162/089976602760128018

@@ -88,6 +88,12 @@ class StyleTransfer(GAN):
         critic: a module (x, context) -> logits [N], or what builds one from (event_shape, context_shape=...);
             of patches of x, and blind to the context, unless told.
 
+    Reproducible: 8 x 8 grey digits scaled to 0..1, `tests/zoo/test_translation_quality.py`, 300 steps of 32 rows, seed
+    0 and 15 CPU seconds, x being outlines of 673 digits and the context 673 others as they are: of the 450 held out a
+    classifier takes 0.90 for outlines with drawn styles, 0.84 with those of images (of the digits themselves none), and
+    tells 0.87 and 0.88 of their classes (of true outlines 0.96). Of inverted digits it learns the border and leaves the
+    ink's sign, which the normalised features hold: `zoo.cycle_gan.CycleGAN` learns to invert.
+
     References:
         Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (Huang and Belongie, 2017),
         https://arxiv.org/abs/1703.06868

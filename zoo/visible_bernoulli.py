@@ -73,9 +73,9 @@ class BernoulliUnits(VisibleUnits):
         gradients = [torch.mm(columns, hidden), torch.mv(columns, desk.signs), hidden.sum(0)]
 
         def gap() -> Tensor:
-            return torch.stack(
-                [(tensor * by).sum() for tensor, by in zip(desk.parameters, gradients, strict=True)]
-            ).sum()
+            by_weights, by_visible, by_hidden = gradients
+            total = torch.dot(by_weights.view(-1), weights.reshape(-1)) + torch.dot(by_visible, visible_bias)
+            return total + torch.dot(by_hidden, hidden_bias)
 
         return gap, gradients, chains
 
@@ -98,7 +98,8 @@ class _Desk:
     """
 
     def __init__(self, parameters: tuple[Tensor, Tensor, Tensor], rows: int, chains: int) -> None:
-        weights, visible_bias, hidden_bias = self.parameters = tuple(tensor.detach() for tensor in parameters)
+        self.parameters = tuple(tensor.detach() for tensor in parameters)
+        weights = self.parameters[0]
         features, units = weights.shape
         self.rows, self.signs = weights.new_empty(rows + chains, features), signs(rows, chains, weights)
         self.hidden, self.bits = weights.new_empty(rows + chains, units), weights.new_empty(chains, units)

@@ -1,4 +1,4 @@
-"""The RBM on binarised digits again, to the goals of the energy-based families: large and small steps, and likelihood."""
+"""The RBM on binarised digits, to the goals of the energy-based families: large and small steps, and likelihood."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Modes of standard deviation 0.2 at radius 2. A row within 3 of them is of high quality, as 98.9 % of the data are; a
 mode is reached by at least a tenth of the rows that the data has there. Values are the worst of three seeds, of 10,000
-rows each.
+rows each. A fit takes about 16 CPU seconds; of the three losses the relativistic one alone held its quality over seeds.
 """
 
 from __future__ import annotations

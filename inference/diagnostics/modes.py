@@ -35,15 +35,17 @@ def _draw(ax: Axes, coverage: ModeCoverage, samples: Tensor, data: Tensor | None
     modes = coverage.modes
     seen = _directions(modes.centres / modes.unit)
     if data is not None:
-        ax.scatter(*_places(data, modes.unit, seen), s=4, color=DATA, alpha=0.3, label="data", linewidths=0)
-    ax.scatter(*_places(samples, modes.unit, seen), s=4, color=MODEL, alpha=0.5, label="samples", linewidths=0)
+        x, y = _places(data, modes.unit, seen)
+        ax.scatter(x, y, s=4, color=DATA, alpha=0.3, label="data", linewidths=0)
+    x, y = _places(samples, modes.unit, seen)
+    ax.scatter(x, y, s=4, color=MODEL, alpha=0.5, label="samples", linewidths=0)
     reached = torch.tensor(coverage.reached)
     centres = modes.centres.cpu()
     for kind, marker, colour, edge in ((reached, "o", "none", LIMIT), (~reached, "X", MISSING, "white")):
         label = "reached" if marker == "o" else "missing"
         if kind.any():
-            places = _places(centres[kind], modes.unit, seen)
-            ax.scatter(*places, s=110, marker=marker, facecolors=colour, edgecolors=edge, label=label, zorder=3)
+            x, y = _places(centres[kind], modes.unit, seen)
+            ax.scatter(x, y, s=110, marker=marker, facecolors=colour, edgecolors=edge, label=label, zorder=3)
     for name, place in zip(coverage.missing, _places(centres[~reached], modes.unit, seen).T, strict=True):
         ax.annotate(name, place.tolist(), xytext=(8, 8), textcoords="offset points", color=MISSING)
     quality = f", {coverage.good.value:.1%} of high quality" if modes.reach.isfinite().all() else ""

@@ -17,7 +17,7 @@ MOST_COLUMNS = 64
 """Columns that the held-out pseudo-likelihood looks at; evenly spaced ones of a longer row."""
 
 
-LOOK = 10
+LOOK = 25
 """Steps between two looks at the closed form's gap, which the gradient doesn't need."""
 
 
@@ -94,8 +94,8 @@ def apart(model: Any, x: Tensor) -> bool:
 def check_own(model: Any, x: Tensor) -> None:
     if apart(model, x):
         raise ValueError(
-            f"each row of x has a log Z of its own (its length, or the cells it lacks, differ from those of the draws of "
-            f"{name_of(model)}), so chains can't be shared by all rows: take chains=DataChains()"
+            "rows of x have a log Z of their own: their length, or the cells they lack, differ from those of draws of "
+            f"{name_of(model)}, so that no chains serve all rows: take chains=DataChains()"
         )
 
 
@@ -111,7 +111,7 @@ class ContrastiveDivergence(Objective):
     The history names the gap by what it is of: "free_energy_gap", the hidden units summed out, by autograd;
     "expected_energy_gap", the energies at the hidden units' means given each row, in closed form. The two
     differ by a gap of the hidden units' entropies, and have the same gradient. The second is looked at in each
-    10th step, and in the first and last before each report.
+    25th step, and in the first and last before each report.
 
     Parameters:
         steps: Gibbs sweeps between two steps of the fit.

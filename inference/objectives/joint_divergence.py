@@ -40,7 +40,7 @@ class JointDivergence(ContrastiveDivergence):
 
     def watch(self, model: Any, terms: Mapping[str, float]) -> dict[str, str]:
         """Whether the chains, as far as they are of x, have diverged."""
-        rows = self.chains.state
+        rows: Any = self.chains.state
         shape = model.event_shape
         return self.watching.look(model, rows[:, : shape.numel()].reshape(-1, *shape))
 

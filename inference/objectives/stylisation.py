@@ -45,7 +45,12 @@ class Stylisation(Translating):
     def players(self, model: Styled) -> list[Player]:
         return [
             Player("critic", trainable(model.critic), lambda x, context: self.critic_loss(model, x, context)),
-            Player("generator", trainable(model.generator), lambda x, context: self.generator_loss(model, x, context)),
+            Player(
+                "generator",
+                trainable(model.generator),
+                lambda x, context: self.generator_loss(model, x, context),
+                every=self.game.generator_every,
+            ),
         ]
 
     def critic_loss(self, model: Styled, x: Tensor, context: Tensor | None) -> Loss:

@@ -56,7 +56,7 @@ class TemperedChains(nn.Module):
         now = self.state
         with torch.no_grad():
             energies = self._energies(model)
-            for sweep in range(steps):
+            for _ in range(steps):
                 moved = [energy.gibbs_step(rows) for energy, rows in zip(energies, self.state, strict=True)]
                 self.state = swapped(energies, torch.stack(moved))
         return now[-1]

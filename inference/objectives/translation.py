@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,15 +55,21 @@ class PairedTranslation(NonSaturating):
 
 
 class Translating(Objective):
-    """Two players, generators and critics, whose losses a game of either domain and further terms make up."""
+    """Generators and critics whose losses are those of a game, its penalty and its rhythm, and terms of their own."""
 
     def __init__(self, game: Game | None) -> None:
         super().__init__()
         self.game = LeastSquares() if game is None else game
+        if self.game.also:
+            raise ValueError(f"{name_of(self)} has generator terms of its own: give it a game without `also`")
 
     def judged(self, critic: Any, real: Tensor, made: Tensor) -> Tensor:
         """A critic's loss on rows that bring no graph."""
-        return self.game.critic_value(*answers_of(critic, None, real, made))
+        ask = partial(answers_of, critic, None)
+        if self.game.penalty is None:
+            return self.game.critic_value(*ask(real, made))
+        on_real, on_made, penalty = self.game.penalty(ask, real, made)
+        return self.game.critic_value(on_real, on_made) + penalty
 
     def taken(self, critic: Any, real: Tensor, made: Tensor) -> Tensor:
         """The generator's loss by a critic."""
@@ -118,7 +125,12 @@ class CycleConsistency(Translating):
         generators = [*trainable(model.generator), *trainable(model.context_generator)]
         return [
             Player("critics", critics, lambda x, context: self.critics_loss(model, x, context)),
-            Player("generators", generators, lambda x, context: self.generators_loss(model, x, context)),
+            Player(
+                "generators",
+                generators,
+                lambda x, context: self.generators_loss(model, x, context),
+                every=self.game.generator_every,
+            ),
         ]
 
     def critics_loss(self, model: Cyclic, x: Tensor, context: Tensor | None) -> Loss:

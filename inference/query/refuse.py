@@ -49,8 +49,9 @@ def _density(question: Question) -> str:
 
 def _energy(question: Question) -> str:
     return (
-        "its units condition each other: give rows of bits, {'x': rows}, with NaN or -1 at what is asked, and ask for "
-        "'x', or for its hidden units, 'h'; or ask query(model, 'x') for draws"
+        "its units condition each other: where they are bits give {'x': rows}, with NaN or -1 at what is asked, and "
+        "ask for 'x', or for its hidden units, 'h'; else ask gibbs_step from the given rows, or query(model, 'x') for "
+        "draws"
     )
 
 

@@ -116,7 +116,7 @@ def test_log_likelihood_takes_it_and_says_what_it_is() -> None:
 
 
 def test_refuses_what_has_neither_energy_nor_latent() -> None:
-    with pytest.raises(TypeError, match="neither a free energy nor a latent"):
+    with pytest.raises(TypeError, match="no free energy and no latent"):
         log_likelihood(GAN(2), torch.zeros(3, 2), method=Ais())
     with pytest.raises(ValueError, match="at least 2 chains"):
         annealed(linear(), torch.zeros(3, 4).double(), chains=1)

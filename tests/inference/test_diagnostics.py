@@ -194,7 +194,7 @@ def test_an_implicit_model_is_judged_by_its_samples():
     assert "no likelihood" in found.verdict[0]
     assert any("agree in 0 of 4 columns" in sentence for sentence in found.verdict)
     assert "log_likelihood" not in group_names(found.idata)
-    assert set(found.plots()) == {"predictive"}
+    assert set(found.plots()) == {"predictive", "modes"}
 
 
 def test_codes_are_compared_level_by_level():
@@ -337,7 +337,7 @@ def test_a_fit_without_losses_of_one_player():
     two = pd.DataFrame({"step": [1, 2], "generator.loss": [1.0, 2.0], "critic.loss": [3.0, 1.0]})
     fitted = Fit(Shift(4), "adversarial", two, 2, 0.1, "steps done", 0)
     found = diagnose(fitted, torch.randn(100, 4))
-    assert isinstance(found, Diagnosis) and set(found.plots()) == {"history", "predictive"}
+    assert isinstance(found, Diagnosis) and set(found.plots()) == {"history", "predictive", "modes"}
 
 
 def test_sentences_count_and_round_as_a_person_would():

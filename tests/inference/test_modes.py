@@ -104,7 +104,7 @@ def test_bad_input_is_named() -> None:
 
 
 def test_the_callers_random_state_is_left_as_it_was() -> None:
-    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr] # noqa: NPY002
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index] # noqa: NPY002
     find_modes(blobs(20, 20, 20, 20))
     assert torch.equal(state, torch.get_rng_state())
     assert (numpy_state == np.random.get_state()[1]).all()  # type: ignore[index] # noqa: NPY002

@@ -29,7 +29,7 @@ def machine(scale: float = 1.0, seed: int = 0) -> RBM:
     return rbm
 
 
-def two_modes(units: int = 8, pull: float = 3.0) -> RBM:
+def two_modes(units: int = 8, pull: float = 4.0) -> RBM:
     """All zeros or all ones, as likely as each other, and hardly anything between."""
     rbm = RBM(units, hidden=2).double()
     with torch.no_grad():
@@ -74,9 +74,9 @@ def test_it_leaves_a_mode_that_plain_chains_stay_in() -> None:
         chains.prepare(rbm, 1)
         chains.state = torch.zeros_like(chains.state)
         for _ in range(150):
-            rows = chains.rows(rbm, rows := torch.zeros(1, 8), 1)
+            rows = chains.rows(rbm, torch.zeros(1, 8), 1)
         share_of_ones[name] = float(rows.mean())
-    assert share_of_ones["plain"] < 0.1
+    assert share_of_ones["plain"] < 0.05
     assert 0.35 < share_of_ones["tempered"] < 0.65
 
 

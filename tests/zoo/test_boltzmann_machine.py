@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inference import log_likelihood
-from inference.ais import ais
+from inference.ais import ais, bracket
 from inference.fit import fit
 from inference.likelihood import Ais
 from inference.objectives import JointDivergence
@@ -204,6 +204,17 @@ def test_the_reverse_step_undoes_the_step() -> None:
         flows.append(p[:, None] * counts / counts.sum(1, keepdim=True))
     assert (flows[0] - flows[1].t()).abs().max() < 0.002
     assert (flows[0] - flows[2].t()).abs().max() > 0.004
+
+
+@pytest.mark.parametrize("name", ["all coupled", "three layers"])
+def test_ais_and_reverse_ais_bracket_log_z(name: str) -> None:
+    model = made(name)
+    model.sweeps = 50
+    found = bracket(model, chains=256, temperatures=100, seed=1)
+    exact = model.log_partition()
+    for end in (found.lower, found.upper):
+        assert abs(end.value.item() - exact.item()) < 4 * end.standard_error.item() + 0.01
+        assert end.standard_error.item() < 0.1
 
 
 def test_all_units_together_have_the_models_log_z() -> None:

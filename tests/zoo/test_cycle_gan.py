@@ -8,7 +8,15 @@ from pyro import poutine
 from torch import Tensor, nn
 
 import zoo
-from inference.objectives import CycleConsistency, Hinge, NonSaturating, default_objective
+from inference.objectives import (
+    R1,
+    CycleConsistency,
+    FromPartner,
+    Hinge,
+    LeastSquares,
+    NonSaturating,
+    default_objective,
+)
 from inference.protocols import Cyclic, offers
 from zoo.app.settings import objective
 from zoo.cycle_gan import CycleGAN
@@ -140,6 +148,25 @@ def test_a_critic_sees_one_domain_and_games_go_by_name():
     for wrong, sentence in (({"cycle": 0.0}, "weight must be above 0"), ({"identity": -1.0}, "identity must be at")):
         with pytest.raises(ValueError, match=sentence):
             CycleConsistency(**wrong)
+
+
+def test_a_games_penalty_and_rhythm_are_kept_and_its_terms_refused():
+    model, (x, y) = build(), domains()
+    plain = CycleConsistency().critics_loss
+    told = CycleConsistency(game=LeastSquares(penalty=R1(6.0), generator_every=3))
+    assert [player.every for player in told.players(model)] == [1, 3]
+    values = []
+    for loss in (plain, told.critics_loss):
+        torch.manual_seed(3)
+        values.append(loss(model, x, y).value)
+    slopes = 0.0
+    for critic, rows in ((model.critic, x), (model.context_critic, y)):
+        rows = rows.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(rows).sum(), rows)
+        slopes = slopes + slope.square().flatten(1).sum(1).mean()
+    torch.testing.assert_close(values[1] - values[0], 3.0 * slopes)
+    with pytest.raises(ValueError, match="CycleConsistency has generator terms of its own"):
+        CycleConsistency(game=LeastSquares(also=[FromPartner()]))
 
 
 def test_it_is_a_pyro_pair_within_its_bounds_and_a_spec_builds_it():

@@ -26,7 +26,8 @@ def task_of(folder: Path) -> Task:
     model = load(folder)
     if "data" not in table:
         raise ValueError(f"{folder} names no data: it was saved from Python, not by `zoo run`")
-    return Task(model, prepare(recipe(table, folder.name)).data)
+    task = prepare(recipe(table, folder.name))
+    return Task(model, task.data, task.classes)
 
 
 def sample(folder: Path, n: int, out: Path | None, seed: int) -> None:
@@ -49,7 +50,7 @@ def sample(folder: Path, n: int, out: Path | None, seed: int) -> None:
     task = task_of(folder) if "data" in read_spec(folder) else None
     model = task.model if task else load(folder)
     with asking(model, seed):
-        x = model.sample(n)
+        x = model.sample(n, context=task.any_context(n) if task else None)
     names = list(task.data.feature_names or ()) if task else []
     rows = task.data.restore(x) if task else x
     if out is not None and out.suffix == ".png":
@@ -118,7 +119,7 @@ def _rows(model: Any, data: Data | None, frame: pd.DataFrame, path: str) -> torc
 def diagnose_folder(folder: Path) -> None:
     """Print the verdict and the table of a run's model on its held-out data."""
     task = task_of(folder)
-    found = diagnose(task.model, task.data.test.x)
+    found = diagnose(task.model, task.data.test.x, context=task.context(task.data.test))
     print("\n".join(found.verdict))
     if found.table is not None and len(found.table):
         print()

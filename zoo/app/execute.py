@@ -20,6 +20,7 @@ from inference.likelihood import log_likelihood
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
 from zoo.app import judging, report, telling
+from zoo.app.labels import useful
 from zoo.app.recipe import Recipe, Task, prepare
 from zoo.app.runs import new_folder, refuse_existing, write_model
 from zoo.app.settings import NOT_WRITTEN, gradient_settings, noise_anew
@@ -48,7 +49,7 @@ def ready(made: Recipe) -> Ready:
 
 def fitting(task: Task, method: str | None, settings: Mapping[str, Any]) -> Callable[..., Fit]:
     """A fit by closed-form steps where the model has them, by gradients elsewhere, unless told; yet to be called."""
-    model, rows = task.model, task.data.train.x
+    model, rows = task.model, task.rows
     closed = "em_start" in model.capabilities
     trainable = any(parameter.requires_grad for parameter in model.parameters())
     chosen = method or ("em" if closed else "gradient" if trainable else "none")
@@ -73,16 +74,20 @@ def carry_out(checked: Ready, say: Say = print, progress: bool = True) -> Found:
     found = Found(made.name, task, checked.fitting(progress=progress))
     model.eval()
     with asking(model, seed):
-        found.samples = model.sample(made.ask.samples) if made.ask.samples else None
+        n = made.ask.samples
+        found.samples = model.sample(n, context=task.any_context(n)) if n else None
+    context = task.context(data.test)
     if made.ask.evaluate:
         features, modes = judging.measures(task)
-        found.board = evaluate({made.name: found.fit}, data, features=features, modes=modes, seed=seed)
+        found.board = evaluate({made.name: found.fit}, data, context=context, features=features, modes=modes, seed=seed)
+        if task.classes is not None:
+            found.useful = useful(model, data, features, task.classes, seed)
         found.likelihood = found.board.likelihoods.get(made.name)
     elif made.ask.log_likelihood and model.likelihood is not None:
-        found.likelihood = log_likelihood(model, data.test.x, seed=seed)
+        found.likelihood = log_likelihood(model, data.test.x, context=context, seed=seed)
     if made.ask.diagnose:
         say(f"{made.name}: diagnosing")
-        found.diagnosis = diagnose(found.fit, data.test.x, seed=seed)
+        found.diagnosis = diagnose(found.fit, data.test.x, context=context, seed=seed)
     return found
 
 

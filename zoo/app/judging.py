@@ -13,6 +13,7 @@ from torch import Tensor
 from inference.quality import VALUES, Features, Modes, classifier_features
 from inference.scoreboard import Scoreboard
 from zoo.app import figures, report
+from zoo.app.labels import useful_table
 from zoo.app.recipe import Task
 from zoo.app.telling import Found
 from zoo.datasets import Data
@@ -52,9 +53,20 @@ def _classes(rows: Tensor, y: Tensor, data: Data) -> Modes:
 
 
 def sections(everything: Sequence[Found], board: Scoreboard | None) -> list[report.Section]:
-    """The samples' quality: the table, the samples nearest to training rows, and the modes that are missing."""
+    """The samples' quality: the table, the samples nearest to training rows, the modes that are missing, their use."""
     if board is None or not board.quality:
         return []
+    return [*_quality(everything, board), *_useful(everything)]
+
+
+def _useful(everything: Sequence[Found]) -> list[report.Section]:
+    """What made rows of each class teach, for models that were told the classes."""
+    found = {each.name: each.useful for each in everything if each.useful is not None}
+    words = "The accuracy on held-out rows of a classifier taught on real rows, on rows the model made, and on both."
+    return [report.Section("Do made rows teach?", [words], useful_table(found))] if found else []
+
+
+def _quality(everything: Sequence[Found], board: Scoreboard) -> list[report.Section]:
     words = [found.words(name) for name, found in board.quality.items()]
     table = report.Section("Are the samples any good?", [board.quality_words(), *words], board.readable_quality())
     shape = everything[0].task.image_shape

@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from zoo.app.labels import classes_of, context_shape_of, contexts
 from zoo.app.rows import DataAsked, frame_data
 from zoo.app.runs import read_toml
 from zoo.app.texts import cut
 from zoo.base import Model
-from zoo.datasets import Data
+from zoo.datasets import Data, Split
 from zoo.datasets import load as load_data
 from zoo.registry import near
 from zoo.spec import SpecError, build, check, in_short, plain
@@ -79,6 +81,22 @@ class Task:
 
     model: Model
     data: Data
+    classes: int | None = None
+    """How many classes the labels have that the model is told; None where it is told nothing."""
+
+    def context(self, split: Split) -> Tensor | None:
+        """What the model is told of the rows of a split."""
+        return None if self.classes is None or split.y is None else contexts(self.model, split.y, self.classes)
+
+    def any_context(self, n: int) -> Tensor | None:
+        """What to tell it for n rows of its own: one class after the other."""
+        return None if self.classes is None else contexts(self.model, torch.arange(n) % self.classes, self.classes)
+
+    @property
+    def rows(self) -> Any:
+        """The training rows as `fit` takes them."""
+        context = self.context(self.data.train)
+        return self.data.train.x if context is None else {"x": self.data.train.x, "context": context}
 
     @property
     def image_shape(self) -> tuple[int, int] | None:
@@ -110,6 +128,8 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
     asked = DataAsked(**check(as_table(data, "data", "name"), DataAsked, "data", of="of data"))
     if (asked.name is None) == (asked.csv is None):
         raise SpecError('data needs either a name, such as "digits", or a csv, a file of rows')
+    if asked.name is not None and asked.context not in (None, "labels"):
+        raise SpecError(f'data.context is {in_short(asked.context)}, but "labels" was expected')
     settings = dict(as_table(table.get("fit", {}), "fit"))
     method = settings.pop("method", None)
     if method not in (None, "em", "gradient", "none"):
@@ -139,16 +159,22 @@ def prepare(made: Recipe) -> Task:
         data, table = cut(data, table)
     if made.data.view is not None:
         data = through(data, made.data.view)
+    classes = None if made.data.context is None else classes_of(data)
     written = table.get("event_shape")
     size = [written] if isinstance(written, int) else written
     if isinstance(size, list) and size != list(data.event_shape) and size == [data.event_shape.numel()]:
         data = data.flat()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(made.seed)  # torch.manual_seed would reach devices that are not put back
-        model = build(table, event_shape=data.event_shape)
+        told = None if classes is None else context_shape_of(table, classes)
+        model = build(table, event_shape=data.event_shape, context_shape=told)
     if made.data.view is None:
         data = data.default_view(model.support)
-    return Task(model, data)
+    task = Task(model, data, classes)
+    if classes is None and model.context_shape is not None:
+        raise SpecError('the model takes a context, but the spec tells it none: write context = "labels" in [data]')
+    task.any_context(1)  # refuses a model that takes no labels
+    return task
 
 
 def through(data: Data, view: str | Sequence[str]) -> Data:

@@ -11,25 +11,32 @@ import pandas as pd
 import torch
 
 from zoo.datasets import Data, Split
-from zoo.registry import family
+from zoo.registry import family, near
 from zoo.spec import SpecError, build
 
 
 @dataclass(frozen=True)
 class DataAsked:
-    """Which data: by name, or rows of one's own; the view is the model's own choice unless named."""
+    """Which data: by name, or rows of one's own; the view is the model's own choice unless named.
+
+    `context` tells a conditional model each row's class: "labels" of data by name, or a column of one's own rows.
+    """
 
     name: str | None = None
     csv: str | None = None
     view: str | list[str] | None = None
     seed: int = 0
     held_out: float = 0.25
+    context: str | None = None
 
 
 def frame_data(asked: DataAsked, model: Mapping[str, Any]) -> Data:
     """Rows of a CSV file, permuted by the seed and split; a family whose states have names reads them itself."""
     path = str(asked.csv)
     frame, levels = read_csv(path), None
+    y, class_names = None, None
+    if asked.context is not None:
+        frame, y, class_names = _labelled(frame, asked.context, path)
     names: tuple[str, ...] | None
     if hasattr(family(str(model.get("family"))).load(), "encode_frame"):
         network: Any = build(model)
@@ -47,11 +54,24 @@ def frame_data(asked: DataAsked, model: Mapping[str, Any]) -> Data:
     return Data(
         name=Path(path).stem,
         description=f"rows of {path}",
-        train=Split(x[order[:first]]),
-        test=Split(x[order[first:]]),
+        train=Split(x[order[:first]], None if y is None else y[order[:first]]),
+        test=Split(x[order[first:]], None if y is None else y[order[first:]]),
         levels=levels,
         feature_names=names,
+        class_names=class_names,
     )
+
+
+def _labelled(frame: pd.DataFrame, column: str, path: str) -> tuple[pd.DataFrame, torch.Tensor, tuple[str, ...]]:
+    """The other columns, the codes of the classes in this one, and their names."""
+    if column not in frame:
+        raise SpecError(f"data.context is {column!r}, but {path} has no such column{near(column, frame.columns)}")
+    if frame[column].isna().any():
+        row = int(frame[column].isna().to_numpy().argmax())
+        raise ValueError(f"{path}: row {row}, column {column!r} is empty: fill it in or drop the row")
+    names = sorted(frame[column].unique().tolist())
+    codes = pd.Index(names).get_indexer(pd.Index(frame[column]))
+    return frame.drop(columns=column), torch.as_tensor(codes), tuple(map(str, names))
 
 
 def numbers(frame: pd.DataFrame, path: str) -> torch.Tensor:

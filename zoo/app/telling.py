@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from inference.likelihood import LogLikelihood
+from inference.quality import Usefulness
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
 from zoo.app import figures, report, texts
@@ -31,6 +32,7 @@ class Found:
     likelihood: LogLikelihood | None = None
     samples: Tensor | None = None
     diagnosis: Any = None
+    useful: Usefulness | None = None
 
     @property
     def model(self) -> Model:
