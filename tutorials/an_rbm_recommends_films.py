@@ -135,8 +135,8 @@ shares = {
 }
 figure, axis = plt.subplots(figsize=(6, 3))
 for offset, (name, share) in enumerate(shares.items()):
-    axis.bar(torch.arange(levels) + 0.4 * offset, share, width=0.4, label=f"knowing {name}")
-axis.set_xticks(torch.arange(levels) + 0.2, [f"{value:g}" for value in data.scale])
+    axis.bar([level + 0.4 * offset for level in range(levels)], share.numpy(), width=0.4, label=f"knowing {name}")
+axis.set_xticks([level + 0.2 for level in range(levels)], [f"{value:g}" for value in data.scale])
 axis.set_title(film)
 axis.legend()
 figure.savefig(folder / "levels.png", dpi=100)

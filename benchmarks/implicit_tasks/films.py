@@ -38,8 +38,8 @@ def recommender(data: Ratings, x: Tensor, seed: int = 0) -> zoo.Recommender:
         biases = [p for p in parameters if p.dim() == 1]
         return torch.optim.SGD([{"params": weights, "weight_decay": DECAY}, {"params": biases}], lr=lr, momentum=0.9)
 
-    fit(rbm, x, ContrastiveDivergence(1, DataChains()), steps=STEPS, batch_size=BATCH, lr=LR,
-        optimizer=optimizer, schedule=cosine(STEPS, warmup=20), average=AVERAGE, every=STEPS, progress=False)  # fmt: skip
+    fit(rbm, x, ContrastiveDivergence(1, DataChains()), steps=STEPS, batch_size=BATCH, lr=LR, optimizer=optimizer,
+        schedule=cosine(STEPS, warmup=20), average=AVERAGE, every=STEPS, progress=False)  # fmt: skip
     return zoo.Recommender(rbm, data.films, scale=data.scale)
 
 
