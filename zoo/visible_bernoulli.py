@@ -61,21 +61,23 @@ class BernoulliUnits(VisibleUnits):
         """The same in fewer operations: a step of a small machine costs what its operations cost to call."""
         desk = self._desk(parameters, x.size(0), chains.size(0))
         weights, visible_bias, hidden_bias = desk.parameters
-        hidden, columns, field, p = desk.hidden, desk.columns, desk.field, desk.p
-        torch.cat((x, chains), out=desk.rows)
+        hidden, field, p = desk.hidden, desk.field, desk.p
+        desk.x.copy_(x)
+        desk.chains.copy_(chains)
         torch.addmm(hidden_bias, desk.rows, weights, out=hidden).sigmoid_()
         for sweep in range(steps):  # the first sweep's hidden units are those of the gradient
             if sweep:
                 p = torch.addmm(hidden_bias, chains, weights).sigmoid_()
-            torch.addmm(visible_bias, desk.bits.uniform_().lt_(p), desk.turned, out=field).sigmoid_()
-            chains = torch.rand_like(field).lt_(field)
+            desk.noise.uniform_()
+            torch.addmm(visible_bias, desk.for_hidden.lt_(p), desk.turned, out=field).sigmoid_()
+            chains = torch.empty_like(field)
+            torch.lt(desk.for_visible, field, out=chains)
         hidden.mul_(desk.column)
-        gradients = [torch.mm(columns, hidden), torch.mv(columns, desk.signs), hidden.sum(0)]
+        torch.mm(desk.columns, desk.beside, out=desk.products)
+        gradients = desk.gradients
 
         def gap() -> Tensor:
-            by_weights, by_visible, by_hidden = gradients
-            total = torch.dot(by_weights.view(-1), weights.reshape(-1)) + torch.dot(by_visible, visible_bias)
-            return total + torch.dot(by_hidden, hidden_bias)
+            return torch.stack([(g * p).sum() for g, p in zip(gradients, desk.parameters, strict=True)]).sum()
 
         return gap, gradients, chains
 
@@ -94,15 +96,35 @@ class BernoulliUnits(VisibleUnits):
 class _Desk:
     """What a contrast of so many rows and chains writes on, and views that cost as much to make as to use.
 
-    The parameters are there without their gradients: no operation need be told to leave autograd alone.
+    With a column of ones beside the rows and one of the signs beside the hidden units, one product gives all three
+    gradients, which are written over by the next contrast. The parameters are there without their gradients: no
+    operation need be told to leave autograd alone.
     """
 
     def __init__(self, parameters: tuple[Tensor, Tensor, Tensor], rows: int, chains: int) -> None:
         self.parameters = tuple(tensor.detach() for tensor in parameters)
         weights = self.parameters[0]
         features, units = weights.shape
-        self.rows, self.signs = weights.new_empty(rows + chains, features), signs(rows, chains, weights)
-        self.hidden, self.bits = weights.new_empty(rows + chains, units), weights.new_empty(chains, units)
+        with_ones = _aligned(weights, rows + chains, features + 1).fill_(1)
+        self.columns, self.rows = with_ones.t(), with_ones[:, :features]
+        self.x, self.chains = self.rows[:rows], self.rows[rows:]
+        self.column = signs(rows, chains, weights)[:, None]
+        self.beside = _aligned(weights, rows + chains, units + 1)
+        self.beside[:, units:] = self.column
+        self.hidden = self.beside[:, :units]
+        self.p, self.turned = self.hidden[rows:], weights.t()
         self.field = weights.new_empty(chains, features)
-        self.p, self.columns, self.turned = self.hidden[rows:], self.rows.t(), weights.t()
-        self.column = self.signs[:, None]
+        self.noise = weights.new_empty(chains * (units + features))
+        self.for_hidden = self.noise[: chains * units].view(chains, units)
+        self.for_visible = self.noise[chains * units :].view(chains, features)
+        self.products = _aligned(weights, features + 1, units + 1)
+        self.gradients = [
+            self.products[:features, :units],
+            self.products[:features, units],
+            self.products[features, :units],
+        ]
+
+
+def _aligned(like: Tensor, rows: int, columns: int) -> Tensor:
+    """A matrix whose rows begin at multiples of 64 bytes of each other."""
+    return like.new_empty(rows, -(-columns // 16) * 16)[:, :columns]
