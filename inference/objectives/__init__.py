@@ -80,7 +80,7 @@ DEFAULTS: tuple[tuple[type, Callable[[], Objective]], ...] = (
     (Cyclic, CycleConsistency),
     (Paired, PairedTranslation),
     (Styled, Stylisation),
-    (Imitating, lambda: NonSaturating(penalty=R1(1.0), generator_every=2)),
+    (Imitating, lambda: Wasserstein(penalty=GradientPenalty(), generator_every=2)),
     (Generator, NonSaturating),
     (ClassEnergy, HybridDivergence),
     (Joined, JointDivergence),
