@@ -40,8 +40,8 @@ class TabularGAN(Implicit):
     place every game tried dropped rare states, or made too few of them.
 
     Reproducible: 133 wines of three growers (scikit-learn), seed 0, `fit(model, frame, steps=1500, lr=1e-3,
-    average=0.995)` with Adam of betas (0, 0.9), 16 CPU s: 1,000 made rows teach a classifier to tell the grower of 0.978
-    of 45 held-out wines, as the real rows do.
+    average=0.995)` with Adam of betas (0, 0.9), 16 CPU s: 1,000 made rows teach a classifier to tell the grower of
+    0.978 of 45 held-out wines, as the real rows do.
 
     References:
         Modeling Tabular Data using Conditional GAN (Xu et al., 2019), https://arxiv.org/abs/1907.00503
