@@ -442,4 +442,4 @@ def test_digits_of_a_class_are_what_a_classifier_takes_them_for():
     made = model.sample(400, context=asked)
     classifier = LogisticRegression(max_iter=2000).fit(x.flatten(1).numpy(), y.numpy())
     assert classifier.score(made.flatten(1).numpy(), asked.numpy()) > 0.8
-    assert made.view(10, 40, -1).std(1).mean() > 0.25 * x[y == 3].flatten(1).std(0).mean()  # no one digit a class
+    assert made.view(10, 40, -1).std(1).mean() > 0.35 * x[y == 3].flatten(1).std(0).mean()  # no one digit a class
