@@ -40,7 +40,7 @@ from zoo.vae import VAE
 from zoo.vamp_prior import VampPrior
 
 FOLDER = Path("runs/vamp_mnist")
-LATENT, WIDTH, BATCH, LR = 40, 300, 100, 5e-4
+LATENT, WIDTH = 40, 300
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Setting:
     components: int = 500
     draws: int = 5000
     images: int = 10_000
+    batch: int = 100
+    rate: float = 5e-4
 
     @property
     def name(self) -> str:
@@ -98,14 +100,14 @@ def trained(setting: Setting, device: str, x: Tensor, held_out: Tensor) -> VAE:
     def log(progress: Progress) -> None:
         note({"step": progress.step, "cpu_seconds": round(time.process_time()), **progress.terms})
 
-    model, epoch, place = made(setting.components), len(x) // BATCH, FOLDER / f"{setting.name}.pt"
+    model, epoch, place = made(setting.components), len(x) // setting.batch, FOLDER / f"{setting.name}.pt"
     fit(
         model,
         x,
         Elbo(beta=warmup(setting.warm_up * epoch) if setting.warm_up else 1.0),
         epochs=setting.epochs,
-        batch_size=BATCH,
-        lr=LR,
+        batch_size=setting.batch,
+        lr=setting.rate,
         validation=held_out,
         patience=setting.patience,
         every=epoch,
@@ -139,7 +141,8 @@ def rows(rounds: int) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A VampPrior on MNIST; shorter than published where asked.")
     for name, value in asdict(Setting()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"{value} as published")
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=type(value), default=value, help=f"{value} as published")
     parser.add_argument("--threads", type=int, help="threads of a CPU")
     arguments = vars(parser.parse_args())
     threads = arguments.pop("threads")

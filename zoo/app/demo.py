@@ -55,11 +55,18 @@ TABLES: dict[str, dict[str, Any]] = {
     },
     "gan": {
         "data": {"name": "digits", "view": ["unit", "flat"]},
-        "model": {"family": "gan", "bounds": [0.0, 1.0]},
+        "model": {
+            "family": "gan",
+            "latent": 32,
+            "bounds": [0.0, 1.0],
+            "critic": {"kind": "mlp", "norm": "none", "gain": 1.0},
+        },
         "fit": {
-            "steps": 2800,
-            "batch_size": 64,
-            "lr": {"critic": 2e-3, "generator": 5e-4},
+            "objective": {"name": "wasserstein", "generator_every": 5, "penalty": {"name": "gradient_penalty"}},
+            "steps": 3140,
+            "batch_size": 65,
+            "lr": 2e-3,
+            "average": 0.998,
             "optimizer": {"name": "adam", "betas": [0.0, 0.9]},
         },
         "ask": QUIET,
