@@ -40,13 +40,13 @@ def joint(rbm: RBM) -> torch.Tensor:
     return table
 
 
-@pytest.mark.parametrize("visible, hidden", [(4, 3), (3, 5), (1, 1)])
+@pytest.mark.parametrize("visible, hidden", [(4, 3), (3, 5), (1, 1), (10, 6)])
 def test_free_energy_sums_out_the_hidden_units(visible: int, hidden: int) -> None:
     rbm = machine(visible, hidden)
     torch.testing.assert_close(rbm.free_energy(states(visible)), -joint(rbm).logsumexp(1))
 
 
-@pytest.mark.parametrize("visible, hidden", [(4, 3), (3, 5), (1, 1)])
+@pytest.mark.parametrize("visible, hidden", [(4, 3), (3, 5), (1, 1), (10, 6)])
 def test_log_partition_is_the_sum_over_all_states(visible: int, hidden: int) -> None:
     rbm = machine(visible, hidden)
     log_z = rbm.log_partition()
