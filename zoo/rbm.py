@@ -50,7 +50,7 @@ class RBM(EnergyBased):
             {"kind": "replicated_softmax"}; in Python also the units themselves.
 
     Reproducible: binarised digits, 16 hidden units, -18.1 nats exact, held out (benchmarks.foundation_tasks.rbm);
-    statically binarised MNIST, 500 hidden units, seed 0, 40 epochs of PCD-1: -90.9 nats by AIS, -91.7 by reverse AIS
+    statically binarised MNIST, 500 hidden units, seed 0, 40 epochs of PCD-1: -90.9 nats by AIS, -91.5 by reverse AIS
     (benchmarks.implicit_tasks.rbm_mnist).
 
     References:
