@@ -242,6 +242,17 @@ class Stacked(Stack, Latent, Protocol):
     def unnormalised(self) -> Any: ...
 
 
+class Held(Energy, Protocol):
+    """An energy of numbers or codes, any of which may be held: `held(x, known)`, known of x's shape, is an object with
+
+    summable       whether what is not known can be summed over, for
+    sums()         what each cell is: of numbers mean and standard deviation, of codes p(code), [N, *event, last]
+    step(rows)     chains of all rows, copies one after the other [chains N, features], a sweep later
+    """
+
+    def held(self, x: Tensor, known: Tensor) -> Any: ...
+
+
 class ClassEnergy(Energy, Protocol):
     """An energy of rows and classes: `split(rows)` is x and the class as one-hot, `class_logits(x)` log p(y | x) [N, K]
     up to a constant.

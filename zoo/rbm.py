@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from zoo.base import EnergyBased, Shape
 from zoo.clamping import Clamped
 from zoo.declared import declared
+from zoo.held import HeldRows
 from zoo.rbm_path import Annealing, Machine
 from zoo.units import Layers
 from zoo.visible_bernoulli import BernoulliUnits
@@ -144,6 +145,16 @@ class RBM(EnergyBased):
         held = F.pad(known.flatten(1), (0, self.hidden), value=False)
         units = Layers((self.weights,), (self.visible_bias, self.hidden_bias))
         return Clamped(units, F.pad(self._flat(x).to(self.dtype), (0, self.hidden)), held)
+
+    @property
+    def held(self) -> Callable[[Tensor, Tensor], HeldRows]:
+        """`held(x, known)` are rows of numbers or codes some cells of which are known, for `inference.query`."""
+        if not self.visible.told_by_cell:
+            raise AttributeError("bits are clamped; words and ratings have no cells that are told by themselves")
+        return self._held
+
+    def _held(self, x: Tensor, known: Tensor) -> HeldRows:
+        return HeldRows(self.couplings.detach(), self._flat(x), known.flatten(1), self.event_shape)
 
     # ---- log Z
 

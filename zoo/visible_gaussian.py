@@ -37,6 +37,23 @@ class Normals(Couplings):
     def gradients(self, x: Tensor, hidden: Tensor, signs: Tensor) -> dict[str, Tensor]:
         return super().gradients(x, hidden, signs) | {"precision": -0.5 * (signs @ self.shown(x).square())}
 
+    # ---- cell by cell, for rows some of which are held
+
+    def without(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Rows whose statistics are 0 in these cells."""
+        return x.masked_fill(cells, 0)
+
+    def cell_log_normaliser(self, field: Tensor) -> Tensor:
+        """`log_normaliser` of each cell, [N, features], up to a constant."""
+        return 0.5 * field.square() / self.precision
+
+    def cells(self, shares: Tensor, field: Tensor, x: Tensor, known: Tensor) -> Tensor:
+        """Mean and deviation of each cell where h has these shares [N, states]; of what is known, itself and 0."""
+        mean = field / self.precision
+        middle = shares @ mean
+        spread = (shares @ mean.square() - middle.square()).clamp(min=0) + 1 / self.precision
+        return torch.stack([torch.where(known, x, middle), torch.where(known, 0.0, spread.sqrt())], -1)
+
 
 class GaussianUnits(VisibleUnits):
     """Real numbers: p(x_i | h) = N(b_i + W_i h, s_i^2), so that E = sum (x - b)^2 / 2 s^2 - (x / s^2) W h - c h.
@@ -49,6 +66,7 @@ class GaussianUnits(VisibleUnits):
     """
 
     support = constraints.real
+    told_by_cell = True
 
     def __init__(self, features: int, variance: Literal["unit", "learned"] = "unit") -> None:
         super().__init__(features)

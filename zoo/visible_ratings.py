@@ -61,6 +61,8 @@ class RatingUnits(SoftmaxUnits):
         https://doi.org/10.1145/1273496.1273596
     """
 
+    told_by_cell = False
+
     def __init__(self, features: int, levels: int, prior: float = 5.0, common: float = 0.1) -> None:
         super().__init__(features, levels)
         if not prior > 0:

@@ -109,6 +109,22 @@ class Codes(Couplings):
     def _by_cell(self, field: Tensor) -> Tensor:
         return field.unflatten(1, (-1, self.width))[..., : self.levels]
 
+    # ---- cell by cell, for rows some of which are held
+
+    def without(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Rows whose statistics are 0 in these cells."""
+        return x.masked_fill(cells, MISSING)
+
+    def cell_log_normaliser(self, field: Tensor) -> Tensor:
+        """`log_normaliser` of each cell, [N, features]."""
+        return self._by_cell(field).logsumexp(2)
+
+    def cells(self, shares: Tensor, field: Tensor, x: Tensor, known: Tensor) -> Tensor:
+        """p(level) of each cell where h has these shares [N, states]; of what is known, 1 at its level."""
+        told = F.one_hot(x.long().clamp(min=0), self.levels).to(field.dtype)
+        found = (shares @ self._by_cell(field).softmax(2).flatten(1)).unflatten(1, told.shape[1:])
+        return torch.where(known[..., None], told, found)
+
 
 class SoftmaxUnits(VisibleUnits):
     """Codes: p(x_i = k | h) = softmax over k of b_ik + W_ik h, a set of weights for each level.
@@ -124,6 +140,7 @@ class SoftmaxUnits(VisibleUnits):
     """
 
     missing_code = MISSING
+    told_by_cell = True
 
     def __init__(self, features: int, levels: int) -> None:
         super().__init__(features)

@@ -165,6 +165,8 @@ class VisibleUnits(nn.Module, ABC):
     support: ClassVar[constraints.Constraint]
     cell: tuple[int, ...] = ()
     """The shape of the statistics of one number of x."""
+    told_by_cell: ClassVar[bool] = False
+    """Whether the couplings tell what each cell is by itself (`cells`), for rows some of which are held."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

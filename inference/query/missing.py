@@ -14,6 +14,7 @@ from inference.asking import asking
 from inference.protocols import (
     Completes,
     Density,
+    Held,
     Latent,
     Reversible,
     Samples,
@@ -23,6 +24,7 @@ from inference.protocols import (
     offers,
     sums_out,
 )
+from inference.query import held
 from inference.query.answer import Answer
 from inference.query.chains import Chains
 from inference.query.estimates import by_row, moments, reliability
@@ -120,6 +122,7 @@ WAYS: tuple[tuple[Callable[[Any], bool], Callable[[Question, Gaps], Answer]], ..
         lambda model: offers(model, Density) and offers(model, Samples) and measure_of(model) == "density",
         _anywhere,
     ),
+    (lambda model: offers(model, Held), held.answer),
     (lambda model: offers(model, Reversible), Particles().fill),
     (lambda model: offers(model, Latent) and has_likelihood(model), Chains().fill),
 )
