@@ -245,6 +245,7 @@ class Stacked(Stack, Latent, Protocol):
 class Held(Energy, Protocol):
     """An energy of numbers or codes, any of which may be held: `held(x, known)`, known of x's shape, is an object with
 
+    levels         how many codes a cell may have; None of numbers
     summable       whether what is not known can be summed over, for
     sums()         what each cell is: of numbers mean and standard deviation, of codes p(code), [N, *event, last]
     step(rows)     chains of all rows, copies one after the other [chains N, features], a sweep later

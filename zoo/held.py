@@ -20,6 +20,11 @@ class HeldRows:
         self.machine, self.x, self.known, self.event_shape = machine, x, known, event_shape
 
     @property
+    def levels(self) -> int | None:
+        """How many codes a cell may have; None of numbers."""
+        return getattr(self.machine, "levels", None)
+
+    @property
     def summable(self) -> bool:
         return len(self.machine.hidden_bias) <= MOST_HIDDEN
 

@@ -104,7 +104,26 @@ class Game(WatchedGame):
         )
 
 
-class NonSaturating(Game):
+class Smoothed(Game):
+    """A game of labels, of which that of real rows may be below 1, so that the critic does not grow sure of itself."""
+
+    def __init__(
+        self,
+        *,
+        smoothing: float = 0.0,
+        generator_every: int = 1,
+        penalty: Penalty | None = None,
+        also: Sequence[GeneratorTerm] = (),
+    ) -> None:
+        super().__init__(generator_every=generator_every, penalty=penalty, also=also)
+        if not 0 <= smoothing < 0.5:
+            raise ValueError(
+                f"smoothing must be from 0 to below 0.5, not {smoothing}: real rows are to be labelled real"
+            )
+        self.smoothing = smoothing
+
+
+class NonSaturating(Smoothed):
     """The non-saturating game: the critic tells real rows from made ones, the generator is to be taken for real.
 
     With logits c(x) of "x is real" and s = smoothing,
@@ -124,17 +143,6 @@ class NonSaturating(Game):
         Improved Techniques for Training GANs (Salimans et al., 2016), https://arxiv.org/abs/1606.03498
     """
 
-    def __init__(
-        self,
-        *,
-        smoothing: float = 0.0,
-        generator_every: int = 1,
-        penalty: Penalty | None = None,
-        also: Sequence[GeneratorTerm] = (),
-    ) -> None:
-        super().__init__(generator_every=generator_every, penalty=penalty, also=also)
-        self.smoothing = checked_smoothing(smoothing)
-
     def critic_value(self, real: Tensor, made: Tensor) -> Tensor:
         value = F.softplus(-real).mean() + F.softplus(made).mean()
         return value + self.smoothing * real.mean() if self.smoothing else value  # softplus(c) - softplus(-c) = c
@@ -153,12 +161,6 @@ def shown(model: Any, x: Tensor) -> Tensor:
     """Rows of data as a critic sees them."""
     show = getattr(model, "shown", None)
     return x if show is None else show(x)
-
-
-def checked_smoothing(smoothing: float) -> float:
-    if not 0 <= smoothing < 0.5:
-        raise ValueError(f"smoothing must be from 0 to below 0.5, not {smoothing}: real rows are to be labelled real")
-    return smoothing
 
 
 def critic_loss(critic: Any, real: Tensor, made: Tensor, context: Tensor | None = None) -> Loss:

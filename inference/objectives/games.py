@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference.objectives.adversarial import Game, checked_smoothing
-from inference.objectives.generator_terms import GeneratorTerm
-from inference.objectives.penalties import Penalty
+from inference.objectives.adversarial import Game, Smoothed
 
 
-class LeastSquares(Game):
+class LeastSquares(Smoothed):
     """The least-squares game: the critic answers 1 to real rows and 0 to made ones, the generator wants a 1.
 
     With s = smoothing,
@@ -28,17 +26,6 @@ class LeastSquares(Game):
     References:
         Least Squares Generative Adversarial Networks (Mao et al., 2017), https://arxiv.org/abs/1611.04076
     """
-
-    def __init__(
-        self,
-        *,
-        smoothing: float = 0.0,
-        generator_every: int = 1,
-        penalty: Penalty | None = None,
-        also: Sequence[GeneratorTerm] = (),
-    ) -> None:
-        super().__init__(generator_every=generator_every, penalty=penalty, also=also)
-        self.smoothing = checked_smoothing(smoothing)
 
     def critic_value(self, real: Tensor, made: Tensor) -> Tensor:
         return 0.5 * ((real - (1 - self.smoothing)).square().mean() + made.square().mean())

@@ -7,6 +7,8 @@ References:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,26 +32,25 @@ def answer(question: Question, gaps: Gaps) -> Answer:
     trust, warned = verdict(followed(flat.sum(3), flat), torch.ones(len(gaps.x)))
     error = torch.as_tensor(trust["ess"].values).clamp(min=1).rsqrt().reshape(-1, *[1] * (gaps.x.dim() - 1))
     how = f"{CHAINS} chains that hold what is known, {drawn.shape[1]} sweeps each after as many"
-    cells = _cells(gaps, drawn.flatten(0, 1), error)
+    cells = _cells(drawn.flatten(0, 1), held.levels, error)
     return Answer(str(question), {"x": named(gaps, cells)}, how, "estimate", None, trust, warned)
 
 
-def _chains(held: object, gaps: Gaps, kept: int) -> Tensor:
+def _chains(held: Any, gaps: Gaps, kept: int) -> Tensor:
     """Rows as each kept sweep leaves them, [chains, kept, N, *event_shape]."""
     model, count = gaps.model, len(gaps.x)
     rows = model.start(CHAINS * count).flatten(1).to(gaps.filled.dtype)
     found = []
     for sweep in range(2 * kept):
-        rows = held.step(rows)  # type: ignore[attr-defined]
+        rows = held.step(rows)
         if sweep >= kept:
             found.append(rows)
     return torch.stack(found, 1).unflatten(0, (CHAINS, count)).transpose(1, 2).unflatten(3, gaps.x.shape[1:])
 
 
-def _cells(gaps: Gaps, drawn: Tensor, error: Tensor) -> Tensor:
+def _cells(drawn: Tensor, levels: int | None, error: Tensor) -> Tensor:
     """Of numbers mean, deviation and the mean's error; of codes the share of each level."""
-    if gaps.codes:
-        levels = int(gaps.model.visible.levels)
+    if levels is not None:
         return torch.stack([(drawn == level).double().mean(0) for level in range(levels)], -1)
     mean, sd = drawn.double().mean(0), drawn.double().std(0)
     return torch.stack([mean, sd, sd * error], -1)

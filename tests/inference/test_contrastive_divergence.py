@@ -240,7 +240,7 @@ def test_a_gap_that_is_not_finite_is_named_though_few_steps_are_looked_at(broken
     assert all(parameter.isfinite().all() for parameter in rbm.parameters())
 
 
-@pytest.mark.parametrize("every", [30, 50])
+@pytest.mark.parametrize("every", [7, 30, 50])
 def test_the_history_is_the_mean_over_the_steps_looked_at(every: int) -> None:
     gaps = []
 
@@ -260,6 +260,10 @@ def test_the_history_is_the_mean_over_the_steps_looked_at(every: int) -> None:
         progress=False,
     )
     # a fit too short for a report tells its first step, beside its last
-    looks = {30: [[1, 26, 30], [31]], 50: [[1], [1, 26]]}[every]
+    looks = {
+        7: [[1, 7], [8, 14], [15, 21], [22, 28], [29, 35], [36]],
+        30: [[1, 26, 30], [31]],
+        50: [[1], [1, 26]],
+    }[every]
     expected = [sum(gaps[step - 1] for step in steps) / len(steps) for steps in looks]
     assert result.history["expected_energy_gap"].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)

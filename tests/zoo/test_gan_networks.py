@@ -437,9 +437,9 @@ def test_digits_of_a_class_are_what_a_classifier_takes_them_for():
     free = {**classes, "norm": "none", "gain": 1.0}
     model = GAN((1, 8, 8), context_shape=(), bounds=(0.0, 1.0), generator=classes, critic=free)
     objective, rate = NonSaturating(penalty=R1(1.0)), {"critic": 1e-3, "generator": 1e-3}
-    fit(model, {"x": x, "context": y}, objective, steps=300, batch_size=64, lr=rate, average=0.99, progress=False)
+    fit(model, {"x": x, "context": y}, objective, steps=900, batch_size=64, lr=rate, average=0.99, progress=False)
     asked = torch.arange(10).repeat_interleave(40)
     made = model.sample(400, context=asked)
     classifier = LogisticRegression(max_iter=2000).fit(x.flatten(1).numpy(), y.numpy())
     assert classifier.score(made.flatten(1).numpy(), asked.numpy()) > 0.8
-    assert made.view(10, 40, -1).std(1).mean() > 0.35 * x[y == 3].flatten(1).std(0).mean()  # no one digit a class
+    assert made.view(10, 40, -1).std(1).mean() > 0.5 * x[y == 3].flatten(1).std(0).mean()  # no one digit a class

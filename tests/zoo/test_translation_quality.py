@@ -132,4 +132,4 @@ def test_style_of_outlines():
         print(name, "domain, class", found[name])
     assert found["content"][0] < 0.1
     for name in ("drawn", "of an image"):
-        assert found[name][0] > 0.75 and found[name][1] > 0.8
+        assert found[name][0] > 0.8 and found[name][1] > 0.8

@@ -100,7 +100,7 @@ def test_several_rows_are_told_apart():
     [
         ("model.event_shape=[3, 4]", "model.event_shape is [3, 4]: pydoc_topics is one sequence of"),
         ("model.event_shape=0", "model.event_shape: windows cut a raw sequence into rows of 1 to"),
-        ("model.family=transfomer", "did you mean transformer"),
+        ("model.family=transfomer", "did you mean transformer or style_transfer?"),
         ("model.levels=3", "no view of pydoc_topics fits a model whose support is"),
         ("fit.optimizer={name='adamw', decay=1}", "fit.optimizer.decay is not a parameter"),
         ("fit.schedule={name='cosine', steps=4, warmup=4}", "warmup must be 0 or more and below the 4 steps"),
