@@ -68,6 +68,8 @@ def test_chains_of_larger_machines_agree_with_the_sum(visible: object, monkeypat
         known = ~x.isnan()
         assert torch.equal(found[..., 0][known], x[known]) and not found[..., 1:][known].any()
         assert (found[..., 0] - exact[..., 0])[~known].abs().max() < 4 * found[..., 2][~known].max()
+        ess = torch.as_tensor(answer.reliability["ess"].values)[:, None]
+        torch.testing.assert_close(found[..., 2], found[..., 1] / ess.sqrt())
 
 
 def test_words_are_refused() -> None:
