@@ -3,8 +3,9 @@
 Modes of standard deviation 0.2 at radius 2. A row within 3 of them is of high quality, as 98.9 % of the data are; a
 mode is reached by at least a tenth of the rows that the data has there. Values are the worst of three seeds, of 10,000
 rows each, at settings that were chosen on these seeds; on seeds 3, 4 and 5, which had no part in it, the worst are
-0.958 (hinge), 0.954 (relativistic) and 0.952 (Wasserstein). A fit takes 11 to 30 CPU seconds. Tried and left out, as their
-worst seed fell short: the non-saturating game with R1 (0.93, the mean of three 0.96) and least squares with R1 (0.91).
+0.958 (hinge), 0.954 (relativistic) and 0.952 (Wasserstein). A fit takes 11 to 30 CPU seconds. Tried and left out, as
+their worst seed fell short: the non-saturating game with R1 (0.93, the mean of three 0.96) and least squares with R1
+(0.91).
 """
 
 from __future__ import annotations
