@@ -163,7 +163,7 @@ class BayesianNetwork(Explicit):
             raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {states - 1}{hint}")
 
     def program(self, given: Mapping[Hashable, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
-        """The network as a Pyro program with a site for each variable, which Pyro can enumerate (`zoo.network_programs`).
+        """The network as a Pyro program with a site for each variable, which Pyro can enumerate.
 
         `given` holds the codes [N] of what is observed; without it n rows are drawn.
         """

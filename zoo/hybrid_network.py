@@ -241,7 +241,7 @@ class HybridNetwork(Explicit):
         return total + log_marginal(log_tables, self.discrete.parents, codes, missing, seen)
 
     def program(self, given: Mapping[str, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
-        """The network as a Pyro program with a site for each variable, discrete ones enumerable (`zoo.network_programs`).
+        """The network as a Pyro program with a site for each variable, discrete ones enumerable.
 
         `given` holds the rows of what is observed, codes [N] or values [N, *shape]; without it n rows are drawn.
         """
