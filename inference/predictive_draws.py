@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inference.program import Program
 from inference.program_data import settings
-from inference.program_sites import Draw, Substitute, contracted, log_prob
+from inference.program_sites import Draw, Substitute, log_prob
 
 Draws = dict[str, Tensor]
 
