@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from zoo.datasets import Data
@@ -49,6 +50,13 @@ def data_card(data: Data) -> str:
     }
     lines = [f"  {name:<14}{value}" for name, value in shown.items() if value not in ("", "[]")]
     return "\n".join([f"{data.name}: {data.description}", "", *lines])
+
+
+def program_card(program: Callable[..., Any]) -> str:
+    """A program's data, as arguments, and its docstring."""
+    arguments = ", ".join(inspect.signature(program).parameters)
+    about, *rest = (inspect.getdoc(program) or "").splitlines()
+    return "\n".join([f"{program.__name__}: {about}", "", f"  arguments     {arguments}", *rest])
 
 
 def _parameters(kind: Any) -> list[str]:

@@ -26,6 +26,8 @@ EXAMPLES = """examples:
   zoo query asia --given smoke=yes dysp=yes --find lung bronc
   zoo query alarm --rows rows.csv --find HYPOVOLEMIA --out posteriors.csv
   zoo compare vae.toml realnvp.toml             one scoreboard
+  zoo run schools.toml                          a Bayesian program's posterior, with its diagnosis
+  zoo diagnose runs/schools                     or any posterior.nc that ArviZ reads
   zoo demo                                      a model of every kind on real digits, in three minutes
 
 a spec (`zoo run SPEC.toml`):
@@ -49,6 +51,10 @@ SPEC = """a spec, of which only data and model are needed:
   schedule = {name = "cosine"}        or warmup, linear, cooldown
   [ask]
   samples = 512                       for the report; and log_likelihood, diagnose, evaluate = true or false
+or of a program with global parameters (`zoo list` names them):
+  program = "eight_schools"           or {file = "mine.py:model", data = {csv = "rows.csv", arguments = {y = "score"}}}
+  [mcmc]                              or [smc], [variational], [laplace], [pathfinder]; the keywords of inference.mcmc
+  kernel = {name = "nuts"}            chees (unless told), nuts, random_walk, stretch, elliptical_slice
 views: raw, dequantised, logit, binarised, unit, standardised, flat; the family's own choice unless told"""
 
 
@@ -142,7 +148,7 @@ def _add_asking(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def list_families(arguments: Any) -> None:
-    from zoo import datasets
+    from zoo import datasets, programs
     from zoo.registry import families
 
     print("families (zoo show FAMILY)")
@@ -151,24 +157,38 @@ def list_families(arguments: Any) -> None:
     print(_columns(datasets.names()))
     print("\nnetworks (zoo query NETWORK)")
     print(_wrapped(", ".join(datasets.networks())))
+    print("\nprograms (zoo show PROGRAM)")
+    print(_wrapped(", ".join(programs.PROGRAMS)))
 
 
 def show_family(arguments: Any) -> None:
-    from zoo import datasets
-    from zoo.app.card import card, data_card
+    from zoo import datasets, programs
+    from zoo.app.card import card, data_card, program_card
     from zoo.registry import family
 
-    known = arguments.family in datasets.names()
-    print(data_card(datasets.load(arguments.family)) if known else card(family(arguments.family)))
+    if arguments.family in programs.PROGRAMS:
+        print(program_card(programs.PROGRAMS[arguments.family]))
+    elif arguments.family in datasets.names():
+        print(data_card(datasets.load(arguments.family)))
+    else:
+        print(card(family(arguments.family)))
 
 
 def run_spec(arguments: Any) -> None:
-    from zoo.app.recipe import read
+    from zoo.app.recipe import recipe, table_of
     from zoo.app.runs import refuse_existing
 
-    made = read(arguments.spec, arguments.overrides)
-    folder = arguments.out or Path("runs") / made.name
+    table = table_of(arguments.spec, arguments.overrides)
+    folder = arguments.out or Path("runs") / str(table.get("name", arguments.spec.stem))
     refuse_existing(folder)
+    if "program" in table:
+        from zoo.app import program_run
+        from zoo.app.program_recipe import program_recipe
+
+        asked = program_recipe(table, arguments.spec.stem, arguments.spec.parent)
+        print(f"report: {program_run.run(asked, folder)}")
+        return
+    made = recipe(table, arguments.spec.stem)
     from zoo.app.execute import run
 
     print(f"report: {run(made, folder)}")

@@ -109,11 +109,15 @@ class Task:
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a TOML file, after `key=value` overrides such as "fit.steps=100"."""
-    path = Path(path)
-    table = read_toml(path)
+    return recipe(table_of(path, overrides), Path(path).stem)
+
+
+def table_of(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The table in a TOML file, after its overrides."""
+    table = read_toml(Path(path))
     for override in overrides:
         _override(table, override)
-    return recipe(table, path.stem)
+    return table
 
 
 def recipe(table: Mapping[str, Any], name: str) -> Recipe:

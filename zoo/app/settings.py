@@ -70,7 +70,7 @@ def gradient_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "objective" in settings:
         known["objective"] = objective(settings["objective"])
     if "schedule" in settings:
-        known["schedule"] = _called(settings["schedule"], "fit.schedule", SCHEDULES)
+        known["schedule"] = called(settings["schedule"], "fit.schedule", SCHEDULES)
     if "optimizer" in settings:
         known["optimizer"] = _optimizer(settings["optimizer"])
     Settings.of({**_defaults(fit), **known})  # says now what `fit` would say after an earlier model's fit
@@ -106,7 +106,7 @@ def objective(asked: Any) -> Objective:
     table = {
         key: _part(value, f"fit.objective.{key}") for key, value in as_table(asked, "fit.objective", "name").items()
     }
-    return _called(table, "fit.objective", {_snake(kind): kind for kind in kinds if _is_objective(kind)})
+    return called(table, "fit.objective", {_snake(kind): kind for kind in kinds if _is_objective(kind)})
 
 
 def _part(value: Any, path: str) -> Any:
@@ -114,7 +114,7 @@ def _part(value: Any, path: str) -> Any:
     if isinstance(value, list):
         return [_part(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return _called(value, path, {**PARTS, **CHAINS})
+        return called(value, path, {**PARTS, **CHAINS})
     return WAYS.get(value, value) if isinstance(value, str) else value
 
 
@@ -134,7 +134,7 @@ def adam_options(betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -
     """What a spec may say of Adam."""
 
 
-def _called(asked: Any, path: str, choices: Mapping[str, Any]) -> Any:
+def called(asked: Any, path: str, choices: Mapping[str, Any]) -> Any:
     """What a table names, called with the table's other keys."""
     table = as_table(asked, path, "name")
     chosen = _chosen(table.pop("name", None), f"{path}.name", choices)

@@ -31,8 +31,16 @@ POSTERIORS: dict[str, Callable[..., Any]] = {
     "gaussian_process": gaussian_process,
 }
 
+PROGRAMS: dict[str, Callable[..., Any]] = {
+    **POSTERIORS,
+    "eight_schools_centred": eight_schools_centred,
+    "horseshoe_regression": horseshoe_regression,
+}
+"""Every program by its name"""
+
 __all__ = [
     "POSTERIORS",
+    "PROGRAMS",
     "autoregression",
     "data",
     "eight_schools",

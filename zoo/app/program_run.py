@@ -1,0 +1,57 @@
+"""Carrying a program's recipe out: draw its posterior, diagnose it, leave a folder with a report.
+
+spec.toml  posterior.nc (every group that ArviZ knows)  summary.csv  verdict.txt  figures/*.png  report.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import inference
+from inference.diagnostics.arviz_io import to_netcdf
+from inference.posterior import Posterior
+from zoo.app import report
+from zoo.app.program_recipe import ProgramRecipe
+from zoo.app.runs import SPEC, new_folder, refuse_existing, toml
+
+Say = Callable[[str], None]
+
+
+def run(made: ProgramRecipe, folder: Path, say: Say = print) -> Path:
+    """Draw, diagnose and leave the folder; the path of the report."""
+    refuse_existing(folder)
+    say(f"{made.name}: drawing the posterior of {made.program.__name__} by {made.method}")
+    posterior = made.infer()
+    say(f"{made.name}: diagnosing")
+    found = inference.diagnose(posterior)
+    with new_folder(folder) as draft:
+        (draft / SPEC).write_text(toml(made.table), encoding="utf-8")
+        summary = posterior.summary()
+        summary.to_csv(draft / "summary.csv")
+        (draft / "verdict.txt").write_text("\n".join(found.verdict) + "\n", encoding="utf-8")
+        to_netcdf(posterior.to_idata(coords=made.coords), draft / "posterior.nc")
+        lead = [drawn(made, posterior), *found.verdict]
+        parts = sections(made, summary, found)
+        report.write(draft / "report.html", f"{made.name}: a posterior", lead, parts, f"seed {made.seed}")
+    for sentence in lead:
+        say(sentence)
+    return folder / "report.html"
+
+
+def drawn(made: ProgramRecipe, posterior: Posterior) -> str:
+    """What was done, in a sentence."""
+    chains, draws = posterior.shape
+    how = f"{chains:,} chains of {draws:,} draws" if chains > 1 else f"{draws:,} draws"
+    return f"The posterior of {made.program.__name__}: {how} by {posterior.method}, {posterior.seconds:.1f} seconds."
+
+
+def sections(made: ProgramRecipe, summary: Any, found: Any) -> list[report.Section]:
+    """The parts of the report: what is known of each number, how far the draws can be trusted, the spec."""
+    pictures = {name.replace("_", " ").capitalize() + ".": figure for name, figure in found.plots().items()}
+    return [
+        report.Section("Posterior", ["Means, deviations and intervals of every number."], table=summary),
+        report.Section("Diagnosis", table=found.table, pictures=pictures),
+        report.Section("Spec", ["`zoo run` takes this again."], code=toml(made.table)),
+    ]
