@@ -61,8 +61,12 @@ def container_of(
 
 
 def _latents(posterior: Posterior) -> Group:
-    program, values = posterior.program, {**posterior.draws, **posterior.derived}
-    return _sites(values, {} if program is None else {**program.latents, **program.derived})
+    program = posterior.program
+    group = _sites(posterior.draws, {} if program is None else program.latents)
+    plates = {} if program is None else _plates(program)
+    for name, tensor in posterior.derived.items():
+        group[name] = (("chain", "draw", *_guessed(name, tensor.shape[2:], plates)), to_numpy(tensor))
+    return group
 
 
 def _stats(stats: Mapping[str, Tensor]) -> Group:
@@ -117,22 +121,30 @@ def _observed(program: Program) -> dict[str, Tensor]:
 
 
 def _constants(program: Program, observed: Mapping[str, Tensor]) -> Group:
-    """What else the program was given: numbers and arrays, not what is an observed site's value.
-
-    An axis has a plate's name where one plate alone is as long.
-    """
-    sites = (*program.latents.values(), *program.observed.values())
-    plates = {plate: size for site in sites for plate, size in zip(site.plates, site.shape, strict=True) if plate}
+    """What else the program was given: numbers and arrays, not what is an observed site's value."""
+    plates = _plates(program)
     seen = [to_numpy(value) for value in observed.values()]
     group: Group = {}
     for name, array in _arguments(program):
         if any(array.shape == other.shape and np.array_equal(array, other) for other in seen):
             continue
-        long = [[plate for plate, size in plates.items() if size == length] for length in array.shape]
-        axes = [found[0] if len(found) == 1 else f"{name}_dim_{i}" for i, found in enumerate(long)]
-        unique = [axis if axes.count(axis) == 1 else f"{name}_dim_{i}" for i, axis in enumerate(axes)]
-        group[f"{name}_value" if name in plates else name] = (unique, array)
+        group[f"{name}_value" if name in plates else name] = (_guessed(name, array.shape, plates), array)
     return group
+
+
+def _plates(program: Program) -> dict[str, int]:
+    """The plates that sites have an axis for, and how long they are."""
+    sites = (*program.latents.values(), *program.observed.values())
+    return {plate: size for site in sites for plate, size in zip(site.plates, site.shape, strict=True) if plate}
+
+
+def _guessed(name: str, shape: tuple[int, ...], plates: Mapping[str, int]) -> list[str]:
+    """The names of the axes of what is in no plate itself: a plate's, where one alone is as long as one axis alone."""
+    found = [[plate for plate, size in plates.items() if size == length] for length in shape]
+    return [
+        plate[0] if len(plate) == 1 and shape.count(length) == 1 else f"{name}_dim_{i}"
+        for i, (plate, length) in enumerate(zip(found, shape, strict=True))
+    ]
 
 
 def _arguments(program: Program) -> Iterator[tuple[str, np.ndarray]]:

@@ -43,8 +43,8 @@ def to_idata(thing: Any, data: Any = None, coords: Coords = None, **options: Any
     """ArviZ's container (`InferenceData`, from ArviZ 1.0 on a `DataTree`) of what a fit came to.
 
     Parameters:
-        thing: a `Posterior`, a `Fit`, a model, Pyro's `MCMC`, a mapping of draws [chains, draws, ...], `Weighted` draws,
-            a `Diagnosis`, an `Answer`, a `LogLikelihood`.
+        thing: a `Posterior`, a `Fit`, a model, Pyro's `MCMC`, draws by name [chains, draws, ...], `Weighted` draws, a
+            `Diagnosis`, an `Answer`, a `LogLikelihood`.
         data: rows for a `Fit` or a model; a program's data for draws that come from elsewhere.
         coords: what the places along an axis are called, {"school": ["A", "B", ...]}; 0..n-1 where they are not told.
         options: for a `Posterior`, `predictive`, `prior` and `seed`; for draws from elsewhere those and `model`, the
@@ -56,7 +56,7 @@ def to_idata(thing: Any, data: Any = None, coords: Coords = None, **options: Any
     """
     if not (offers(thing, Pair) or hasattr(thing, "sample")):
         raise TypeError(
-            f"to_idata takes a Posterior, a Fit, a model, Pyro's MCMC, draws by name or an answer, not a {name_of(thing)}"
+            f"to_idata takes a Posterior, a Fit, a model, Pyro's MCMC, draws or an Answer, not a {name_of(thing)}"
         )
     return _of_model(thing, thing, data, coords, options)
 
@@ -121,9 +121,7 @@ def _(thing: Weighted, data: Any = None, coords: Coords = None, *, seed: int = 0
 @to_idata.register
 def _(thing: Answer, data: Any = None, coords: Coords = None) -> Any:
     """Draws of x are predictive; what else was answered, distributions and statistics, is no draw of anything."""
-    named = {
-        target if isinstance(target, str) else ", ".join(map(str, target)): a for target, a in thing.values.items()
-    }
+    named = {", ".join(map(str, t)) if isinstance(t, tuple) else str(t): array for t, array in thing.values.items()}
     groups: dict[str, dict[str, xr.DataArray]] = {"posterior_predictive": {}, "query": {}}
     for name, array in named.items():
         if "draw" in array.dims:
