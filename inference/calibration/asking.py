@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from inference.calibration.ranking import Ranks, ranks
 from inference.calibration.result import Calibration
-from inference.calibration.study import OneByOne, Statistic, Study
+from inference.calibration.study import OneByOne, Question, Statistic
 from inference.calibration.verdict import judge
 from inference.diagnostics.coordinates import Coordinates
+from inference.protocols import name_of
 
 LEAST = 20
 """Fewer simulations than these tell nothing."""
@@ -55,17 +56,24 @@ def calibration(
     if simulations < LEAST:
         raise ValueError(f"simulations is {simulations}, and fewer than {LEAST} tell nothing: 200 is a good number")
     began = time.perf_counter()
-    study = Study.of(model, data, simulate_from, simulations, draws, statistics, seed)
-    answers = by.answers(study) if hasattr(by, "answers") else OneByOne(by).answers(study)
+    question = Question(model, data, simulations, draws, dict(statistics or {}), simulate_from, seed)
+    answers = by.answers(question) if hasattr(by, "answers") else OneByOne(by).answers(question)
     rng = np.random.default_rng([seed, simulations])
     truths, found = [], []
     for each in tqdm(answers, total=simulations, disable=None if progress else True, desc="calibration", leave=False):
-        truth = Coordinates.of_draws({name: value[None, None] for name, value in each.truth.items()})
         given = Coordinates.of_draws(each.draws)
-        found.append(ranks(truth.values[0, 0], given.values, draws, rng))
+        found.append(ranks(_stacked([each.truth]).values[0, 0], given.values, draws, rng))
         truths.append(each.truth)
-    together = Coordinates.of_draws({name: np.stack([truth[name] for truth in truths])[None] for name in truths[0]})
-    every = Ranks.stacked(found)
-    verdict = judge(together.names, every, together.values[0], study.failed)
+    truth, every = _stacked(truths), Ranks.stacked(found)
+    tests = np.ones(len(truth.names), dtype=bool)
+    for name in each.latents:
+        tests[truth.of[name]] = False
+    verdict = judge(truth.names, every, truth.values[0], tests, question.failed)
     seconds = time.perf_counter() - began
-    return Calibration(study.program.name, verdict.sentences, verdict.alarms, verdict.table, every, together, seconds)
+    name = str(getattr(model, "__name__", getattr(model, "name", name_of(model))))
+    return Calibration(name, verdict.sentences, verdict.alarms, verdict.table, every, truth, seconds)
+
+
+def _stacked(truths: list[dict[str, np.ndarray]]) -> Coordinates:
+    """True values {name: [*shape]} of several data sets, [1, S, Q]."""
+    return Coordinates.of_draws({name: np.stack([truth[name] for truth in truths])[None] for name in truths[0]})

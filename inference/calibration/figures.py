@@ -15,8 +15,9 @@ from inference.calibration.uniformity import Band
 from inference.diagnostics.plots import LIMIT, MODEL
 
 BAD = sns.color_palette("colorblind")[3]
-BINS, EACH, SHOWN = 20, 10, 12
-"""Bars of a histogram at most, data sets a bar at least, quantities shown at most, the worst first."""
+WARM = sns.color_palette("autumn", 5)
+BINS, EACH, SHOWN, NAMED = 20, 10, 12, len(WARM)
+"""Bars of a histogram at most, data sets a bar at least; quantities shown and named at most, the worst first."""
 
 
 def panels(names: Sequence[str], bad: Sequence[bool], draw: Callable[[Axes, int], None], title: str, x: str) -> Figure:
@@ -32,6 +33,7 @@ def panels(names: Sequence[str], bad: Sequence[bool], draw: Callable[[Axes, int]
                 ax.set_visible(False)
                 continue
             draw(ax, i)
+            ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
             ax.set_title(names[i], fontsize=9, color=BAD if bad[i] else "black")
     rest = f" (the worst {shown} of {len(names)})" if shown < len(names) else ""
     figure.suptitle(f"{title}{rest}", fontsize=11)
@@ -76,7 +78,9 @@ def coverage_of(pits: np.ndarray, names: Sequence[str], bad: Sequence[bool], lev
         ax.plot([0, 1], [0, 1], color=LIMIT, linewidth=0.8)
         for i, (name, pit) in enumerate(zip(names, pits.T, strict=True)):
             inside = (np.abs(pit[:, None] - 0.5) <= at / 2).mean(0)
-            ax.plot(at, inside, color=BAD if bad[i] else MODEL, linewidth=1, alpha=0.8, label=name if i < 5 else None)
-            ax.annotate(name, (at[60], inside[60]), fontsize=7, color=BAD) if bad[i] and i < 3 else None
+            named = name if bad[i] and i < NAMED else None
+            ax.plot(at, inside, color=WARM[i % NAMED] if bad[i] else MODEL, linewidth=1.2, alpha=0.8, label=named)
+        if any(bad):
+            ax.legend(fontsize=8, title="not uniform", title_fontsize=8)
         ax.set(title="Coverage of central intervals", xlabel="what an interval claims", ylabel="how often it holds the truth")
     return figure

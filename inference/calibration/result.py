@@ -29,7 +29,7 @@ class Calibration:
     """Whether an inference is calibrated: `verdict` (sentences), `table` (a row a quantity), `plots()`, `idata`.
 
     `alarms` holds the sentences that say what is wrong by the illness: "too narrow", "too wide", "biased upwards",
-    "biased downwards", "of the wrong shape", "draws are correlated", "failed". `pit` is each true value's place among
+    "biased downwards", "of the wrong shape", "test quantities", "draws are correlated", "failed". `pit` is each true value's place among
     the draws of its posterior, [simulations, quantities], uniform on the unit interval where the inference is right.
     """
 
@@ -81,13 +81,13 @@ class Calibration:
         return {
             "ranks": grid(
                 lambda ax, i: figures.histogram(ax, pit[:, i], bad[i], SHOWN),
-                f"{self.name}: ranks of the truth; grey, {SHOWN:.0%} of right code",
-                "share of the posterior's draws below the truth",
+                f"{self.name}: ranks of the truth",
+                f"share of the posterior's draws below the truth (grey: {SHOWN:.0%} of right code)",
             ),
             "ecdf": grid(
                 lambda ax, i: figures.ecdf_difference(ax, pit[:, i], bad[i], limits),
-                f"{self.name}: ECDF of the ranks less the uniform one; grey, {limits.coverage:.0%} of right code",
-                "share of the posterior's draws below the truth",
+                f"{self.name}: ECDF of the ranks, less the uniform one",
+                f"share of the posterior's draws below the truth (grey: {limits.coverage:.0%} of right code)",
             ),
             "coverage": figures.coverage_of(pit, names, bad, SHOWN),
         }

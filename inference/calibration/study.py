@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,38 +24,55 @@ Statistic = Callable[[Mapping[str, Tensor], Mapping[str, Any]], Any]
 
 @dataclass(frozen=True)
 class Compared:
-    """Of one data set: the true values {name: [*shape]} and draws of their posterior {name: [chains, draws, *shape]}."""
+    """Of one data set: the true values {name: [*shape]} and draws of their posterior {name: [chains, draws, *shape]}.
+
+    `latents` are the names of those that the program draws; the others are test quantities, which read the data too.
+    """
 
     truth: dict[str, np.ndarray]
     draws: dict[str, np.ndarray]
+    latents: tuple[str, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Question:
+    """What `calibration` was asked; `failed` collects what an inference said of data sets that it gave up on."""
+
+    model: Any
+    data: Any
+    simulations: int
+    draws: int
+    statistics: Mapping[str, Statistic]
+    simulate_from: Any
+    seed: int
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+class Inference(Protocol):
+    """A way to infer from all simulated data sets."""
+
+    def answers(self, question: Question) -> Iterator[Compared]: ...
+
+
+@dataclass(frozen=True)
 class Study:
     """S data sets, as `program` sees them, with the latents {name: [S, *shape]} that each was drawn with."""
 
+    question: Question
     program: Program
     truth: Values
     observed: Values
     seeds: list[int]
-    draws: int
-    statistics: Mapping[str, Statistic]
-    failed: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, model: Any, data: Any, simulate_from: Any, simulations: int, draws: int, statistics: Any, seed: int
-    ) -> Study:
+    def of(cls, question: Question) -> Study:
         """Simulate from one program the data that another is asked about."""
-        program = Program.of(model, data)
-        source = program if simulate_from is None else Program.of(simulate_from, data)
+        program = Program.of(question.model, question.data)
+        true = question.simulate_from
+        source = program if true is None else Program.of(true, question.data)
         _check(program, source)
-        seeds = [int(each) for each in np.random.SeedSequence(seed).generate_state(simulations + 1)]
-        truth, observed = simulate(source, simulations, seeds[0])
-        return cls(program, truth, observed, seeds[1:], draws, dict(statistics or {}))
-
-    def __len__(self) -> int:
-        return len(self.seeds)
+        seeds = [int(each) for each in np.random.SeedSequence(question.seed).generate_state(question.simulations + 1)]
+        return cls(question, program, *simulate(source, question.simulations, seeds[0]), seeds[1:])
 
     def seen(self, i: int) -> Program:
         """The program with the i-th data set."""
@@ -71,7 +88,7 @@ class Study:
         if not shared:
             known, given = listed(sorted(self.truth)), listed(sorted(map(str, draws)))
             raise ValueError(f"`by` gave draws of {given}, and none of the latents that were simulated: {known}")
-        kept = {name: torch.as_tensor(thinned(draws[name], SERIES * self.draws)).detach() for name in shared}
+        kept = {name: torch.as_tensor(thinned(draws[name], SERIES * self.question.draws)).detach() for name in shared}
         truth = {name: self.truth[name][i] for name in shared}
         lead = next(iter(kept.values())).shape[:2]
         of_draws = self._quantities(i, {name: value.flatten(0, 1) for name, value in kept.items()})
@@ -79,14 +96,18 @@ class Study:
         return Compared(
             {name: value[0] for name, value in of_truth.items()},
             {name: value.reshape(*lead, *value.shape[1:]) for name, value in of_draws.items()},
+            tuple(shared),
         )
 
     def _quantities(self, i: int, latents: Values) -> dict[str, np.ndarray]:
         """The latents and all that is asked of them, {name: [n, ...]}."""
         found = {name: to_numpy(value) for name, value in latents.items()}
+        for name, value in found.items():
+            if np.isnan(value).any():
+                raise ValueError(f"draws of {name!r} are NaN")
         if all(name in latents for name in self.program.latents):
             found[LOG_LIKELIHOOD] = to_numpy(log_likelihood(self.seen(i), latents))
-        for name, statistic in self.statistics.items():
+        for name, statistic in self.question.statistics.items():
             found[name] = to_numpy(torch.as_tensor(statistic(latents, self.data(i))))
         return found
 
@@ -116,15 +137,17 @@ class OneByOne:
 
     by: Callable[..., Any]
 
-    def answers(self, study: Study) -> Iterator[Compared]:
+    def answers(self, question: Question) -> Iterator[Compared]:
+        study = Study.of(question)
         for i, seed in enumerate(study.seeds):
             try:
                 answer = self.by(study.seen(i), study.data(i), seed=seed)
                 found = study.compared(i, draws_of(answer, seed))
             except (ValueError, ArithmeticError, torch.linalg.LinAlgError) as error:
-                study.failed[i] = f"{error}"
-                if len(study.failed) > max(3, len(study) // 10):
-                    raise ValueError(f"`by` failed on {len(study.failed)} of the first {i + 1} data sets: {error}") from error
+                question.failed[i] = f"{error}"
+                if len(question.failed) > question.simulations / 10:
+                    often = f"{len(question.failed)} of the first {i + 1} data sets"
+                    raise ValueError(f"`by` failed on {often}, the last time with: {error}") from error
                 continue
             yield found
 

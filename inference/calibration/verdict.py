@@ -24,6 +24,7 @@ SEEN = 0.9
 """How surely an error is found that is said to be one that would have been found."""
 TESTS = 3
 """Of each quantity: the mean of the ranks, their spread, and the ECDF's band."""
+UNIFORM = "uniform"
 ILLNESSES = ("too narrow", "too wide", "biased upwards", "biased downwards", "of the wrong shape")
 
 
@@ -40,25 +41,32 @@ class Verdict:
         self.alarms[illness] = sentence
 
 
-def judge(names: Sequence[str], ranks: Ranks, truth: np.ndarray, failed: Mapping[int, str]) -> Verdict:
-    """The verdict on the ranks of quantities, whose true values are truth [S, Q], and on data sets that failed."""
+def judge(
+    names: Sequence[str], ranks: Ranks, truth: np.ndarray, tests: np.ndarray, failed: Mapping[int, str]
+) -> Verdict:
+    """The verdict on the ranks of quantities with the true values truth [S, Q], some of them test quantities, tests [Q].
+
+    `failed` says what went wrong with data sets that have no ranks.
+    """
     verdict = Verdict(table_of(names, ranks, truth))
-    table, data_sets = verdict.table, len(ranks.pit)
+    data_sets = len(ranks.pit)
+    own, asked = verdict.table[~tests], verdict.table[tests]
     for illness in ILLNESSES:
-        ill = table[table["found"].str.contains(illness, regex=False)]
+        ill = own[own["found"].str.contains(illness, regex=False)]
         if len(ill):
-            verdict.alarm(illness, _told(illness, ill, len(table)))
+            verdict.alarm(illness, _told(illness, ill, len(names)))
+    _on_tests(verdict, own, asked[asked["found"] != UNIFORM], len(names))
     _on_correlation(verdict, ranks)
     if failed:
-        first = next(iter(failed.items()))
+        first = next(iter(failed))
         verdict.alarm(
             "failed",
             f"The inference failed on {len(failed)} of {data_sets + len(failed)} data sets, which are left out: the rest "
-            f"may look better than they are. Data set {first[0]}: {first[1]}",
+            f"may look better than they are. Data set {first}: {failed[first]}",
         )
-    if not any(illness in verdict.alarms for illness in ILLNESSES):
-        verdict.sentences.insert(0, _uniform(table, data_sets))
-    verdict.sentences.append(_on_coverage(table, data_sets))
+    if (verdict.table["found"] == UNIFORM).all():
+        verdict.sentences.insert(0, _uniform(verdict.table, data_sets))
+    verdict.sentences.append(_on_coverage(verdict.table, data_sets))
     return verdict
 
 
@@ -92,7 +100,7 @@ def table_of(names: Sequence[str], ranks: Ranks, truth: np.ndarray) -> pd.DataFr
         index=pd.Index(names, name="quantity"),
     )
     bad = table["p_adjusted"].to_numpy() <= LEVEL
-    table["found"] = [_found(*each) if each[0] else "uniform" for each in zip(bad, tests, scores.T, strict=True)]
+    table["found"] = [_found(*each) if each[0] else UNIFORM for each in zip(bad, tests, scores.T, strict=True)]
     return table
 
 
@@ -133,6 +141,19 @@ def _told(illness: str, ill: pd.DataFrame, of: int) -> str:
     return (
         f"The posterior is {illness} for {listed(list(map(str, worst.index)), 4)} ({_p(first['p_adjusted'])} over "
         f"{of} quantities): {amount}, and its 90 % intervals hold the truth {first['within_90']:.0%} of the time."
+    )
+
+
+def _on_tests(verdict: Verdict, own: pd.DataFrame, ill: pd.DataFrame, of: int) -> None:
+    """What shows in quantities that read the data too, above all where the latents' own ranks do not show it."""
+    if ill.empty:
+        return
+    told = [f"{name} ({row['found']}, {_p(row['p_adjusted'])})" for name, row in ill.iterrows()]
+    hidden = (own["found"] == UNIFORM).all()
+    verdict.alarm(
+        "test quantities",
+        f"Over {of} quantities, the ranks of test quantities are not uniform: {listed(told, 4)}."
+        + (" The latents' own ranks do not show it: does the inference use all of the data?" if hidden else ""),
     )
 
 
