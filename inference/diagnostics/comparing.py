@@ -31,9 +31,9 @@ LEFT_OUT = "leave-one-out"
 class Comparison:
     """Models, the best first, as `table`; what it means, as `verdict`; `alarms` by the illness.
 
-    Columns: elpd ± error (nats, of all observations), effective (parameters; NaN where none were left out), difference to
-    the best ± difference_error, weight (of a mixture of their predictions, by stacking), kind, high_k (observations whose
-    Pareto k is too high).
+    Columns: elpd ± error (nats, of all observations), effective (parameters; NaN where none were left out), difference
+    to the best ± difference_error, weight (of a mixture of their predictions, by stacking), kind, high_k (observations
+    whose Pareto k is too high).
     """
 
     table: pd.DataFrame
@@ -73,7 +73,8 @@ def compare(models: Mapping[str, Any], site: str | None = None) -> Comparison:
     sizes = {name: len(each.values) for name, each in scored.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(
-            f"models are compared on the same observations, and these have {listed([f'{n} {k}' for n, k in sizes.items()])}"
+            f"models are compared on the same observations, and these have "
+            f"{listed([f'{n} {k}' for n, k in sizes.items()])}"
         )
     table = _table(scored)
     verdict, alarms = _verdict(table, next(iter(sizes.values())))
@@ -87,7 +88,9 @@ def _scored(name: str, model: Any, site: str | None) -> _Scored:
         idata = getattr(model, "idata", model)
         each = log_likelihood_of(datasets_of(idata), name, site)
         if each.sizes["chain"] * each.sizes["draw"] == 1:
-            return _Scored(each.values[0, 0].astype(np.float64), str(idata.attrs.get("likelihood_kind", "point estimate")))
+            return _Scored(
+                each.values[0, 0].astype(np.float64), str(idata.attrs.get("likelihood_kind", "point estimate"))
+            )
         model = loo(model, site)
     return _Scored(model.pointwise, LEFT_OUT, model.effective, len(model.unreliable))
 
@@ -136,7 +139,8 @@ def _verdict(table: pd.DataFrame, n: int) -> tuple[list[str], dict[str, str]]:
     verdict = [
         f"{best} predicts best: {second}, the next, is behind by {told}."
         if sure
-        else f"{best} and {second} predict about equally well: {told} apart, which is no more than chance or too small to "
+        else f"{best} and {second} predict about equally well: {told} apart, which is no more than chance or too "
+        f"small to "
         "matter; keep both (the weights mix them), or choose by what they are for."
     ]
     alarms: dict[str, str] = {}
@@ -149,7 +153,8 @@ def _verdict(table: pd.DataFrame, n: int) -> tuple[list[str], dict[str, str]]:
     kinds = sorted(set(table["kind"]))
     if len(kinds) > 1:
         alarms["different kinds"] = (
-            f"These numbers are of different kinds ({listed(kinds)}): a lower bound may be that of the better model all "
+            f"These numbers are of different kinds ({listed(kinds)}): a lower bound may be that of the better model "
+            f"all "
             "the same, and rows that were left out are not rows held out unless they are the same."
         )
     if n < FEW:

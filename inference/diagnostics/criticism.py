@@ -61,12 +61,14 @@ def on_checks(table: pd.DataFrame) -> tuple[str, str | None]:
         names = listed(list(dict.fromkeys(table.index.get_level_values("statistic"))))
         return f"Data drawn from the fitted program are like the data, by their {names}.", None
     told = [
-        f"the {name} of {site} is {row['observed']:.3g}, and replicated data have {row['predicted']:.3g} ± {row['sd']:.2g} "
+        f"the {name} of {site} is {row['observed']:.3g}, and replicated data have {row['predicted']:.3g} ± "
+        f"{row['sd']:.2g} "
         f"(p = {row['p']:.3f})"
         for (site, name), row in off.iterrows()  # type: ignore[misc]
     ]
     return (
-        f"The fitted program does not make data like these: {listed(told, 3)}. It lacks what makes this so: look at the "
+        f"The fitted program does not make data like these: {listed(told, 3)}. It lacks what makes this so: look at "
+        f"the "
         "likelihood's shape and tails first, then at what the program leaves out.",
         "misfit",
     )
@@ -78,8 +80,10 @@ def on_prior(table: pd.DataFrame) -> tuple[str, str | None]:
     if not out.empty:
         (site, name), row = next(iter(out.iterrows()))  # type: ignore[misc]
         return (
-            f"The prior rules out the data: the {name} of {site} is {row['observed']:.3g}, and not one data set drawn from "
-            f"the prior is beyond it (they have {row['predicted']:.3g} ± {row['sd']:.2g}). Widen it, or look at the units.",
+            f"The prior rules out the data: the {name} of {site} is {row['observed']:.3g}, and not one data set "
+            f"drawn from "
+            f"the prior is beyond it (they have {row['predicted']:.3g} ± {row['sd']:.2g}). Widen it, or look at the "
+            f"units.",
             "prior rules out the data",
         )
     return "Data sets drawn from the prior, before the data are seen, reach beyond the data on either side.", None

@@ -1,7 +1,7 @@
 """How well a posterior predicts each observation that it has not seen: leave-one-out, by Pareto-smoothed weights.
 
-elpd = sum_i log p(y_i | y without y_i), in nats. Where Pareto k of an observation is high, the posterior without it is too
-unlike the one with it to be had by weights.
+elpd = sum_i log p(y_i | y without y_i), in nats. Where Pareto k of an observation is high, the posterior without it is
+too unlike the one with it to be had by weights.
 
 References:
     Practical Bayesian model evaluation using leave-one-out cross-validation and WAIC (Vehtari, Gelman and Gabry, 2017),
@@ -57,14 +57,17 @@ class Loo:
             return None
         told = listed([f"{name} ({self.k[self.names.index(name)]:.2f})" for name in bad[:4]], 3)
         return (
-            f"Leaving out one observation of {self.name} can't be told from these draws for {len(bad)} of {len(self.k)} "
-            f"(Pareto k above {self.good_k:.2f}: {told}): they sway the posterior too much. Fit anew without each of them "
+            f"Leaving out one observation of {self.name} can't be told from these draws for {len(bad)} of "
+            f"{len(self.k)} "
+            f"(Pareto k above {self.good_k:.2f}: {told}): they sway the posterior too much. Fit anew without each "
+            f"of them "
             "for an exact answer, or take a likelihood with heavier tails."
         )
 
     def __repr__(self) -> str:
         told = (
-            f"{self.name}: {self.elpd:.2f} ± {self.error:.2f} nats for {len(self.k)} observations, each predicted from the "
+            f"{self.name}: {self.elpd:.2f} ± {self.error:.2f} nats for {len(self.k)} observations, each predicted "
+            f"from the "
             f"others (leave-one-out), as of {self.effective:.1f} effective parameters"
         )
         return told if self.alarm is None else f"{told}\n! {self.alarm}"
