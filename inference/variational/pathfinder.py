@@ -106,4 +106,3 @@ def kept(paths: Paths, name: str) -> Paths:
             "the posterior proper?"
         )
     return paths.part(sound.nonzero()[:, 0])
-
