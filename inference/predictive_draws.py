@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inference.program import Program
 from inference.program_data import settings
-from inference.program_sites import Draw, Substitute, contracted, log_prob
+from inference.program_sites import Draw, Substitute, log_prob
 
 Draws = dict[str, Tensor]
 
@@ -23,6 +23,12 @@ def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
     """
     runs = _runs(program, [{} for _ in range(n)], seed)
     return _stacked(runs, program.latents), _stacked(runs, program.observed)
+
+
+def prior_draws(program: Program, n: int) -> Draws:
+    """n draws of the latents, {name: [n, *shape]}, by torch's generator; an improper one is somewhere in its support."""
+    with torch.no_grad():
+        return _stacked([program.run(Draw(improper=True)) for _ in range(n)], program.latents)
 
 
 def predict(program: Program, draws: Mapping[str, Tensor], seed: int) -> Draws:

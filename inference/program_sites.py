@@ -84,7 +84,7 @@ def is_draw(node: Any) -> bool:
 
 
 def is_derived(node: Any) -> bool:
-    return node["type"] == "sample" and bool(node["infer"].get("_deterministic")) or _is_point(node)
+    return (node["type"] == "sample" and bool(node["infer"].get("_deterministic"))) or _is_point(node)
 
 
 def _is_point(node: Any) -> bool:
