@@ -25,6 +25,12 @@ def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
     return _stacked(runs, program.latents), _stacked(runs, program.observed)
 
 
+def prior_draws(program: Program, n: int) -> Draws:
+    """n draws of the latents, {name: [n, *shape]}, by torch's generator; an improper one is somewhere in its support."""
+    with torch.no_grad():
+        return _stacked([program.run(Draw(improper=True)) for _ in range(n)], program.latents)
+
+
 def predict(program: Program, draws: Mapping[str, Tensor], seed: int) -> Draws:
     """The observed sites drawn anew, {name: [n, *shape]}, for draws of the latents {name: [n, *shape]}."""
     return _stacked(_runs(program, _rows(program, draws), seed), program.observed)
