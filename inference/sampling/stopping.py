@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,29 +15,35 @@ from inference.sampling.statistics import bulk_ess, nested_rhat, rhat, tail_ess
 AGREED = 1.01
 """The r-hat up to which chains agree (Vehtari et al., 2021)."""
 
-SHORTEST = 10
-"""Draws a chain from which on its halves have lags enough for an effective sample size."""
 
-
-@dataclass(frozen=True)
 class Convergence:
-    """What draws [chains, draws, P] of the parameters `names` show, each [P]; `nested` where chains share starts."""
+    """What draws [chains, draws, P] of the parameters `names` show, each figure [P] and found when asked for.
 
-    names: Sequence[str]
-    rhat: Tensor
-    bulk: Tensor
-    tail: Tensor
-    nested: Tensor | None = None
+    `super_chains`: how many groups of chains share a start; r-hat is then that between groups. A parameter that has one
+    value throughout counts as known.
+    """
 
-    @property
-    def ess(self) -> Tensor:
-        """The fewer of bulk and tail draws; those of a parameter that is not finite are none."""
-        return torch.minimum(self.bulk, self.tail).nan_to_num(0.0)
+    def __init__(self, draws: Tensor, names: Sequence[str], super_chains: int | None = None) -> None:
+        self.draws, self.names, self.super_chains = draws, names, super_chains
 
-    @property
+    @cached_property
     def agreement(self) -> Tensor:
-        """R-hat, by groups where chains share starts; infinite where the chains' values are not finite."""
-        return (self.rhat if self.nested is None else self.nested).nan_to_num(torch.inf)
+        """R-hat; infinite where values are not finite or stand still in every chain."""
+        if self.super_chains is not None:
+            found = nested_rhat(self.draws, self.super_chains)
+        else:
+            found = rhat(self.draws) if len(self.draws) > 1 else torch.ones_like(self.draws[0, 0])
+        return torch.where(self._moving, found.nan_to_num(torch.inf), 1.0)
+
+    @cached_property
+    def ess(self) -> Tensor:
+        """The fewer of the effective draws for the bulk and for the tails; none where values are not finite."""
+        fewer = torch.minimum(bulk_ess(self.draws), tail_ess(self.draws))
+        return torch.where(self._moving, fewer.nan_to_num(0.0), torch.inf)
+
+    @cached_property
+    def _moving(self) -> Tensor:
+        return (self.draws != self.draws[:1, :1]).any(0).any(0)
 
     def worst(self) -> str:
         """In words: the parameters of the largest r-hat and of the fewest draws."""
@@ -45,15 +52,6 @@ class Convergence:
             f"{self.names[apart]} has an r-hat of {float(self.agreement[apart]):.3f}, "
             f"{self.names[scarce]} {float(self.ess[scarce]):.0f} effective draws"
         )
-
-
-def convergence(draws: Tensor, names: Sequence[str], super_chains: int | None = None) -> Convergence:
-    """Every statistic of draws [chains, draws, P]; a parameter that never moves anywhere counts as agreed."""
-    moving = (draws != draws[:1, :1]).any(0).any(0)
-    apart = torch.where(moving, rhat(draws), 1.0) if len(draws) > 1 else torch.ones_like(draws[0, 0])
-    nested = None if super_chains is None else torch.where(moving, nested_rhat(draws, super_chains), 1.0)
-    bulk, tail = (torch.where(moving, count, torch.inf) for count in (bulk_ess(draws), tail_ess(draws)))
-    return Convergence(names, apart, bulk, tail, nested)
 
 
 class Rule(ABC):
@@ -77,7 +75,7 @@ class Ess(Rule):
     rhat: float = AGREED
 
     def met(self, found: Convergence) -> bool:
-        return bool((found.ess >= self.count).all() and (found.agreement <= self.rhat).all())
+        return bool((found.agreement <= self.rhat).all()) and bool((found.ess >= self.count).all())
 
 
 @dataclass(frozen=True)
