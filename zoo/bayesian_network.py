@@ -17,7 +17,7 @@ from zoo.base import Explicit, Shape, as_shape
 from zoo.choosing import Choose
 from zoo.graph_files import load_network, read_network
 from zoo.graph_files.text import near
-from zoo.programs import tables_program
+from zoo.network_programs import tables_program
 from zoo.tables import Layout, Tables
 from zoo.unrolling import in_turn
 
@@ -163,7 +163,7 @@ class BayesianNetwork(Explicit):
             raise ValueError(f"row {row} has {value:g} for {name!r}, whose codes are 0 to {states - 1}{hint}")
 
     def program(self, given: Mapping[Hashable, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
-        """The network as a Pyro program with a site for each variable, which Pyro can enumerate (`zoo.programs`).
+        """The network as a Pyro program with a site for each variable, which Pyro can enumerate.
 
         `given` holds the codes [N] of what is observed; without it n rows are drawn.
         """

@@ -14,8 +14,8 @@ from zoo.base import Explicit, Shape, as_shape
 from zoo.conditionals import Gaussian
 from zoo.distributions import RowDistribution
 from zoo.marginal import log_marginal
+from zoo.network_programs import hybrid_program
 from zoo.nodes import Node
-from zoo.programs import hybrid_program
 from zoo.slots import Slot
 from zoo.wiring import discrete_of, near, nodes_of, order_of
 
@@ -241,7 +241,7 @@ class HybridNetwork(Explicit):
         return total + log_marginal(log_tables, self.discrete.parents, codes, missing, seen)
 
     def program(self, given: Mapping[str, Tensor] | None = None, *, n: int = 1) -> dict[Hashable, Tensor]:
-        """The network as a Pyro program with a site for each variable, discrete ones enumerable (`zoo.programs`).
+        """The network as a Pyro program with a site for each variable, discrete ones enumerable.
 
         `given` holds the rows of what is observed, codes [N] or values [N, *shape]; without it n rows are drawn.
         """
