@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,34 @@ def to_netcdf(idata: Any, path: str | os.PathLike[str]) -> None:
     beside = f"{os.fspath(path)}.part"
     idata.to_netcdf(beside, engine="h5netcdf")
     os.replace(beside, path)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What ArviZ found by leaving out each of N observations: numbers in nats, `pointwise` and `k` [N]."""
+
+    elpd: float
+    error: float
+    effective: float
+    pointwise: np.ndarray
+    k: np.ndarray
+    good_k: float
+
+
+def leave_one_out(log_likelihood: xr.DataArray, posterior: xr.Dataset | None) -> LeftOut:
+    """ArviZ's PSIS-LOO of a log-likelihood (chain, draw, ...); its efficiency is that of the posterior's draws.
+
+    Its warnings are left to who asks: `k` says where they are due.
+    """
+    groups = {"log_likelihood": log_likelihood.to_dataset(name="x")}
+    efficiency: dict[str, Any] = {"reff": 1.0}
+    if posterior is not None:
+        groups["posterior"], efficiency = posterior.sel(draw=log_likelihood["draw"]), {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = arviz().loo(container(groups), var_name="x", pointwise=True, **efficiency)
+    elpd, p, each = ("elpd", "p", "elpd_i") if hasattr(found, "elpd") else ("elpd_loo", "p_loo", "loo_i")
+    pointwise, k = (np.asarray(getattr(found, name), dtype=float).ravel() for name in (each, "pareto_k"))
+    return LeftOut(
+        float(getattr(found, elpd)), float(found.se), float(getattr(found, p)), pointwise, k, float(found.good_k)
+    )
