@@ -19,6 +19,8 @@ TRIES = 100
 """Starts that are tried for a chain before it is said that there is none."""
 CHUNK = 1024
 """Rows that are constrained at a time."""
+CURVES = 64
+"""Rows of a Hessian that are worked out at a time."""
 
 
 class _AllPlaced(Exception):
@@ -145,6 +147,11 @@ class LogDensity:
             if not missing.any():
                 return q
         raise ValueError(f"{self.program.name}: no start of finite density found in {TRIES} tries")
+
+    def hessian(self, q: Tensor) -> Tensor:
+        """The second derivatives at one q [dim], [dim, dim]."""
+        with torch.enable_grad():
+            return torch.func.jacrev(torch.func.grad(self._single), chunk_size=CURVES)(q.detach())
 
     def _by_rows(self, one: Callable[[Tensor], dict[str, Tensor]], q: Tensor, lead: torch.Size) -> dict[str, Tensor]:
         with torch.no_grad():
