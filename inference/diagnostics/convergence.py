@@ -4,7 +4,7 @@ References:
     Rank-normalization, folding, and localization: an improved R-hat (Vehtari et al., 2021),
     https://arxiv.org/abs/1903.08008
     Nested R-hat (Margossian et al., 2024), https://arxiv.org/abs/2110.13017, for many short chains
-    A Conceptual Introduction to Hamiltonian Monte Carlo (Betancourt, 2017), https://arxiv.org/abs/1701.02434, for E-BFMI
+    A Conceptual Introduction to Hamiltonian Monte Carlo (Betancourt, 2017), https://arxiv.org/abs/1701.02434: E-BFMI
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def energy_moves(energy: np.ndarray) -> tuple[str, str | None]:
     if median >= BFMI and 2 * low < len(each):
         return f"The chains change their energy freely (E-BFMI {median:.2f}; below {BFMI} they would not).", None
     return (
-        f"The chains change their energy too slowly (E-BFMI {median:.2f}, below {BFMI} in {low} of {len(each)} chains): "
+        f"The chains change their energy too slowly (E-BFMI {median:.2f}, below {BFMI} in {low} of {len(each)} "
+        f"chains): "
         "they hardly reach the tails, which heavy tails or a funnel cause; reparameterise, or take lighter priors.",
         "low energy",
     )
@@ -125,7 +126,8 @@ def tree_depth(depth: np.ndarray, most: int) -> tuple[str, str] | None:
     if share <= 0.01:
         return None
     return (
-        f"{share:.0%} of the trajectories were cut off at the greatest tree depth ({most}, or {2**most - 1:,} steps): the "
+        f"{share:.0%} of the trajectories were cut off at the greatest tree depth ({most}, or {2**most - 1:,} "
+        f"steps): the "
         "posterior is long and thin. Bring the parameters to one scale, warm up longer, or take a dense mass matrix.",
         "trees cut off",
     )

@@ -35,7 +35,8 @@ class Gathering:
     def __str__(self) -> str:
         small = "small" if self.side == "below" else "large"
         return (
-            f"divergences gather where {self.name} is {small} ({self.side} {self.edge:.2g}: {self.inside} of {self.count}, "
+            f"divergences gather where {self.name} is {small} ({self.side} {self.edge:.2g}: {self.inside} of "
+            f"{self.count}, "
             f"and {self.others:.0%} of the other draws)"
         )
 
@@ -75,7 +76,8 @@ class Funnel:
     def __str__(self) -> str:
         size = "small" if self.correlation > 0 else "large"
         return (
-            f"where {self.scale} is {size}, {self.site} is squeezed together (rank correlation {self.correlation:+.2f}, and "
+            f"where {self.scale} is {size}, {self.site} is squeezed together (rank correlation "
+            f"{self.correlation:+.2f}, and "
             f"the spread of {self.site} changes {self.times:.0f}-fold)"
         )
 
