@@ -39,13 +39,13 @@ def _row(excess: np.ndarray, spread: float) -> float:
     if spread < EVEN:
         return 0.0
     excess = excess[excess > 0]
-    return _shape(excess) if len(excess) > 4 else math.inf
+    return tail_fit(excess)[0] if len(excess) > 4 else math.inf
 
 
-def _shape(excess: np.ndarray) -> float:
-    """The shape of a generalised Pareto distribution from sorted excesses (Zhang and Stephens, 2009).
+def tail_fit(excess: np.ndarray) -> tuple[float, float]:
+    """Shape and scale of a generalised Pareto distribution from sorted excesses (Zhang and Stephens, 2009).
 
-    A weak prior draws it towards 0.5, as the weight of ten draws would.
+    A weak prior draws the shape towards 0.5, as the weight of ten draws would.
     """
     n = len(excess)
     grid = 30 + int(math.sqrt(n))
@@ -56,4 +56,6 @@ def _shape(excess: np.ndarray) -> float:
     profile = n * (np.log(rate) - k - 1)
     weights = np.exp(profile - profile.max())
     b_mean = (b * weights).sum() / weights.sum()
-    return float((n * np.log1p(-b_mean * excess).mean() + 10 * 0.5) / (n + 10))
+    k_mean = np.log1p(-b_mean * excess).mean()
+    scale = -k_mean / b_mean if b_mean else excess.mean()
+    return float((n * k_mean + 10 * 0.5) / (n + 10)), float(scale)

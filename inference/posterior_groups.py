@@ -1,0 +1,156 @@
+"""A posterior as ArviZ's groups, their axes named by the program's plates.
+
+| group                                | holds                                                              |
+|--------------------------------------|--------------------------------------------------------------------|
+| `posterior`                          | draws that count alike: (chain, draw, *plates, *event axes)        |
+| `sample_stats`                       | a number each draw, by ArviZ's names                               |
+| `proposal`, `sample_stats_proposal`  | draws of a guide as they were made, and `log_weight`               |
+| `log_likelihood`                     | log p(observed site given the draw), nats: (chain, draw, *plates)  |
+| `posterior_predictive`               | observed sites drawn anew, given each draw                         |
+| `prior`, `prior_predictive`          | latent and observed sites drawn before the data were seen          |
+| `observed_data`, `constant_data`     | observed sites, and what else the program was given                |
+
+An axis that is in no plate is NAME_dim_i, i its place in the value, as ArviZ names it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from inference.diagnostics.arviz_io import Labelled, to_idata
+from inference.diagnostics.predictive import to_numpy
+from inference.posterior import Posterior
+from inference.predictive_draws import simulate
+from inference.program import Program, Site
+
+LARGEST = 2**25
+"""How many numbers the group of a value each draw and row may hold; beyond it draws are left out, evenly."""
+PRIOR = 1000
+"""Draws of the prior."""
+
+Group = dict[str, Labelled]
+
+
+def container_of(
+    posterior: Posterior, predictive: bool, prior: bool, coords: Mapping[str, Any] | None, seed: int
+) -> Any:
+    """The container of a posterior; draws that have weights are resampled by them, which `proposal` keeps as drawn."""
+    even, program = posterior.resampled(seed), posterior.program
+    groups: dict[str, Group] = {"posterior": _latents(even), "sample_stats": _stats(even.stats)}
+    if posterior.log_weights is not None:
+        groups["proposal"] = _latents(posterior)
+        groups["sample_stats_proposal"] = _stats({**posterior.stats, "log_weight": posterior.log_weights})
+    if program is not None:
+        step = _step(even, program)
+        few, kept = even.thinned(step), {"draw": (("draw",), np.arange(0, even.shape[1], step))}
+        observed = _observed(program)
+        groups["log_likelihood"] = kept | _sites(few.log_likelihood(), program.observed)
+        groups["observed_data"] = _sites(observed, program.observed, ())
+        groups["constant_data"] = _constants(program, observed)
+        if predictive:
+            groups["posterior_predictive"] = kept | _sites(few.predictive(seed), program.observed)
+        if prior:
+            groups |= _prior(program, seed)
+    return to_idata(groups, _attrs(posterior), coords)
+
+
+def _latents(posterior: Posterior) -> Group:
+    program = posterior.program
+    group = _sites(posterior.draws, {} if program is None else program.latents)
+    plates = {} if program is None else _plates(program)
+    for name, tensor in posterior.derived.items():
+        group[name] = (("chain", "draw", *_guessed(name, tensor.shape[2:], plates)), to_numpy(tensor))
+    return group
+
+
+def _stats(stats: Mapping[str, Tensor]) -> Group:
+    return {name: (("chain", "draw"), to_numpy(tensor)) for name, tensor in stats.items()}
+
+
+def _sites(values: Mapping[str, Tensor], sites: Mapping[str, Site], lead: tuple[str, ...] = ("chain", "draw")) -> Group:
+    """Values of sites with `lead` axes before their own."""
+    return {
+        name: (_axes(name, tensor.dim() - len(lead), sites.get(name), lead), to_numpy(tensor))
+        for name, tensor in values.items()
+    }
+
+
+def _axes(name: str, count: int, site: Site | None, lead: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of a site's first axes, its plates' where they are in one."""
+    plates = (None,) * count if site is None else site.plates[:count]
+    own = (f"{name}_dim_{i}" if plate is None or plate in lead else plate for i, plate in enumerate(plates))
+    return (*lead, *own)
+
+
+def _step(posterior: Posterior, program: Program) -> int:
+    """Every how many draws are kept of what has a number each draw and row."""
+    rows = sum(site.shape.numel() for site in program.observed.values())
+    chains, draws = posterior.shape
+    return min(draws, max(1, math.ceil(chains * draws * rows / LARGEST)))
+
+
+def _prior(program: Program, seed: int) -> dict[str, Group]:
+    """Draws of the prior and of data given them, as of one chain; none where the prior is improper."""
+    try:
+        latents, observed = simulate(program, PRIOR, seed)
+    except ValueError:  # of a site that has no draws, so that nothing is predicted before the data
+        return {}
+    chained = [{name: tensor[None] for name, tensor in values.items()} for values in (latents, observed)]
+    return {"prior": _sites(chained[0], program.latents), "prior_predictive": _sites(chained[1], program.observed)}
+
+
+def _attrs(posterior: Posterior) -> dict[str, Any]:
+    """What netCDF can hold of what is known besides."""
+    known = {"model": posterior.name, "method": posterior.method, "seconds": posterior.seconds}
+    numbers = {name: value for name, value in posterior.extra.items() if isinstance(value, int | float | str)}
+    groups = {} if posterior.super_chains is None else {"super_chains": posterior.super_chains}
+    alarms = {f"alarm: {illness}": sentence for illness, sentence in posterior.alarms.items()}
+    return {**numbers, **groups, **known, **alarms}
+
+
+def _observed(program: Program) -> dict[str, Tensor]:
+    """The values of the observed sites."""
+    nodes = program.run().nodes
+    return {name: nodes[name]["value"] for name in program.observed}
+
+
+def _constants(program: Program, observed: Mapping[str, Tensor]) -> Group:
+    """What else the program was given: numbers and arrays, not what is an observed site's value."""
+    plates = _plates(program)
+    seen = [to_numpy(value) for value in observed.values()]
+    group: Group = {}
+    for name, array in _arguments(program):
+        if any(array.shape == other.shape and np.array_equal(array, other) for other in seen):
+            continue
+        group[f"{name}_value" if name in plates else name] = (_guessed(name, array.shape, plates), array)
+    return group
+
+
+def _plates(program: Program) -> dict[str, int]:
+    """The plates that sites have an axis for, and how long they are."""
+    sites = (*program.latents.values(), *program.observed.values())
+    return {plate: size for site in sites for plate, size in zip(site.plates, site.shape, strict=True) if plate}
+
+
+def _guessed(name: str, shape: tuple[int, ...], plates: Mapping[str, int]) -> list[str]:
+    """The names of the axes of what is in no plate itself: a plate's, where one alone is as long as one axis alone."""
+    found = [[plate for plate, size in plates.items() if size == length] for length in shape]
+    return [
+        plate[0] if len(plate) == 1 and shape.count(length) == 1 else f"{name}_dim_{i}"
+        for i, (plate, length) in enumerate(zip(found, shape, strict=True))
+    ]
+
+
+def _arguments(program: Program) -> Iterator[tuple[str, np.ndarray]]:
+    """The numbers and arrays that a program was called with, by name."""
+    args, kwargs = program.arguments
+    bound = inspect.signature(program.model).bind(*args, **kwargs).arguments
+    for name, value in {**bound, **kwargs}.items():
+        if isinstance(value, Tensor | int | float):
+            yield name, to_numpy(value) if isinstance(value, Tensor) else np.asarray(value)

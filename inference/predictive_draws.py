@@ -1,0 +1,75 @@
+"""What a program says of data: draws of its prior, data drawn anew given latents, and how likely each datum is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.program import Program
+from inference.program_data import settings
+from inference.program_sites import Draw, Substitute, log_prob
+
+Draws = dict[str, Tensor]
+
+
+def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
+    """n draws of the latents' prior and of data given each: {name: [n, *shape]} twice.
+
+    Raises:
+        ValueError: a prior that has no draws, as an improper one, by its site's name.
+    """
+    runs = _runs(program, [{} for _ in range(n)], seed)
+    return _stacked(runs, program.latents), _stacked(runs, program.observed)
+
+
+def predict(program: Program, draws: Mapping[str, Tensor], seed: int) -> Draws:
+    """The observed sites drawn anew, {name: [n, *shape]}, for draws of the latents {name: [n, *shape]}."""
+    return _stacked(_runs(program, _rows(program, draws), seed), program.observed)
+
+
+def derive(program: Program, draws: Mapping[str, Tensor]) -> Draws:
+    """What the program names by `pyro.deterministic`, {name: [n, *shape]}, for draws {name: [n, *shape]}."""
+    if not program.derived:
+        return {}
+    traces = [program.run(Substitute(row), Draw()) for row in _rows(program, draws)]
+    return _stacked(traces, program.derived)
+
+
+def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
+    """log p(datum | latents) in nats, {observed site: [n, *its batch]}, discrete latents summed out.
+
+    Data that share a discrete latent are each given those before them in the program, so that their sum is the whole.
+    """
+
+    def one(row: Draws) -> Draws:
+        trace = program.trace(row)
+        with settings(program.precision, program.device):
+            if not program.discrete:
+                return {name: log_prob(trace.nodes[name]) for name in program.observed}
+            return _summed_out(program, trace)
+
+    given = {name: draws[name].to(program.precision) for name in program.latents}
+    with torch.no_grad():
+        return torch.vmap(one)(given)
+
+
+def _summed_out(program: Program, trace: Any) -> Draws:
+    raise NotImplementedError
+
+
+def _rows(program: Program, draws: Mapping[str, Tensor]) -> list[Draws]:
+    n = len(next(iter(draws.values())))
+    return [{name: draws[name][i] for name in program.latents} for i in range(n)]
+
+
+def _runs(program: Program, rows: list[Draws], seed: int) -> list[Any]:
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        return [program.run(Substitute(row), Draw(observed=tuple(program.observed))) for row in rows]
+
+
+def _stacked(traces: list[Any], names: Any) -> Draws:
+    return {name: torch.stack([trace.nodes[name]["value"] for trace in traces]) for name in names}

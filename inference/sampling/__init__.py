@@ -1,0 +1,1 @@
+"""Samplers of unconstrained log densities: many chains in one batch."""

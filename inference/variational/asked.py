@@ -1,0 +1,97 @@
+"""From a program and its data to a log density, and from draws of an approximation to a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.posterior import Posterior
+from inference.variational.climbing import Density
+from inference.variational.smoothing import smoothed, unreliable
+
+AT_ONCE = 256
+"""Rows q that a density is asked of in one batch, where nothing is to be differentiated."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is approximated: its name, the program where there is one, and the log density of its latents."""
+
+    name: str
+    program: Any
+    density: Any
+
+    @staticmethod
+    def of(model: Any, data: Any, *, precision: torch.dtype, device: Any, seed: int) -> Asked:
+        """A Pyro program and its data, or a log density as it is."""
+        if hasattr(model, "value_and_grad"):
+            return Asked(type(model).__name__, None, model)
+        from inference.program import Program
+        from inference.sampling.density import LogDensity
+
+        program = Program.of(model, data, precision=precision, device=device, seed=seed)
+        return Asked(program.name, program, LogDensity.of(program))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's generators seeded within, and what they were again afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def scored(density: Density, q: Tensor) -> Tensor:
+    """The log density of q [..., dim], in batches of one size: [...] nats, minus infinity where it is no number."""
+    flat = q.reshape(-1, q.shape[-1])
+    size = min(AT_ONCE, len(flat))
+    parts = []
+    for part in flat.split(size):
+        missing = size - len(part)
+        padded = torch.cat([part, flat[:missing]]) if missing else part
+        parts.append(density(padded)[: len(part)])
+    return torch.cat(parts).nan_to_num(nan=-torch.inf, posinf=-torch.inf).view(q.shape[:-1])
+
+
+def answer(
+    asked: Asked,
+    q: Tensor,
+    log_q: Tensor,
+    *,
+    method: str,
+    seconds: float,
+    alarms: Mapping[str, str],
+    extra: Mapping[str, Any],
+) -> Posterior:
+    """The posterior of draws q [chains, draws, dim] from an approximation of log density log_q [chains, draws].
+
+    `extra` gains "pareto_k", "elbo" and, unless it is there, "log_evidence" with its error, by the smoothed weights.
+    """
+    log_p = scored(asked.density, q)
+    weights = log_p - log_q
+    smooth = smoothed(weights)
+    found = {
+        "log_evidence": smooth.log_mean,
+        "log_evidence_error": smooth.error,
+        "pareto_k": smooth.k,
+        "elbo": float(weights.mean()),
+        **extra,
+    }
+    return Posterior(
+        asked.name,
+        asked.program,
+        draws=asked.density.constrain(q),
+        stats={"lp": log_p},
+        method=method,
+        log_weights=smooth.log_weights,
+        unconstrained=q,
+        seconds=seconds,
+        alarms={**alarms, **unreliable(smooth.k, f"{asked.name} by {method}")},
+        extra=found,
+    )
