@@ -28,7 +28,7 @@ def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
 
 
 def prior_draws(program: Program, n: int) -> Draws:
-    """n draws of the latents, {name: [n, *shape]}, by torch's generator; an improper one is somewhere in its support."""
+    """n draws of the latents, {name: [n, *shape]}, by torch's generator; improper ones within their support."""
     with torch.no_grad():
         return _stacked([program.run(Draw(improper=True)) for _ in range(n)], program.latents)
 
