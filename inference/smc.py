@@ -74,7 +74,7 @@ def smc(
     prior = prior_of(joint)
     latents, _ = simulate(prior.program, particles, seed)
     with seeded(torch.device(device or "cpu"), seed), tqdm(total=1.0, disable=None if progress else True) as bar:
-        q = prior.unconstrain(latents).view(populations, -1, joint.dim)
+        q = joint.unconstrain(latents, check=False).view(populations, -1, joint.dim)
         found = annealed(
             prior, joint, q, kernel, share=SHARE, limit=MOVES, report=lambda beta: bar.update(beta - bar.n)
         )

@@ -92,7 +92,7 @@ def square_root(y: Tensor) -> None:
 
 def test_both_modes_are_found_in_proportion_to_their_mass() -> None:
     """x^2 near 16 leaves x near 4 and near -4, of masses that quadrature gives."""
-    posterior = smc(square_root, torch.tensor(16.0), particles=4096, progress=False)
+    posterior = smc(square_root, torch.tensor(16.0), particles=2048, progress=False)
 
     def joint(x: float) -> float:
         return float(stats.norm(0.3, 3).pdf(x) * stats.norm(x**2, 0.5).pdf(16))
@@ -106,8 +106,8 @@ def test_both_modes_are_found_in_proportion_to_their_mass() -> None:
 
 
 def switched(y: Tensor) -> None:
-    which = pyro.sample("which", dist.Bernoulli(0.25), infer={"enumerate": "parallel"})
     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    which = pyro.sample("which", dist.Bernoulli(0.25), infer={"enumerate": "parallel"})
     with pyro.plate("rows", len(y)):
         pyro.sample("y", dist.Normal(mean + 3 * which, 1.0), obs=y)
 

@@ -21,16 +21,16 @@ from tests.inference.sampling.targets import Gaussian, moment_scores
 COVARIANCE = torch.tensor([[2.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
 
 
-def regression(x: Tensor, y: Tensor) -> None:
+def regression(x: Tensor, y: Tensor, noise: float) -> None:
     """Two correlated coefficients and three shifts, all with means that are not zero."""
     w = pyro.sample("w", dist.MultivariateNormal(torch.tensor([1.0, -1.0]), covariance_matrix=COVARIANCE))
     with pyro.plate("groups", 3):
         shift = pyro.sample("shift", dist.Normal(torch.arange(3.0), 0.7))
     with pyro.plate("rows", len(y)):
-        pyro.sample("y", dist.Normal(x @ w + shift[torch.arange(len(y)) % 3], 0.8), obs=y)
+        pyro.sample("y", dist.Normal(x @ w + shift[torch.arange(len(y)) % 3], noise), obs=y)
 
 
-def exact() -> tuple[LogDensity, torch.distributions.MultivariateNormal]:
+def exact(noise: float = 0.8) -> tuple[LogDensity, torch.distributions.MultivariateNormal]:
     """The program's density, and its posterior in closed form."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(7, 2, dtype=torch.float64, generator=generator)
@@ -38,9 +38,9 @@ def exact() -> tuple[LogDensity, torch.distributions.MultivariateNormal]:
     design = torch.cat([x, torch.nn.functional.one_hot(torch.arange(7) % 3).double()], 1)
     prior = torch.block_diag(COVARIANCE, 0.49 * torch.eye(3)).double()
     mean = torch.tensor([1.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
-    precision = prior.inverse() + design.T @ design / 0.64
-    centre = torch.linalg.solve(precision, prior.inverse() @ mean + design.T @ y / 0.64)
-    density = LogDensity.of(Program.of(regression, {"x": x, "y": y}))
+    precision = prior.inverse() + design.T @ design / noise**2
+    centre = torch.linalg.solve(precision, prior.inverse() @ mean + design.T @ y / noise**2)
+    density = LogDensity.of(Program.of(regression, {"x": x, "y": y, "noise": noise}))
     return density, torch.distributions.MultivariateNormal(centre, precision_matrix=precision)
 
 
@@ -60,10 +60,10 @@ def test_exact_draws_of_the_posterior_stay_exact_draws() -> None:
 
 def test_chains_from_the_prior_reach_the_posterior() -> None:
     torch.manual_seed(2)
-    density, posterior = exact()
+    density, posterior = exact(noise=3.0)
     kernel = EllipticalSlice()
     chains = kernel.begin(density, GaussianPrior.of(density).draw(4_000))
-    for _ in range(60):
+    for _ in range(40):
         chains, _ = kernel.step(chains, None)
     white = torch.linalg.solve_triangular(posterior.scale_tril, (chains.q - posterior.mean).T, upper=False).T
     assert moment_scores(white).abs().max() < 4
