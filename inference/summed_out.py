@@ -21,7 +21,7 @@ def summed_out(trace: Any, observed: Collection[str]) -> dict[str, Tensor]:
     for name in observed:
         kept = _own_plates(trace, name)
         after = [*before, name]
-        with_it, without = (_unpacked(trace, name, contracted(trace, nodes, kept), kept) for nodes in (after, before))
+        with_it, without = (_in_shape(trace, name, nodes, kept) for nodes in (after, before))
         found[name] = with_it - without
         before = after
     return found
@@ -46,13 +46,17 @@ def _plates(node: Any) -> set[str]:
     return {frame.name for frame in node["cond_indep_stack"] if frame.vectorized}
 
 
-def _unpacked(trace: Any, name: str, packed: Tensor, kept: Collection[str]) -> Tensor:
-    """A value for each row of the plates that are kept, in the shape of the site's batch, other axes of size one."""
+def _in_shape(trace: Any, name: str, nodes: Collection[str], kept: frozenset[str]) -> Tensor:
+    """What these nodes are worth in each row of the plates kept, in the shape of a site's batch; other axes have size one.
+
+    A plate that none of them is in is of size one too.
+    """
     node = trace.nodes[name]
-    batch = node["value"].dim() - node["fn"].event_dim
-    frames = sorted((f for f in node["cond_indep_stack"] if f.name in kept), key=lambda frame: frame.dim)
-    shape = [1] * batch
+    known = kept.intersection(plate for each in nodes for plate in _plates(trace.nodes[each]))
+    packed = contracted(trace, nodes, known)
+    axes = packed._pyro_dims  # type: ignore[attr-defined]
+    frames = sorted((f for f in node["cond_indep_stack"] if f.name in known), key=lambda frame: frame.dim)
+    shape = [1] * (node["value"].dim() - node["fn"].event_dim)
     for frame in frames:
         shape[frame.dim] = frame.size
-    axes = packed._pyro_dims  # type: ignore[attr-defined]
     return packed.permute([axes.index(trace.plate_to_symbol[frame.name]) for frame in frames]).reshape(shape)
