@@ -47,9 +47,9 @@ def _plates(node: Any) -> set[str]:
 
 
 def _in_shape(trace: Any, name: str, nodes: Collection[str], kept: frozenset[str]) -> Tensor:
-    """What these nodes are worth in each row of the plates kept, in the shape of a site's batch; other axes have size one.
+    """What these nodes are worth in each row of the plates kept, in the shape of a site's batch.
 
-    A plate that none of them is in is of size one too.
+    Its other axes have size one, and so has a plate that none of the nodes is in.
     """
     node = trace.nodes[name]
     known = kept.intersection(plate for each in nodes for plate in _plates(trace.nodes[each]))

@@ -19,6 +19,8 @@ from inference.sampling.traced import Traced
 
 CHUNK = 1024
 """Rows that are constrained at a time."""
+CURVES = 64
+"""Rows of a Hessian that are worked out at a time."""
 
 
 class LogDensity:
@@ -109,6 +111,11 @@ class LogDensity:
             ValueError: there is none; names the site whose density is not finite.
         """
         return start(self, chains, radius)
+
+    def hessian(self, q: Tensor) -> Tensor:
+        """The second derivatives at one q [dim], [dim, dim]."""
+        with torch.enable_grad():
+            return torch.func.jacrev(torch.func.grad(self._single), chunk_size=CURVES)(q.detach())
 
     def _on(self, program: Program) -> LogDensity:
         other = copy.copy(self)
