@@ -55,8 +55,8 @@ def nested_r_hat(x: np.ndarray, super_chains: int) -> np.ndarray:
     """Nested r-hat of draws [chains, draws, numbers], the chains of a group beside each other (Margossian et al.)."""
     groups = x.reshape(super_chains, -1, *x.shape[1:])
     means = groups.mean(2)
-    within = groups.var(2, ddof=1).mean(1) if x.shape[1] > 1 else 0.0
-    across = means.var(1, ddof=1) if means.shape[1] > 1 else 0.0
+    within = groups.var(2, ddof=min(1, x.shape[1] - 1)).mean(1)
+    across = means.var(1, ddof=min(1, means.shape[1] - 1))
     return np.sqrt(1 + means.mean(1).var(0, ddof=1) / (within + across).mean(0))
 
 

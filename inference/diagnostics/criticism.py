@@ -64,7 +64,7 @@ def on_checks(table: pd.DataFrame) -> tuple[str, str | None]:
         f"the {name} of {site} is {row['observed']:.3g}, and replicated data have {row['predicted']:.3g} ± "
         f"{row['sd']:.2g} "
         f"(p = {row['p']:.3f})"
-        for (site, name), row in off.iterrows()  # type: ignore[misc]
+        for (site, name), row in off.iterrows()
     ]
     return (
         f"The fitted program does not make data like these: {listed(told, 3)}. It lacks what makes this so: look at "
@@ -78,7 +78,7 @@ def on_prior(table: pd.DataFrame) -> tuple[str, str | None]:
     """What the prior alone says of such data, in words; and the illness, where it rules them out or says nothing."""
     out = table[((table["p"] == 0) | (table["p"] == 1)) & (table["sd"] > 0)]
     if not out.empty:
-        (site, name), row = next(iter(out.iterrows()))  # type: ignore[misc]
+        (site, name), row = next(iter(out.iterrows()))
         return (
             f"The prior rules out the data: the {name} of {site} is {row['observed']:.3g}, and not one data set "
             f"drawn from "

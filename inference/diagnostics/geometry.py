@@ -54,7 +54,7 @@ def gathering(coordinates: Coordinates, diverging: np.ndarray) -> Gathering | No
     sign = bad[order]
     among, others = np.cumsum(sign, 0) / count, np.cumsum(~sign, 0) / (len(bad) - count)
     gap = np.abs(among - others) * coordinates.moving
-    at, number = np.unravel_index(int(gap.argmax()), gap.shape)
+    at, number = divmod(int(gap.argmax()), gap.shape[1])
     if 2 * count * gap[at, number] ** 2 < math.log(2 * x.shape[1] / CHANCE):
         return None
     low = among[at, number] > others[at, number]

@@ -27,12 +27,12 @@ from inference.posterior import Posterior
 from inference.program import Program
 from inference.program_data import settings
 from inference.program_sites import log_prob
-from inference.variational.smoothing import Smoothed, smoothed
+from inference.variational.smoothing import smoothed
 
 SENSITIVE = 0.05
 """A number that moves by more than this is sensitive (Kallioinen et al.)."""
-STEP = 0.01
-"""The powers tried are 1 + this, and its inverse."""
+POWERS = (1 / 1.01, 1.01)
+"""What is tried in the place of one."""
 CONFLICT, STRONG = "prior-data conflict", "strong prior or weak likelihood"
 
 
@@ -62,11 +62,12 @@ def power_scaling(posterior: Posterior, *, sites: Sequence[str] | None = None) -
     Raises:
         ValueError: a posterior without its program, or sites that it does not have.
     """
-    prior, likelihood = (component_weights(posterior, each) for each in components(posterior, sites))
-    found = Coordinates.of_draws(posterior.draws)
-    base = posterior.weights.flatten().cpu().numpy()
+    even = posterior.resampled()
+    parts = components(even, sites)
+    found = Coordinates.of_draws(even.draws)
     moving = np.flatnonzero(found.moving)
-    rows = [[sensitivity(found.flat[:, j], base, pair) for pair in (prior, likelihood)] for j in moving]
+    weights = [[power_weights(part, power).exp().cpu().numpy() for power in POWERS] for part in parts]
+    rows = [[sensitivity(found.flat[:, j], pair) for pair in weights] for j in moving]
     table = pd.DataFrame(rows, columns=["prior", "likelihood"], index=[found.names[j] for j in moving])
     high = table > SENSITIVE
     table["diagnosis"] = np.where(high["prior"] & high["likelihood"], CONFLICT, np.where(high["prior"], STRONG, ""))
@@ -109,29 +110,26 @@ def top_sites(program: Program, draw: Mapping[str, Tensor]) -> list[str]:
             scores = {name: log_prob(trace.nodes[name]).sum() for name in values}
     top = []
     for name, score in scores.items():
-        others = [values[other] for other in values if other != name]
-        slopes = torch.autograd.grad(score, others, retain_graph=True, allow_unused=True) if score.requires_grad else ()
-        if not any(slope is not None and slope.any() for slope in slopes):
+        slopes = torch.autograd.grad(
+            score + 0 * values[name].sum(), list(values.values()), None, True, allow_unused=True
+        )
+        felt = [other for other, slope in zip(values, slopes, strict=True) if slope is not None and slope.any()]
+        if not set(felt) - {name}:
             top.append(name)
     return top
 
 
-def component_weights(posterior: Posterior, component: Tensor) -> tuple[Smoothed, Smoothed]:
-    """Weights of each draw with a component [n], nats, raised to 1 / (1 + STEP) and to 1 + STEP."""
-    lower, upper = (power_weights(posterior, component, power) for power in (1 / (1 + STEP), 1 + STEP))
-    return lower, upper
+def power_weights(component: Tensor, power: float) -> Tensor:
+    """The log of what each draw counts for [n], where a component of the density [n], nats, is raised to a power."""
+    return smoothed((power - 1) * component.double()).log_weights
 
 
-def power_weights(posterior: Posterior, component: Tensor, power: float) -> Smoothed:
-    """What each draw counts for where a component of the density [n], nats, is raised to a power."""
-    ratio = (power - 1) * component.double()
-    return smoothed(ratio if posterior.log_weights is None else ratio + posterior.log_weights.flatten().to(ratio))
-
-
-def sensitivity(x: np.ndarray, base: np.ndarray, powers: tuple[Smoothed, Smoothed]) -> float:
-    """How far a number's draws [n] move with a power: the mean of both directions' distances, over the power's log."""
-    moved = [distance(x, base, each.log_weights.exp().cpu().numpy()) for each in powers]
-    return float(sum(moved) / (2 * np.log2(1 + STEP)))
+def sensitivity(x: np.ndarray, weights: Sequence[np.ndarray]) -> float:
+    """How far a number's draws [n] move with the weights [n] of each of the powers: their distance over the log."""
+    even = np.full(len(x), 1 / len(x))
+    return float(
+        np.mean([distance(x, even, w) / abs(np.log2(power)) for w, power in zip(weights, POWERS, strict=True)])
+    )
 
 
 def distance(x: np.ndarray, p: np.ndarray, q: np.ndarray) -> float:
