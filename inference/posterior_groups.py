@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,15 @@ from inference.diagnostics.arviz_io import Labelled, to_idata
 from inference.diagnostics.predictive import to_numpy
 from inference.posterior import Posterior
 from inference.predictive_draws import simulate
-from inference.program import Program, Site
+from inference.program import Program
+from inference.program_sites import Draw
 
 LARGEST = 2**25
 """How many numbers the group of a value each draw and row may hold; beyond it draws are left out, evenly."""
 PRIOR = 1000
 """Draws of the prior."""
 
+CHAINED = ("chain", "draw")
 Group = dict[str, Labelled]
 
 
@@ -49,43 +51,56 @@ def container_of(
     if program is not None:
         step = _step(even, program)
         few, kept = even.thinned(step), {"draw": (("draw",), np.arange(0, even.shape[1], step))}
-        observed = _observed(program)
-        groups["log_likelihood"] = kept | _sites(few.log_likelihood(), program.observed)
-        groups["observed_data"] = _sites(observed, program.observed, ())
+        observed = observed_by(program)
+        groups["log_likelihood"] = kept | sites(few.log_likelihood(), program)
+        groups["observed_data"] = sites(observed, program, ())
         groups["constant_data"] = _constants(program, observed)
         if predictive:
-            groups["posterior_predictive"] = kept | _sites(few.predictive(seed), program.observed)
+            groups["posterior_predictive"] = kept | sites(few.predictive(seed), program)
         if prior:
             groups |= _prior(program, seed)
     return to_idata(groups, _attrs(posterior), coords)
 
 
-def _latents(posterior: Posterior) -> Group:
-    program = posterior.program
-    group = _sites(posterior.draws, {} if program is None else program.latents)
-    plates = {} if program is None else _plates(program)
-    for name, tensor in posterior.derived.items():
-        group[name] = (("chain", "draw", *_guessed(name, tensor.shape[2:], plates)), to_numpy(tensor))
-    return group
-
-
-def _stats(stats: Mapping[str, Tensor]) -> Group:
-    return {name: (("chain", "draw"), to_numpy(tensor)) for name, tensor in stats.items()}
-
-
-def _sites(values: Mapping[str, Tensor], sites: Mapping[str, Site], lead: tuple[str, ...] = ("chain", "draw")) -> Group:
-    """Values of sites with `lead` axes before their own."""
+def sites(values: Mapping[str, Tensor], program: Program | None, lead: tuple[str, ...] = CHAINED) -> Group:
+    """Values of sites, with `lead` axes before their own."""
     return {
-        name: (_axes(name, tensor.dim() - len(lead), sites.get(name), lead), to_numpy(tensor))
-        for name, tensor in values.items()
+        name: ((*lead, *axes_of(name, tuple(value.shape[len(lead) :]), program)), to_numpy(value))
+        for name, value in values.items()
     }
 
 
-def _axes(name: str, count: int, site: Site | None, lead: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of a site's first axes, its plates' where they are in one."""
-    plates = (None,) * count if site is None else site.plates[:count]
-    own = (f"{name}_dim_{i}" if plate is None or plate in lead else plate for i, plate in enumerate(plates))
-    return (*lead, *own)
+def axes_of(name: str, shape: tuple[int, ...], program: Program | None) -> list[str]:
+    """The names of the first axes of a value, its site's plates where they are in one.
+
+    What is no site's value, but made of them or given, has a plate's name where one alone is as long as one axis alone.
+    """
+    plates: list[str | None] = [None] * len(shape)
+    if program is not None:
+        known = {**program.latents, **program.observed}
+        plates = [*known[name].plates[: len(shape)]] if name in known else _guessed(shape, _plates(program))
+    return [plate if plate and plate not in CHAINED else f"{name}_dim_{i}" for i, plate in enumerate(plates)]
+
+
+def _guessed(shape: tuple[int, ...], plates: Mapping[str, int]) -> list[str | None]:
+    found = [
+        [plate for plate, size in plates.items() if size == length and shape.count(length) == 1] for length in shape
+    ]
+    return [plate[0] if len(plate) == 1 else None for plate in found]
+
+
+def _plates(program: Program) -> dict[str, int]:
+    """The plates that sites have an axis for, and how long they are."""
+    known = (*program.latents.values(), *program.observed.values())
+    return {plate: size for site in known for plate, size in zip(site.plates, site.shape, strict=True) if plate}
+
+
+def _latents(posterior: Posterior) -> Group:
+    return sites({**posterior.draws, **posterior.derived}, posterior.program)
+
+
+def _stats(stats: Mapping[str, Tensor]) -> Group:
+    return {name: (CHAINED, to_numpy(tensor)) for name, tensor in stats.items()}
 
 
 def _step(posterior: Posterior, program: Program) -> int:
@@ -99,10 +114,10 @@ def _prior(program: Program, seed: int) -> dict[str, Group]:
     """Draws of the prior and of data given them, as of one chain; none where the prior is improper."""
     try:
         latents, observed = simulate(program, PRIOR, seed)
-    except ValueError:  # of a site that has no draws, so that nothing is predicted before the data
+    except ValueError:  # of a site that has no draws, so that nothing is said before the data
         return {}
-    chained = [{name: tensor[None] for name, tensor in values.items()} for values in (latents, observed)]
-    return {"prior": _sites(chained[0], program.latents), "prior_predictive": _sites(chained[1], program.observed)}
+    one = [{name: tensor[None] for name, tensor in values.items()} for values in (latents, observed)]
+    return {"prior": sites(one[0], program), "prior_predictive": sites(one[1], program)}
 
 
 def _attrs(posterior: Posterior) -> dict[str, Any]:
@@ -114,43 +129,25 @@ def _attrs(posterior: Posterior) -> dict[str, Any]:
     return {**numbers, **groups, **known, **alarms}
 
 
-def _observed(program: Program) -> dict[str, Tensor]:
+def observed_by(program: Program) -> dict[str, Tensor]:
     """The values of the observed sites."""
-    nodes = program.run().nodes
+    nodes = program.run(Draw(improper=True)).nodes
     return {name: nodes[name]["value"] for name in program.observed}
 
 
-def _constants(program: Program, observed: Mapping[str, Tensor]) -> Group:
-    """What else the program was given: numbers and arrays, not what is an observed site's value."""
-    plates = _plates(program)
-    seen = [to_numpy(value) for value in observed.values()]
-    group: Group = {}
-    for name, array in _arguments(program):
-        if any(array.shape == other.shape and np.array_equal(array, other) for other in seen):
-            continue
-        group[f"{name}_value" if name in plates else name] = (_guessed(name, array.shape, plates), array)
-    return group
-
-
-def _plates(program: Program) -> dict[str, int]:
-    """The plates that sites have an axis for, and how long they are."""
-    sites = (*program.latents.values(), *program.observed.values())
-    return {plate: size for site in sites for plate, size in zip(site.plates, site.shape, strict=True) if plate}
-
-
-def _guessed(name: str, shape: tuple[int, ...], plates: Mapping[str, int]) -> list[str]:
-    """The names of the axes of what is in no plate itself: a plate's, where one alone is as long as one axis alone."""
-    found = [[plate for plate, size in plates.items() if size == length] for length in shape]
-    return [
-        plate[0] if len(plate) == 1 and shape.count(length) == 1 else f"{name}_dim_{i}"
-        for i, (plate, length) in enumerate(zip(found, shape, strict=True))
-    ]
-
-
-def _arguments(program: Program) -> Iterator[tuple[str, np.ndarray]]:
+def given_to(program: Program) -> dict[str, np.ndarray]:
     """The numbers and arrays that a program was called with, by name."""
     args, kwargs = program.arguments
     bound = inspect.signature(program.model).bind(*args, **kwargs).arguments
-    for name, value in {**bound, **kwargs}.items():
-        if isinstance(value, Tensor | int | float):
-            yield name, to_numpy(value) if isinstance(value, Tensor) else np.asarray(value)
+    numbers = {name: value for name, value in {**bound, **kwargs}.items() if isinstance(value, Tensor | int | float)}
+    return {n: to_numpy(value) if isinstance(value, Tensor) else np.asarray(value) for n, value in numbers.items()}
+
+
+def _constants(program: Program, observed: Mapping[str, Tensor]) -> Group:
+    """What else the program was given: not what is an observed site's value."""
+    seen, plates = [to_numpy(value) for value in observed.values()], _plates(program)
+    group: Group = {}
+    for name, array in given_to(program).items():
+        if not any(array.shape == other.shape and np.array_equal(array, other) for other in seen):
+            group[f"{name}_value" if name in plates else name] = (axes_of(name, array.shape, program), array)
+    return group

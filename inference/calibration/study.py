@@ -89,13 +89,13 @@ class Study:
             known, given = listed(sorted(self.truth)), listed(sorted(map(str, draws)))
             raise ValueError(f"`by` gave draws of {given}, and none of the latents that were simulated: {known}")
         kept = {name: torch.as_tensor(thinned(draws[name], SERIES * self.question.draws)).detach() for name in shared}
-        truth = {name: self.truth[name][i] for name in shared}
-        lead = next(iter(kept.values())).shape[:2]
-        of_draws = self._quantities(i, {name: value.flatten(0, 1) for name, value in kept.items()})
-        of_truth = self._quantities(i, {name: value[None] for name, value in truth.items()})
+        chains, length = next(iter(kept.values())).shape[:2]
+        # the truth is one more draw, the last
+        both = {name: torch.cat([value.flatten(0, 1), self.truth[name][i][None]]) for name, value in kept.items()}
+        found = self._quantities(i, both)
         return Compared(
-            {name: value[0] for name, value in of_truth.items()},
-            {name: value.reshape(*lead, *value.shape[1:]) for name, value in of_draws.items()},
+            {name: value[-1] for name, value in found.items()},
+            {name: value[:-1].reshape(chains, length, *value.shape[1:]) for name, value in found.items()},
             tuple(shared),
         )
 
