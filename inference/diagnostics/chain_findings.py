@@ -89,7 +89,7 @@ def _divergences(found: Findings, diverging: np.ndarray, count: int) -> None:
     if not count:
         found.verdict.append("No trajectory diverged.")
         return
-    found.gathering = geometry.gathering(found.coordinates, diverging)
+    found.gathering = geometry.gathering(found.coordinates, diverging, found.funnel and found.funnel.scale)
     where = "They gather nowhere in particular" if found.gathering is None else f"There, {found.gathering}"
     cure = "Take smaller steps (a higher target)" if found.gathering is None else "Reparameterise what is narrow there"
     found.alarm(

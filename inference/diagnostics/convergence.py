@@ -75,14 +75,14 @@ def agreement(table: pd.DataFrame, chains: int) -> tuple[str, str | None]:
     nested = "nested_r_hat" in table
     r_hat = table["nested_r_hat" if nested else "r_hat"]
     name = "nested r-hat" if nested else "r-hat"
-    means = f"{name} holds the spread between chains to that within them; 1 is perfect"
+    means = f"{name} compares the spread of all chains together with that within each; 1 is perfect"
     bad = r_hat[~(r_hat <= R_HAT)].sort_values(ascending=False, na_position="first")
     if bad.empty:
         return f"The {chains} chains agree: {name} is at most {r_hat.max():.3f} ({means}).", None
-    worst = listed([f"{n} ({value:.2f})" for n, value in bad.items()], 3)
+    worst = listed([f"{n} ({value:.3f})" for n, value in bad.items()], 3)
     return (
         f"The {chains} chains do not agree yet about {len(bad)} of {len(r_hat)} numbers: {name} is above {R_HAT} for "
-        f"{worst} ({means}). Do not use these draws: warm up longer, draw more, and see what else is said here.",
+        f"{worst} ({means}). Do not use these draws: warm up longer, draw more, and see what else is found here.",
         "chains disagree",
     )
 

@@ -90,7 +90,7 @@ def _pareto(ax: Axes, found: Loo) -> None:
     high = ~(found.k <= found.good_k)
     shown = np.where(np.isfinite(found.k), found.k, 2.0)
     place = np.arange(len(shown))
-    ax.scatter(place, shown, s=12, c=np.where(high, BAD, "tab:blue"), linewidths=0)
+    ax.scatter(place, shown, s=24, c=np.where(high, BAD, "tab:blue"), linewidths=0)
     ax.axhline(found.good_k, color=LIMIT, linestyle="--", label=f"reliable below {found.good_k:.2f}")
     for i in np.argsort(-shown)[:NAMED]:
         if high[i]:
@@ -103,7 +103,7 @@ def _pareto(ax: Axes, found: Loo) -> None:
 def _power(ax: Axes, found: PowerScaling) -> None:
     table = found.table
     hit = table["diagnosis"] != ""
-    ax.scatter(table["prior"], table["likelihood"], s=18, c=np.where(hit, BAD, "tab:blue"), linewidths=0)
+    ax.scatter(table["prior"], table["likelihood"], s=24, c=np.where(hit, BAD, "tab:blue"), linewidths=0)
     for name, row in table[hit].sort_values("prior", ascending=False).head(NAMED).iterrows():
         place = (row["prior"], row["likelihood"])
         ax.annotate(str(name), place, xytext=(4, 3), textcoords="offset points", fontsize=8)

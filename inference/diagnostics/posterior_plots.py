@@ -163,7 +163,7 @@ def _troubled(found: Findings) -> list[str]:
         ]
     if found.gathering is not None:
         names.append(found.gathering.name)
-    names += found.statistics["ess_bulk"].nsmallest(3).index
+    names += list(found.statistics["ess_bulk"].nsmallest(3).index)
     return list(dict.fromkeys(names))[:3]
 
 

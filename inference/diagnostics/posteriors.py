@@ -78,7 +78,7 @@ def _in_short(found: Findings) -> str:
         return f"These draws are not to be trusted yet: {listed(of_draws)}."
     if of_program:
         return f"The draws can be trusted; what speaks against the program: {listed(of_program)}."
-    checked = "" if found.posterior.program is None else ", and nothing speaks against the program"
+    checked = "" if found.posterior.program is None else ", and nothing was found that speaks against the program"
     return f"The draws can be trusted{checked}."
 
 
