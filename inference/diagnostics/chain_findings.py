@@ -89,7 +89,8 @@ def _divergences(found: Findings, diverging: np.ndarray, count: int) -> None:
     if not count:
         found.verdict.append("No trajectory diverged.")
         return
-    found.gathering = geometry.gathering(found.coordinates, diverging, found.funnel and found.funnel.scale)
+    suspect = None if found.funnel is None else found.funnel.scale
+    found.gathering = geometry.gathering(found.coordinates, diverging, suspect)
     where = "They gather nowhere in particular" if found.gathering is None else f"There, {found.gathering}"
     cure = "Take smaller steps (a higher target)" if found.gathering is None else "Reparameterise what is narrow there"
     found.alarm(
