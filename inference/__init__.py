@@ -7,9 +7,11 @@ from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
 from inference.likelihood import LogLikelihood, log_likelihood
+from inference.posterior import Posterior
 from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
+from inference.to_idata import to_idata
 
 __all__ = [
     "PC",
@@ -21,6 +23,7 @@ __all__ = [
     "Fit",
     "HillClimb",
     "LogLikelihood",
+    "Posterior",
     "Sensitivity",
     "compress",
     "decompress",
@@ -33,4 +36,5 @@ __all__ = [
     "log_likelihood",
     "query",
     "sensitivity",
+    "to_idata",
 ]

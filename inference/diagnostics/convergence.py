@@ -4,7 +4,7 @@ References:
     Rank-normalization, folding, and localization: an improved R-hat (Vehtari et al., 2021),
     https://arxiv.org/abs/1903.08008
     Nested R-hat (Margossian et al., 2024), https://arxiv.org/abs/2110.13017, for many short chains
-    A Conceptual Introduction to Hamiltonian Monte Carlo (Betancourt, 2017), https://arxiv.org/abs/1701.02434, for E-BFMI
+    A Conceptual Introduction to Hamiltonian Monte Carlo (Betancourt, 2017), https://arxiv.org/abs/1701.02434: E-BFMI
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def nested_r_hat(x: np.ndarray, super_chains: int) -> np.ndarray:
     """Nested r-hat of draws [chains, draws, numbers], the chains of a group beside each other (Margossian et al.)."""
     groups = x.reshape(super_chains, -1, *x.shape[1:])
     means = groups.mean(2)
-    within = groups.var(2, ddof=1).mean(1) if x.shape[1] > 1 else 0.0
-    across = means.var(1, ddof=1) if means.shape[1] > 1 else 0.0
+    within = groups.var(2, ddof=min(1, x.shape[1] - 1)).mean(1)
+    across = means.var(1, ddof=min(1, means.shape[1] - 1))
     return np.sqrt(1 + means.mean(1).var(0, ddof=1) / (within + across).mean(0))
 
 
@@ -113,7 +113,8 @@ def energy_moves(energy: np.ndarray) -> tuple[str, str | None]:
     if median >= BFMI and 2 * low < len(each):
         return f"The chains change their energy freely (E-BFMI {median:.2f}; below {BFMI} they would not).", None
     return (
-        f"The chains change their energy too slowly (E-BFMI {median:.2f}, below {BFMI} in {low} of {len(each)} chains): "
+        f"The chains change their energy too slowly (E-BFMI {median:.2f}, below {BFMI} in {low} of {len(each)} "
+        f"chains): "
         "they hardly reach the tails, which heavy tails or a funnel cause; reparameterise, or take lighter priors.",
         "low energy",
     )
@@ -125,7 +126,8 @@ def tree_depth(depth: np.ndarray, most: int) -> tuple[str, str] | None:
     if share <= 0.01:
         return None
     return (
-        f"{share:.0%} of the trajectories were cut off at the greatest tree depth ({most}, or {2**most - 1:,} steps): the "
+        f"{share:.0%} of the trajectories were cut off at the greatest tree depth ({most}, or {2**most - 1:,} "
+        f"steps): the "
         "posterior is long and thin. Bring the parameters to one scale, warm up longer, or take a dense mass matrix.",
         "trees cut off",
     )
