@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from inference.near import near
+from inference.predictive_draws import derive, pointwise, predict
+from inference.program import Program
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,7 +36,7 @@ class Posterior:
     """
 
     name: str
-    program: Any | None
+    program: Program | None
     draws: dict[str, Tensor]
     stats: dict[str, Tensor] = field(default_factory=dict)
     method: str = "draws"
@@ -69,10 +71,17 @@ class Posterior:
         return {name: tensor.flatten(0, 1) for name, tensor in self.draws.items()}
 
     def __getitem__(self, name: str) -> Tensor:
-        """The draws of a latent variable, [chains, draws, *shape]."""
-        if name not in self.draws:
-            raise KeyError(f"the posterior of {self.name} has no {name!r}{near(name, self.draws)}")
-        return self.draws[name]
+        """The draws of a latent variable, or of what the program derives of them, [chains, draws, *shape]."""
+        if name in self.draws:
+            return self.draws[name]
+        if name not in self.derived:
+            raise KeyError(f"the posterior of {self.name} has no {name!r}{near(name, {**self.draws, **self.derived})}")
+        return self.derived[name]
+
+    @cached_property
+    def derived(self) -> dict[str, Tensor]:
+        """What the program names by `pyro.deterministic`, for each draw: name -> [chains, draws, *shape]."""
+        return {} if self.program is None else self._chained(derive(self.program, self.flat))
 
     @cached_property
     def idata(self) -> Any:
@@ -86,9 +95,9 @@ class Posterior:
 
         Draws that have weights are resampled by them, as ArviZ weighs all draws alike; `proposal` holds them as drawn.
         """
-        from inference.posterior_groups import groups_of  # which reads diagnostics, which reads this module
+        from inference.posterior_groups import container_of  # which reads diagnostics, which reads this module
 
-        return groups_of(self, predictive=predictive, prior=prior, coords=coords, seed=seed)
+        return container_of(self, predictive, prior, coords, seed)
 
     def summary(self, **options: Any) -> pd.DataFrame:
         """ArviZ's table, a row each number: mean, sd, interval, MCSE, bulk and tail ESS, r-hat; options are ArviZ's."""
@@ -117,24 +126,51 @@ class Posterior:
         """
         if self.log_weights is None:
             return self
-        index = _systematic(self.weights.flatten(), seed)
-        parts = {name: tensor[index][None] for name, tensor in self.flat.items()}
-        stats = {name: tensor.flatten(0, 1)[index][None] for name, tensor in self.stats.items()}
-        stats["log_weight"] = self.log_weights.flatten()[index][None]
-        free = None if self.unconstrained is None else self.unconstrained.flatten(0, 1)[index][None]
-        return replace(self, draws=parts, stats=stats, log_weights=None, unconstrained=free, super_chains=None)
+        index = systematic(self.weights.flatten(), seed)
+        taken = self._each(lambda tensor: tensor.flatten(0, 1)[index][None])
+        stats = {**taken.stats, "log_weight": self.log_weights.flatten()[index][None]}
+        return replace(taken, stats=stats, log_weights=None, super_chains=None)
+
+    def thinned(self, step: int) -> Posterior:
+        """Every so many draws of each chain."""
+        return self._each(lambda tensor: tensor[:, ::step])
+
+    def _each(self, part: Callable[[Tensor], Tensor]) -> Posterior:
+        """The same of a part of the draws and of all that goes with them."""
+        draws, stats = ({name: part(t) for name, t in parts.items()} for parts in (self.draws, self.stats))
+        weights = None if self.log_weights is None else part(self.log_weights)
+        free = None if self.unconstrained is None else part(self.unconstrained)
+        return replace(self, draws=draws, stats=stats, log_weights=weights, unconstrained=free)
 
     @cached_property
     def weights(self) -> Tensor:
-        """What each draw counts for, [chains, draws], summing to one: the log weights Pareto smoothed, or all alike."""
-        if self.log_weights is None:
-            chains, draws = self.shape
-            return torch.full((chains, draws), 1 / (chains * draws), dtype=torch.float64)
-        return self.log_weights.detach().double().flatten().softmax(0).view(self.shape)
+        """What each draw counts for, [chains, draws], adding up to one."""
+        first = next(iter(self.draws.values()))
+        log_w = torch.zeros(self.shape, device=first.device) if self.log_weights is None else self.log_weights
+        return log_w.detach().double().flatten().softmax(0).view(self.shape)
+
+    def predictive(self, seed: int = 0) -> dict[str, Tensor]:
+        """The observed sites drawn anew given each draw, name -> [chains, draws, *shape]."""
+        return self._chained(predict(self._program("draw data"), self.flat, seed))
+
+    def log_likelihood(self) -> dict[str, Tensor]:
+        """log p(observed site | draw) of each of its rows in nats, name -> [chains, draws, *batch shape].
+
+        Discrete latents are summed out.
+        """
+        return self._chained(pointwise(self._program("score data"), self.flat))
+
+    def _program(self, purpose: str) -> Program:
+        if self.program is None:
+            raise ValueError(f"the posterior of {self.name} has draws alone, and to {purpose} it needs the program")
+        return self.program
+
+    def _chained(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.unflatten(0, self.shape) for name, tensor in values.items()}
 
 
-def _systematic(weights: Tensor, seed: int) -> Tensor:
-    """Indices [N] of N draws: each as often as N times its weight, rounded up or down by one uniform number."""
+def systematic(weights: Tensor, seed: int) -> Tensor:
+    """Indices [N] of N draws: each as often as N times its weight [N], rounded up or down, by one uniform number."""
     n = len(weights)
     generator = torch.Generator().manual_seed(seed)
     places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=generator, dtype=torch.float64)) / n

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from inference.batched_runs import at_once, run_all
 from inference.program import Program
 from inference.program_data import settings
-from inference.program_sites import Draw, Substitute, log_prob
+from inference.program_sites import Draw, log_prob
+from inference.summed_out import summed_out
 
 Draws = dict[str, Tensor]
 
@@ -21,27 +22,33 @@ def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
     Raises:
         ValueError: a prior that has no draws, as an improper one, by its site's name.
     """
-    runs = _runs(program, [{} for _ in range(n)], seed)
-    return _stacked(runs, program.latents), _stacked(runs, program.observed)
+    drawn = _seeded(program, {}, n, seed, (*program.latents, *program.observed))
+    latents, observed = ({name: drawn[name] for name in sites} for sites in (program.latents, program.observed))
+    return latents, observed
+
+
+def prior_draws(program: Program, n: int) -> Draws:
+    """n draws of the latents, {name: [n, *shape]}, by torch's generator; improper ones within their support."""
+    return run_all(program, {}, n, Draw(improper=True), tuple(program.latents))
 
 
 def predict(program: Program, draws: Mapping[str, Tensor], seed: int) -> Draws:
     """The observed sites drawn anew, {name: [n, *shape]}, for draws of the latents {name: [n, *shape]}."""
-    return _stacked(_runs(program, _rows(program, draws), seed), program.observed)
+    return _seeded(program, _latents(program, draws), _count(draws), seed, tuple(program.observed))
 
 
 def derive(program: Program, draws: Mapping[str, Tensor]) -> Draws:
     """What the program names by `pyro.deterministic`, {name: [n, *shape]}, for draws {name: [n, *shape]}."""
     if not program.derived:
         return {}
-    traces = [program.run(Substitute(row), Draw()) for row in _rows(program, draws)]
-    return _stacked(traces, program.derived)
+    return run_all(program, _latents(program, draws), _count(draws), Draw(), tuple(program.derived))
 
 
 def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
     """log p(datum | latents) in nats, {observed site: [n, *its batch]}, discrete latents summed out.
 
-    Data that share a discrete latent are each given those before them in the program, so that their sum is the whole.
+    Data that share a discrete latent have no likelihood each: an axis along which they do is summed to one place.
+    Sites that share one are each given those before them in the program, so that their sum is the whole.
     """
 
     def one(row: Draws) -> Draws:
@@ -49,27 +56,22 @@ def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
         with settings(program.precision, program.device):
             if not program.discrete:
                 return {name: log_prob(trace.nodes[name]) for name in program.observed}
-            return _summed_out(program, trace)
+            return summed_out(trace, program.observed)
 
-    given = {name: draws[name].to(program.precision) for name in program.latents}
     with torch.no_grad():
-        return torch.vmap(one)(given)
+        return torch.vmap(one, chunk_size=at_once(program, program.observed))(_latents(program, draws))
 
 
-def _summed_out(program: Program, trace: Any) -> Draws:
-    raise NotImplementedError
+def _latents(program: Program, draws: Mapping[str, Tensor]) -> Draws:
+    return {name: draws[name].to(program.latents[name].dtype) for name in program.latents}
 
 
-def _rows(program: Program, draws: Mapping[str, Tensor]) -> list[Draws]:
-    n = len(next(iter(draws.values())))
-    return [{name: draws[name][i] for name in program.latents} for i in range(n)]
+def _count(draws: Mapping[str, Tensor]) -> int:
+    return len(next(iter(draws.values())))
 
 
-def _runs(program: Program, rows: list[Draws], seed: int) -> list[Any]:
-    with torch.random.fork_rng(), torch.no_grad():
+def _seeded(program: Program, draws: Draws, n: int, seed: int, names: tuple[str, ...]) -> Draws:
+    """The sites of n runs in which the observed ones are drawn anew."""
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return [program.run(Substitute(row), Draw(observed=tuple(program.observed))) for row in rows]
-
-
-def _stacked(traces: list[Any], names: Any) -> Draws:
-    return {name: torch.stack([trace.nodes[name]["value"] for trace in traces]) for name in names}
+        return run_all(program, draws, n, Draw(observed=tuple(program.observed)), names)

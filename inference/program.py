@@ -12,22 +12,28 @@ from pyro import poutine
 from pyro.infer import config_enumerate
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
+from inference.near import near
 from inference.program_checks import check_sites, in_a_sentence
-from inference.program_data import arguments_of, settings
+from inference.program_data import arguments_of, framed, settings
 from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_draw, joint
 
 
 @dataclass(frozen=True)
 class Site:
-    """A sample statement: its value's shape, the plate of each of its axes (None: a part of one event), its support."""
+    """A sample statement: its value's shape, the plate of each of its axes (None: a part of one event), its support.
+
+    `free` is the shape of its unconstrained numbers: K - 1 for a simplex of K. Observed sites have none.
+    """
 
     name: str
     shape: torch.Size
     plates: tuple[str | None, ...]
     support: Constraint
     dtype: torch.dtype
+    free: torch.Size
 
 
 @dataclass
@@ -94,7 +100,7 @@ class Program:
             )
 
     def run(self, *handlers: Messenger, summed: bool = False) -> Any:
-        """The Pyro trace of one run under these handlers, the innermost first; `summed`, discrete latents in parallel."""
+        """The Pyro trace of a run under these handlers, innermost first; `summed`: discrete latents in parallel."""
         model = self.model
         if self.seen:
             model = poutine.condition(model, data=self.seen)
@@ -118,6 +124,18 @@ class Program:
         with settings(self.precision, self.device):
             return joint(trace, self.discrete)
 
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors that the program is given: its data, and what is observed in their place."""
+        args, kwargs = self.arguments
+        return [v for v in (*args, *kwargs.values(), *self.seen.values()) if isinstance(v, Tensor)]
+
+    @property
+    def frame(self) -> tuple[Any, ...]:
+        """What two calls of the program must have in common to be the same but for numbers in tensors."""
+        args, kwargs = self.arguments
+        return tuple((name, framed(value)) for name, value in (*enumerate(args), *kwargs.items(), *self.seen.items()))
+
     def with_data(self, data: Any) -> Program:
         """The same program on other data of the same structure, not checked again."""
         other = copy.copy(self)
@@ -127,7 +145,10 @@ class Program:
     def with_observed(self, values: dict[str, Tensor]) -> Program:
         """The same program with these values of observed sites, whatever its data say."""
         other = copy.copy(self)
-        other.seen = {**self.seen, **values}
+        if unknown := [name for name in values if name not in self.observed]:
+            raise ValueError(f"{self.name}: no observed site {unknown[0]!r}{near(unknown[0], self.observed)}")
+        given = {name: value.to(self.device, self.observed[name].dtype) for name, value in values.items()}
+        other.seen = {**self.seen, **given}
         return other
 
 
@@ -147,4 +168,5 @@ def _site(name: str, node: Any) -> Site:
         axis = value.dim() - fn.event_dim + (frame.dim if frame.vectorized else -value.dim() - 1)
         if axis >= 0:
             plates[axis] = frame.name
-    return Site(name, value.shape, tuple(plates), fn.support, value.dtype)
+    free = torch.Size() if node["is_observed"] or _is_discrete(node) else biject_to(fn.support).inv(value).shape
+    return Site(name, value.shape, tuple(plates), fn.support, value.dtype, free)

@@ -43,9 +43,16 @@ def as_tensor(value: Any, precision: torch.dtype, device: Any) -> Any:
     return torch.as_tensor(np.array(array), device=device) if array.dtype.kind in "iub" else value
 
 
+def framed(value: Any) -> Any:
+    """What is not the numbers of a tensor: shape, dtype and device, or the value itself."""
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype, value.device
+    return value if isinstance(value, (bool, int, str)) or value is None else id(value)
+
+
 @contextlib.contextmanager
 def settings(precision: torch.dtype, device: Any = None) -> Iterator[None]:
-    """Run a program in: this default dtype and device, no validation, logarithms that can be vmapped; then as before."""
+    """What a program is run in: a default dtype and device, no validation, logarithms that can be vmapped."""
     dtype, log = torch.get_default_dtype(), torch_log.safe_log
     torch.set_default_dtype(precision)
     torch_log.safe_log = _safe_log

@@ -35,16 +35,27 @@ class Gathering:
     def __str__(self) -> str:
         small = "small" if self.side == "below" else "large"
         return (
-            f"divergences gather where {self.name} is {small} ({self.side} {self.edge:.2g}: {self.inside} of {self.count}, "
+            f"divergences gather where {self.name} is {small} ({self.side} {self.edge:.2g}: {self.inside} of "
+            f"{self.count}, "
             f"and {self.others:.0%} of the other draws)"
         )
 
 
-def gathering(coordinates: Coordinates, diverging: np.ndarray) -> Gathering | None:
+def gathering(coordinates: Coordinates, diverging: np.ndarray, suspect: str | None = None) -> Gathering | None:
     """The number, and the side of an edge, that part divergent draws [chains, draws] from the others the most.
 
-    None where they are not apart by more than chance lets them be in any of the numbers (Dvoretzky, Kiefer, Wolfowitz).
+    None where they are not apart by more than chance lets them be in any of the numbers (Dvoretzky, Kiefer, Wolfowitz);
+    or in those of a site that is suspected on other grounds.
     """
+    found = _gathering(coordinates, diverging)
+    if found is None and suspect is not None:
+        own = coordinates.of[suspect]
+        few = Coordinates(coordinates.names[own], coordinates.values[:, :, own], {}, {})
+        return _gathering(few, diverging)
+    return found
+
+
+def _gathering(coordinates: Coordinates, diverging: np.ndarray) -> Gathering | None:
     x, bad = coordinates.flat, diverging.reshape(-1).astype(bool)
     count = int(bad.sum())
     if not 0 < count < len(bad):
@@ -53,7 +64,7 @@ def gathering(coordinates: Coordinates, diverging: np.ndarray) -> Gathering | No
     sign = bad[order]
     among, others = np.cumsum(sign, 0) / count, np.cumsum(~sign, 0) / (len(bad) - count)
     gap = np.abs(among - others) * coordinates.moving
-    at, number = np.unravel_index(int(gap.argmax()), gap.shape)
+    at, number = divmod(int(gap.argmax()), gap.shape[1])
     if 2 * count * gap[at, number] ** 2 < math.log(2 * x.shape[1] / CHANCE):
         return None
     low = among[at, number] > others[at, number]
@@ -75,7 +86,8 @@ class Funnel:
     def __str__(self) -> str:
         size = "small" if self.correlation > 0 else "large"
         return (
-            f"where {self.scale} is {size}, {self.site} is squeezed together (rank correlation {self.correlation:+.2f}, and "
+            f"where {self.scale} is {size}, {self.site} is squeezed together (rank correlation "
+            f"{self.correlation:+.2f}, and "
             f"the spread of {self.site} changes {self.times:.0f}-fold)"
         )
 

@@ -102,7 +102,8 @@ class Switched:
 
     def __str__(self) -> str:
         return (
-            f"components {self.first} and {self.second} of {self.site} have changed places in {self.share:.0%} of the draws "
+            f"components {self.first} and {self.second} of {self.site} have changed places in {self.share:.0%} of "
+            f"the draws "
             f"({self.name})"
         )
 
@@ -127,7 +128,7 @@ def switched(coordinates: Coordinates) -> Switched | None:
 
 
 def _exchanged(x: np.ndarray, a: int, b: int, j: int) -> float:
-    """The share of draws [draws, components, features] in the rarer order of a and b in feature j; 0 if not switched."""
+    """The share of draws [draws, components, features] in the rarer order of a and b by feature j; 0 if none."""
     gap = x[:, a, j] - x[:, b, j]
     up = gap > 0
     share = min(float(up.mean()), float((~up).mean()))

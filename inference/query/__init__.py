@@ -10,6 +10,7 @@ query(vae, "z", given={"x": rows})                  importance sampling, an esti
 query(model, "x", given={"x": rows with gaps})      closed form, importance sampling, chains or particles
 query(rbm, "x", given={"x": rows with gaps})        units held, the others summed over or drawn by Gibbs chains
 query(model, "x")                                   draws
+query(posterior, "theta")                           what its draws say of a latent, or of data drawn anew
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from inference.query import hybrid as _hybrid
 from inference.query import latent as _latent
 from inference.query import missing as _missing
 from inference.query import network as _network
+from inference.query import of_posterior as _of_posterior
 from inference.query.answer import Answer
 from inference.query.chains import Chains
 from inference.query.clamped import ClampedChains, MeanField
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
+    (_of_posterior.answers, _of_posterior.answer),
     (_hybrid.answers, _hybrid.answer),
     (_network.answers, _network.answer),
     (_latent.answers_component, _latent.component),
@@ -82,7 +85,8 @@ def query(
     """p(targets | given, do), by the best method that the model allows.
 
     Parameters:
-        model: a pgmpy graph of tables, a model that holds one as `.graph`, a hybrid network, or a Pyro pair.
+        model: a pgmpy graph of tables, a model that holds one as `.graph`, a hybrid network, a Pyro pair, or a
+            `Posterior`.
         targets: a name, or a list of names, each with an answer of its own; a tuple of names is one target,
             their joint distribution.
         given: what was observed: states by name or code for a network, {"x": rows} for a pair. For many cases at

@@ -80,6 +80,8 @@ def _table(target: Hashable, array: xr.DataArray) -> str:
             header=False, index_names=False, sparsify=False, float_format=lambda p: f"{p:.4f}"
         )
         return text if len(series) == len(shown) else f"{text}\n... {len(series) - SHOWN} less likely states"
+    if array.dims == ("statistic",):
+        array = array.expand_dims("number")
     first = array.isel({array.dims[0]: slice(ROWS)})
     if "statistic" in array.dims:
         first = _mean_and_sd(first)

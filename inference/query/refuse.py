@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from inference.posterior import Posterior
 from inference.protocols import (
     Classed,
     Coded,
@@ -17,6 +18,7 @@ from inference.protocols import (
     name_of,
     offers,
 )
+from inference.query import of_posterior
 from inference.query.latent import Components, sites
 from inference.query.question import Question
 
@@ -72,7 +74,12 @@ def _point(question: Question) -> str:
     )
 
 
+def _posterior(question: Question) -> str:
+    return of_posterior.objection(question) or "ask for a latent variable, or for an observed site drawn anew"
+
+
 REASONS: tuple[tuple[Callable[[Any], bool], Callable[[Question], str]], ...] = (
+    (lambda model: isinstance(model, Posterior), _posterior),
     (_generates, _generator),
     (lambda model: offers(model, Conjugate) or offers(model, Coded), _latent),
     (lambda model: isinstance(model, Components), _components),

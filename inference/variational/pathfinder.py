@@ -16,6 +16,8 @@ from inference.variational.inverse_hessian import Normal
 
 ELBO_DRAWS = 10
 """Draws by which a normal of a path is judged."""
+PATIENCE = 40
+"""Steps without a better normal on any path, after which none is looked for: beyond a mode of no mass lies no end."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Paths:
 def find_paths(density: Density, start: Tensor, limit: int = 1000) -> Paths:
     """Paths from start [K, dim] upwards, and of each the normal with the largest ELBO; by torch's generator."""
     best: Normal | None = None
-    elbo, tops = start.new_full((len(start),), -torch.inf), start
+    elbo, tops, waited = start.new_full((len(start),), -torch.inf), start, 0
     for point in climb(density, start, limit):
         q, log_q = point.normal.draw(ELBO_DRAWS)
         sound = point.normal.sound
@@ -47,6 +49,9 @@ def find_paths(density: Density, start: Tensor, limit: int = 1000) -> Paths:
         better = now > elbo
         best = point.normal if best is None else point.normal.where(better, best)
         elbo, tops = torch.where(better, now, elbo), point.q
+        waited = 0 if better.any() else waited + 1
+        if waited == PATIENCE:
+            break
     assert best is not None
     return Paths(best, elbo, tops)
 
@@ -85,16 +90,15 @@ def pathfinder(
         asked = Asked.of(model, data, precision=precision, device=device, seed=seed)
         found = kept(find_paths(asked.density, asked.density.start(paths)), asked.name)
         q, log_q = found.normal.draw(draws)
-        result = answer(
+        return answer(
             asked,
             q.movedim(0, 1),
             log_q.T,
             method="Pathfinder",
-            seconds=time.perf_counter() - began,
+            began=began,
             alarms={},
             extra={"path_elbos": found.elbo},
         )
-    return result
 
 
 def kept(paths: Paths, name: str) -> Paths:

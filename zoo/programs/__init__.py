@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from zoo.programs.data import data, reference
+from zoo.programs.hidden_states import hidden_markov
 from zoo.programs.mixtures import gaussian_mixture
 from zoo.programs.processes import gaussian_process
 from zoo.programs.regression import horseshoe_regression, kidscore_momiq, linear_regression
 from zoo.programs.schools import eight_schools, eight_schools_centred
-from zoo.programs.series import autoregression, garch11, hidden_markov
+from zoo.programs.series import autoregression, garch11
 
 POSTERIORS: dict[str, Callable[..., Any]] = {
     "eight_schools": eight_schools,

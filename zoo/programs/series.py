@@ -1,4 +1,4 @@
-"""Time series: an autoregression, changing volatility, and a hidden Markov chain with its states summed out.
+"""Time series: an autoregression and changing volatility.
 
 What a step depends on is an argument of its own, `before`: drawn anew, each y is a prediction one step ahead.
 """
@@ -10,8 +10,6 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from zoo.programs.restricted import Restricted
 
 
 def autoregression(y: Tensor, before: Tensor) -> None:
@@ -55,18 +53,3 @@ def decayed(x: Tensor, rate: Tensor) -> Tensor:
         x = x + rate * F.pad(x[:-reach], (reach, 0))
         rate, reach = rate.square(), 2 * reach
     return x
-
-
-def hidden_markov(y: Tensor) -> None:
-    """Two states with the means mu, 0 < mu_1 < mu_2, in y: [N]; the states are summed out.
-
-    theta1, theta2 ~ Dirichlet(1, 1), the probabilities of the states after the first and after the second;
-    mu_1 ~ N(3, 1), mu_2 ~ N(10, 1), y_t ~ N(mu_state, 1); the first state is either with the same probability.
-    """
-    theta = [pyro.sample(f"theta{state}", dist.Dirichlet(y.new_ones(2))) for state in (1, 2)]
-    means = dist.Normal(y.new_tensor([3.0, 10.0]), 1.0).to_event(1)
-    mu = pyro.sample("mu", Restricted(means, dist.constraints.positive_ordered_vector, share=0.99865))
-    moves = torch.stack(theta).log().expand(len(y) - 1, 2, 2)
-    moves = torch.cat([y.new_zeros(1, 2, 2), moves])  # whatever came before the first step, its state is either
-    chain = dist.DiscreteHMM(y.new_zeros(2), moves, dist.Normal(mu, 1.0), duration=len(y))
-    pyro.sample("y", chain, obs=y)

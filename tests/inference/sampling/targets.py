@@ -80,7 +80,7 @@ class Mixture(Target):
 
 
 def moment_scores(normal: Tensor) -> Tensor:
-    """Z scores of the means, of the mean products and of the mean fourth powers of rows [N, dim] of standard normals."""
+    """Z scores of the means, the mean products and the mean fourth powers of rows [N, dim] of standard normals."""
     n, dim = normal.shape
     rows, columns = torch.triu_indices(dim, dim)
     products = normal[:, rows] * normal[:, columns]

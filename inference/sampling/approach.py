@@ -1,0 +1,139 @@
+"""From scattered starts towards the bulk of the density, every chain on its own way, stopping before the mode."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inference.sampling.adaptation import Metric
+from inference.sampling.kernel import Chains, Density
+
+LIMIT = 100
+MEMORY = 8
+LOOK_EVERY = 4
+SUFFICIENT = 1e-4
+"""Of the gain that the slope promises, what a step must bring (Armijo)."""
+WIDER = 10.0
+FURTHER = 20.0
+
+
+class Climb:
+    """L-BFGS of all chains in one batch, each halting as soon as its slope is as steep as a typical draw's.
+
+    A draw of a Gaussian target has slope' S slope of dim on average; a chain that has come to that is within the bulk and
+    needs no mode, so that the chains stay scattered. `metric` learns S from the steps of all chains.
+
+    Reference:
+        Pathfinder: parallel quasi-Newton variational inference (Zhang et al., 2022), https://arxiv.org/abs/2108.03782
+    """
+
+    def __init__(self, density: Density, q: Tensor, metric: Metric) -> None:
+        self.density, self.metric = density, metric
+        self.chains = Chains.of(density, q)
+        self.shorten = torch.ones_like(q[:, 0])
+        self.halted = torch.zeros_like(self.shorten, dtype=torch.bool)
+        self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def run(self) -> Chains:
+        """Climb until all have halted, `LIMIT` slopes at most."""
+        for turn in range(1, LIMIT + 1):
+            self._advance()
+            if turn % LOOK_EVERY == 0:
+                self.metric.refresh()
+                self._halt()
+                if bool(self.halted.all()):
+                    break
+        self._gather()
+        return self.chains
+
+    def _gather(self) -> None:
+        """Send lost chains to where others are, and keep of the metric what these have seen."""
+        there = regathered(self.chains.log_density, self.density.dim)
+        self.lost = int((there != torch.arange(len(there), device=there.device)).sum())
+        if self.lost:
+            kept = there.unique()
+            self.chains = self.chains.take(there)
+            self.metric.begin(self.chains.q)
+            for step, fall, inverse in self.pairs:
+                self._learn(step[kept], fall[kept], inverse[kept])
+        self.metric.refresh()
+
+    def _advance(self) -> None:
+        """One step of every chain that has not halted; one that does not rise enough is shortened next time."""
+        here = self.chains
+        slope = here.slope if here.slope is not None else torch.zeros_like(here.q)
+        way = self._direction(slope) * self.shorten.unsqueeze(-1)
+        there = Chains.of(self.density, here.q + way)
+        promised = (way * slope).sum(-1)
+        gain = there.log_density - here.log_density
+        finite = gain.isfinite() & _finite_slope(there)
+        better = finite & (gain >= SUFFICIENT * promised) & ~self.halted
+        quadratic = torch.where(finite, promised / (2 * (promised - gain)), 0.0).clamp(0.1, 0.5)
+        self.shorten = torch.where(better, 1.0, self.shorten * quadratic)
+        self._remember(here, there, better)
+        self.chains = here.where(better, there)
+
+    def _direction(self, slope: Tensor) -> Tensor:
+        """The two loops of L-BFGS; before any pair, one unit up the slope."""
+        way, shares = slope, []
+        for step, fall, inverse in reversed(self.pairs):
+            share = inverse * (step * way).sum(-1, keepdim=True)
+            way = way - share * fall
+            shares.append(share)
+        way = way * self._unit(slope)
+        for (step, fall, inverse), share in zip(self.pairs, reversed(shares), strict=True):
+            way = way + step * (share - inverse * (fall * way).sum(-1, keepdim=True))
+        return way
+
+    def _unit(self, slope: Tensor) -> Tensor:
+        """The curvature along the last step of each chain that has one, [C, 1]."""
+        unit = 1 / slope.norm(dim=-1, keepdim=True).clamp(min=1.0)
+        for _, fall, inverse in self.pairs:
+            unit = torch.where(inverse > 0, 1 / (inverse * fall.square().sum(-1, keepdim=True)), unit)
+        return unit
+
+    def _remember(self, here: Chains, there: Chains, better: Tensor) -> None:
+        """Keep the steps and the falls of the slope along them, where the density is concave along the step."""
+        assert here.slope is not None and there.slope is not None
+        step, fall = there.q - here.q, here.slope - there.slope
+        product = (step * fall).sum(-1, keepdim=True)
+        good = better.unsqueeze(-1) & (
+            product > 1e-10 * step.norm(dim=-1, keepdim=True) * fall.norm(dim=-1, keepdim=True)
+        )
+        zero = torch.zeros_like(step)
+        step, fall = torch.where(good, step, zero), torch.where(good, fall, zero)
+        inverse = torch.where(good, 1 / product, 0.0)
+        self.pairs = [*self.pairs, (step, fall, inverse)][-MEMORY:]
+        self._learn(step, fall, inverse)
+
+    def _learn(self, step: Tensor, fall: Tensor, inverse: Tensor) -> None:
+        """Tell the metric of steps and falls, brought to one length."""
+        rows, root = inverse.squeeze(-1) > 0, inverse.sqrt()
+        self.metric.learn((step * root)[rows], (fall * root)[rows], memory=LOOK_EVERY * len(step))
+
+    def _halt(self) -> None:
+        """Halt the chains in the bulk: a slope of a typical draw's, and no large gain left along the last direction."""
+        assert self.chains.slope is not None
+        white = self.metric.kick(torch.zeros_like(self.chains.q), self.chains.slope, 1.0)
+        own = (self._direction(self.chains.slope) * self.chains.slope).sum(-1)
+        typical = float(self.density.dim)
+        self.halted |= (white.square().sum(-1) <= typical) & (own <= typical)
+
+
+def regathered(log_density: Tensor, dim: int) -> Tensor:
+    """For each chain, the chain to stand where it stands: itself, or one at random for one that is lost.
+
+    Lost is a chain so far below the best that its surroundings could only have mass if they were exp(`WIDER`) times as
+    wide in every direction: a mode without weight, a plateau.
+    """
+    value = log_density.nan_to_num(-torch.inf, neginf=-torch.inf)
+    lost = value < value.max() - FURTHER - WIDER * dim
+    places = torch.arange(len(value), device=value.device)
+    return torch.where(
+        lost, places[~lost][torch.randint(int((~lost).sum()), places.shape, device=value.device)], places
+    )
+
+
+def _finite_slope(chains: Chains) -> Tensor:
+    assert chains.slope is not None
+    return chains.slope.isfinite().all(-1)

@@ -1,0 +1,122 @@
+"""When chains know enough: rules on what their draws show, and the words for what is missing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from inference.sampling.statistics import bulk_ess, nested_rhat, rhat, tail_ess
+
+AGREED = 1.01
+"""The r-hat up to which chains agree (Vehtari et al., 2021)."""
+
+
+class Convergence:
+    """What draws [chains, draws, P] of the parameters `names` show, each figure [P] and found when asked for.
+
+    `super_chains`: how many groups of chains share a start; r-hat is then that between groups. A parameter that has one
+    value throughout counts as known.
+    """
+
+    def __init__(self, draws: Tensor, names: Sequence[str], super_chains: int | None = None) -> None:
+        self.draws, self.names, self.super_chains = draws, names, super_chains
+
+    @cached_property
+    def agreement(self) -> Tensor:
+        """R-hat; infinite where values are not finite or stand still in every chain."""
+        if self.super_chains is not None:
+            found = nested_rhat(self.draws, self.super_chains)
+        else:
+            found = rhat(self.draws) if len(self.draws) > 1 else torch.ones_like(self.draws[0, 0])
+        return torch.where(self._moving, found.nan_to_num(torch.inf), 1.0)
+
+    @cached_property
+    def ess(self) -> Tensor:
+        """The fewer of the effective draws for the bulk and for the tails; none where values are not finite."""
+        fewer = torch.minimum(bulk_ess(self.draws), tail_ess(self.draws))
+        return torch.where(self._moving, fewer.nan_to_num(0.0), torch.inf)
+
+    @cached_property
+    def _moving(self) -> Tensor:
+        return (self.draws != self.draws[:1, :1]).any(0).any(0)
+
+    def worst(self) -> str:
+        """In words: the parameters of the largest r-hat and of the fewest draws."""
+        apart, scarce = int(self.agreement.argmax()), int(self.ess.argmin())
+        return (
+            f"{self.names[apart]} has an r-hat of {float(self.agreement[apart]):.3f}, "
+            f"{self.names[scarce]} {float(self.ess[scarce]):.0f} effective draws"
+        )
+
+
+class Rule(ABC):
+    """When to stop drawing."""
+
+    @property
+    def super_chains(self) -> int | None:
+        """How many groups of chains share a start; None: every chain has its own."""
+        return None
+
+    @abstractmethod
+    def met(self, found: Convergence) -> bool:
+        """Whether these draws are enough."""
+
+
+@dataclass(frozen=True)
+class Ess(Rule):
+    """Until every parameter has `count` effective draws, bulk and tail, of chains that agree (an r-hat within `rhat`)."""
+
+    count: float = 1000
+    rhat: float = AGREED
+
+    def met(self, found: Convergence) -> bool:
+        return bool((found.agreement <= self.rhat).all()) and bool((found.ess >= self.count).all())
+
+
+@dataclass(frozen=True)
+class RHat(Rule):
+    """Until no parameter's r-hat is above `bound`; `nested`: between that many groups of chains with one start each."""
+
+    bound: float = AGREED
+    nested: int | None = None
+
+    @property
+    def super_chains(self) -> int | None:
+        return self.nested
+
+    def met(self, found: Convergence) -> bool:
+        return bool((found.agreement <= self.bound).all())
+
+
+@dataclass(frozen=True)
+class All(Rule):
+    """Until all of `rules` are met."""
+
+    rules: tuple[Rule, ...]
+
+    @property
+    def super_chains(self) -> int | None:
+        named = {rule.super_chains for rule in self.rules} - {None}
+        if len(named) > 1:
+            raise ValueError(
+                f"until= asks for chains in groups of {sorted(map(str, named))}: all rules must name one number"
+            )
+        return named.pop() if named else None
+
+    def met(self, found: Convergence) -> bool:
+        return all(rule.met(found) for rule in self.rules)
+
+
+def rule_of(until: Rule | Iterable[Rule]) -> Rule:
+    """One rule of one or several."""
+    if isinstance(until, Rule):
+        return until
+    rules = tuple(until)
+    if not rules or not all(isinstance(rule, Rule) for rule in rules):
+        raise TypeError(f"until= takes Ess(...), RHat(...) or a sequence of them, not {until!r}")
+    return All(rules)
