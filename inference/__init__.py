@@ -7,6 +7,7 @@ from inference.em import em
 from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
+from inference.from_idata import from_idata
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.mcmc import mcmc
 from inference.posterior import Posterior
@@ -41,6 +42,7 @@ __all__ = [
     "em",
     "evaluate",
     "fit",
+    "from_idata",
     "laplace",
     "learn_structure",
     "log_likelihood",

@@ -76,7 +76,7 @@ def _(thing: Posterior, data: Any = None, coords: Coords = None, **options: Any)
 @to_idata.register
 def _(thing: Mapping, data: Any = None, coords: Coords = None, *, model: Any = None, **options: Any) -> Any:
     draws = {str(name): torch.as_tensor(values) for name, values in thing.items()}
-    return _of_draws(draws, {}, "draws from elsewhere", model, data).to_idata(coords=coords, **options)
+    return of_draws(draws, {}, "draws from elsewhere", model, data).to_idata(coords=coords, **options)
 
 
 @to_idata.register
@@ -86,7 +86,7 @@ def _(thing: MCMC, data: Any = None, coords: Coords = None, *, model: Any = None
     for chain, where in enumerate(thing.diagnostics().get("divergences", {}).values()):
         diverging[chain, where] = True
     model = thing.kernel.model if model is None and data is not None else model
-    return _of_draws(draws, {"diverging": diverging}, name_of(thing.kernel), model, data).to_idata(
+    return of_draws(draws, {"diverging": diverging}, name_of(thing.kernel), model, data).to_idata(
         coords=coords, **options
     )
 
@@ -134,7 +134,7 @@ def _(thing: Answer, data: Any = None, coords: Coords = None) -> Any:
     return container({name: xr.Dataset(arrays) for name, arrays in groups.items() if arrays}, attrs, coords)
 
 
-def _of_draws(draws: dict[str, Tensor], stats: dict[str, Tensor], method: str, model: Any, data: Any) -> Posterior:
+def of_draws(draws: dict[str, Tensor], stats: dict[str, Tensor], method: str, model: Any, data: Any) -> Posterior:
     """Draws made elsewhere, with the program that they are of, where it is told."""
     if model is None:
         return Posterior("a program that is not told", None, draws, stats, method)
@@ -144,7 +144,8 @@ def _of_draws(draws: dict[str, Tensor], stats: dict[str, Tensor], method: str, m
         raise ValueError(
             f"{program.name} has the latent {lacking[0]!r}, of which there are no draws{near(lacking[0], draws)}"
         )
-    exact = {n: t.to(program.precision) if t.is_floating_point() else t for n, t in draws.items()}
+    own = {name: tensor for name, tensor in draws.items() if name not in program.derived}
+    exact = {n: t.to(program.precision) if t.is_floating_point() else t for n, t in own.items()}
     return Posterior(program.name, program, exact, stats, method)
 
 

@@ -11,8 +11,11 @@ import torch
 
 from inference.asking import asking
 from inference.diagnostics import diagnose
+from inference.from_idata import from_idata
 from inference.likelihood import log_likelihood
 from zoo.app import figures
+from zoo.app.program_recipe import program_recipe
+from zoo.app.program_run import posterior_of
 from zoo.app.recipe import Task, prepare, recipe
 from zoo.app.rows import numbers, read_csv
 from zoo.app.runs import load, read_spec
@@ -117,9 +120,14 @@ def _rows(model: Any, data: Data | None, frame: pd.DataFrame, path: str) -> torc
 
 
 def diagnose_folder(folder: Path) -> None:
-    """Print the verdict and the table of a run's model on its held-out data."""
-    task = task_of(folder)
-    found = diagnose(task.model, task.data.test.x, context=task.context(task.data.test))
+    """Print the verdict and the table of a run's model on its held-out data; of draws in a run or in a netCDF file."""
+    if folder.suffix == ".nc":
+        found = diagnose(from_idata(folder))
+    elif "program" in (table := read_spec(folder)):
+        found = diagnose(posterior_of(program_recipe(table, folder.name), folder))
+    else:
+        task = task_of(folder)
+        found = diagnose(task.model, task.data.test.x, context=task.context(task.data.test))
     print("\n".join(found.verdict))
     if found.table is not None and len(found.table):
         print()

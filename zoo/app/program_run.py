@@ -11,11 +11,13 @@ from typing import Any
 
 import inference
 from inference.diagnostics.arviz_io import to_netcdf
+from inference.from_idata import from_idata
 from inference.posterior import Posterior
 from zoo.app import report
 from zoo.app.program_recipe import ProgramRecipe
 from zoo.app.runs import SPEC, new_folder, refuse_existing, toml
 
+DRAWS = "posterior.nc"
 Say = Callable[[str], None]
 
 
@@ -31,13 +33,18 @@ def run(made: ProgramRecipe, folder: Path, say: Say = print) -> Path:
         summary = posterior.summary()
         summary.to_csv(draft / "summary.csv")
         (draft / "verdict.txt").write_text("\n".join(found.verdict) + "\n", encoding="utf-8")
-        to_netcdf(posterior.to_idata(coords=made.coords), draft / "posterior.nc")
+        to_netcdf(posterior.to_idata(coords=made.coords), draft / DRAWS)
         lead = [drawn(made, posterior), *found.verdict]
         parts = sections(made, summary, found)
         report.write(draft / "report.html", f"{made.name}: a posterior", lead, parts, f"seed {made.seed}")
     for sentence in lead:
         say(sentence)
     return folder / "report.html"
+
+
+def posterior_of(made: ProgramRecipe, folder: Path) -> Posterior:
+    """The draws of a run's folder, of the program and data of its spec."""
+    return from_idata(folder / DRAWS, made.program, made.arguments)
 
 
 def drawn(made: ProgramRecipe, posterior: Posterior) -> str:

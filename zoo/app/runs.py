@@ -69,7 +69,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
     if not (folder / SPEC).exists():
         raise FileNotFoundError(f"{folder} is not a run: it holds no {SPEC}")
     table = read_toml(folder / SPEC)
-    if "model" not in table:
+    if "model" not in table and "program" not in table:
         raise SpecError(f"{folder / SPEC} has no [model]")
     return table
 

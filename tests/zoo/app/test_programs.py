@@ -1,0 +1,102 @@
+"""Programs by the command line: a spec in, a run's folder out, and one sentence for every mistake."""
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoo.app import cli
+
+SCHOOLS = """
+program = "eight_schools"
+[mcmc]
+seed = 3
+chains = 64
+until = {name = "ess", count = 400}
+[coords]
+school = ["A", "B", "C", "D", "E", "F", "G", "H"]
+"""
+LINE = '''
+import pyro
+import pyro.distributions as dist
+
+def line(x, y):
+    slope = pyro.sample("slope", dist.Normal(0.0, 10.0).expand([x.shape[1]]).to_event(1))
+    with pyro.plate("row", len(y)):
+        pyro.sample("y", dist.Normal(x @ slope, 1.0), obs=y)
+'''
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("programs")
+    (folder / "schools.toml").write_text(SCHOOLS)
+    assert cli.main(["run", str(folder / "schools.toml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def refused(capsys, tmp_path, spec: str) -> str:
+    (tmp_path / "wrong.toml").write_text(spec)
+    assert cli.main(["run", str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert not (tmp_path / "run").exists()
+    return capsys.readouterr().err
+
+
+def test_a_run_leaves_draws_with_names_a_summary_and_a_report(run):
+    idata = az.from_netcdf(run / "posterior.nc")
+    assert list(idata.posterior["theta"].coords["school"].values) == list("ABCDEFGH")
+    assert {"log_likelihood", "posterior_predictive", "prior_predictive", "observed_data"} <= set(idata.groups())
+    summary = pd.read_csv(run / "summary.csv", index_col=0)
+    assert summary.loc["mu", "mean"] == pytest.approx(4.4, abs=0.4)  # of posteriordb: 4.4 of sd 3.3
+    report = (run / "report.html").read_text()
+    assert "r-hat" in report and "eight_schools" in report
+
+
+def test_diagnose_tells_of_a_run_and_of_any_netcdf_file(run, capsys):
+    assert cli.main(["diagnose", str(run)]) == 0
+    whole = capsys.readouterr().out
+    assert cli.main(["diagnose", str(run / "posterior.nc")]) == 0
+    of_file = capsys.readouterr().out
+    assert "Leave-one-out" in whole and "Leave-one-out" not in of_file
+    largest = [line.split()[2] for text in (whole, of_file) for line in text.splitlines() if "largest r-hat" in line]
+    assert largest[0] == largest[1]
+
+
+def test_a_function_and_a_table_of_ones_own(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(LINE)
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    y = x @ [1.0, -2.0] + np.random.default_rng(1).normal(size=50)
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y}).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "line.toml").write_text(
+        'program = {file = "mine.py:line", data = {csv = "rows.csv", arguments = {x = ["a", "b"], y = "y"}}}\n[laplace]\n'
+    )
+    assert cli.main(["run", str(tmp_path / "line.toml"), "--out", str(tmp_path / "run")]) == 0
+    precision = x.T @ x + np.eye(2) / 100
+    summary = pd.read_csv(tmp_path / "run" / "summary.csv", index_col=0)
+    sd = np.sqrt(np.diag(np.linalg.inv(precision)))
+    np.testing.assert_allclose(summary["mean"], np.linalg.solve(precision, x.T @ y), atol=0.25 * sd.max())
+    np.testing.assert_allclose(summary["sd"], sd, rtol=0.1)
+    capsys.readouterr()
+    assert cli.main(["diagnose", str(tmp_path / "run")]) == 0  # the run's folder knows where its files are
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ('program = "eight_school"', "eight_schools"),
+        ('program = {file = "nowhere.py:model"}', "a file and its function were expected"),
+        ('program = "eight_schools"\n[mcmc]\nkernels = 3', "mcmc.kernels is not a parameter of mcmc"),
+        ('program = "eight_schools"\n[mcmc]\nkernel = {name = "nut"}', "'nuts'"),
+        ('program = "eight_schools"\n[mcmc]\n[laplace]', "in one way"),
+        ('program = "eight_schools"\n[model]\nfamily = "vae"', "not a part of a program's spec"),
+        ('program = "eight_schools"\n[coords]\nschools = ["A"]', "school"),
+    ],
+)
+def test_a_wrong_spec_is_told_in_a_sentence(capsys, tmp_path, spec, said):
+    error = refused(capsys, tmp_path, spec)
+    assert said in error and error.count("\n") == 1
+
+
+def test_show_tells_a_programs_arguments(capsys):
+    assert cli.main(["show", "eight_schools"]) == 0
+    assert "arguments     y, sigma" in capsys.readouterr().out
