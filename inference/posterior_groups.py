@@ -91,7 +91,7 @@ def axes_of(name: str, shape: tuple[int, ...], program: Program | None) -> list[
     plates: list[str | None] = [None] * len(shape)
     if program is not None:
         known = {**program.latents, **program.observed}
-        plates = [*known[name].plates[: len(shape)]] if name in known else _guessed(shape, _plates(program))
+        plates = [*known[name].plates[: len(shape)]] if name in known else _guessed(shape, plates_of(program))
     return [plate if plate and plate not in CHAINED else f"{name}_dim_{i}" for i, plate in enumerate(plates)]
 
 
@@ -102,7 +102,7 @@ def _guessed(shape: tuple[int, ...], plates: Mapping[str, int]) -> list[str | No
     return [plate[0] if len(plate) == 1 else None for plate in found]
 
 
-def _plates(program: Program) -> dict[str, int]:
+def plates_of(program: Program) -> dict[str, int]:
     """The plates that sites have an axis for, and how long they are."""
     known = (*program.latents.values(), *program.observed.values())
     return {plate: size for site in known for plate, size in zip(site.plates, site.shape, strict=True) if plate}
@@ -158,7 +158,7 @@ def given_to(program: Program) -> dict[str, np.ndarray]:
 
 def _constants(program: Program, observed: Mapping[str, Tensor]) -> Group:
     """What else the program was given: not what is an observed site's value."""
-    seen, plates = [to_numpy(value) for value in observed.values()], _plates(program)
+    seen, plates = [to_numpy(value) for value in observed.values()], plates_of(program)
     group: Group = {}
     for name, array in given_to(program).items():
         if not any(array.shape == other.shape and np.array_equal(array, other) for other in seen):

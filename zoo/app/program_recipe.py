@@ -50,7 +50,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "r_hat": sampling.RHat,
 }
 """What a table in the method's own may name: kernels, and when to stop."""
-NOT_WRITTEN = ("model", "data", "progress", "start", "checkpoint", "resume")
+NOT_WRITTEN = ("model", "data", "precision", "progress", "start", "checkpoint", "resume")
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class ProgramRecipe:
 
     @property
     def infer(self) -> Callable[..., Any]:
-        """What makes the posterior, given whether to show progress."""
-        return partial(METHODS[self.method], self.program, self.arguments, **self.settings)
+        """What makes the posterior of the program with its data."""
+        return partial(METHODS[self.method], **self.settings)
 
 
 def program_recipe(table: Mapping[str, Any], name: str, beside: Path = Path()) -> ProgramRecipe:
@@ -93,11 +93,11 @@ def program_recipe(table: Mapping[str, Any], name: str, beside: Path = Path()) -
     methods = [key for key in METHODS if key in table] or ["mcmc"]
     if len(methods) > 1:
         raise SpecError(f"the spec asks for {' and '.join(methods)}: a posterior is drawn in one way, leave one")
-    written = as_table(table["program"], "program", "name")
+    written = placed(as_table(table["program"], "program", "name"), beside)
     asked = ProgramAsked(**check(written, ProgramAsked, "program", of="of program"))
     if (asked.name is None) == (asked.file is None):
         raise SpecError('program needs either a name, such as "eight_schools", or a file, such as "mine.py:model"')
-    program = named(asked.name) if asked.name else from_file(str(asked.file), beside)
+    program = named(asked.name) if asked.name else from_file(str(asked.file))
     data = asked.name if asked.data is None else asked.data
     if data is None:
         raise SpecError('program.data is missing: write data = {csv = "rows.csv", arguments = {y = "score"}}')
@@ -105,12 +105,22 @@ def program_recipe(table: Mapping[str, Any], name: str, beside: Path = Path()) -
     return ProgramRecipe(
         name=str(table.get("name", name)),
         program=program,
-        arguments=dict(programs.data(data)) if isinstance(data, str) else from_csv(data, beside),
+        arguments=dict(programs.data(data)) if isinstance(data, str) else from_csv(data),
         method=methods[0],
         settings=settings_of(methods[0], as_table(table.get(methods[0], {}), methods[0])),
         coords={plate: list(places) for plate, places in coords.items()},
-        table=plain({key: table[key] for key in TABLES if key in table}),
+        table=plain({**{key: table[key] for key in TABLES if key in table}, "program": written}),
     )
+
+
+def placed(written: dict[str, Any], beside: Path) -> dict[str, Any]:
+    """[program] with its files by their whole paths, so that the run's folder can be asked from anywhere."""
+    made = dict(written)
+    if isinstance(made.get("file"), str):
+        made["file"] = str((beside / made["file"]).absolute())
+    if isinstance(data := made.get("data"), Mapping) and isinstance(data.get("csv"), str):
+        made["data"] = {**data, "csv": str((beside / data["csv"]).absolute())}
+    return made
 
 
 def named(name: str) -> Callable[..., Any]:
@@ -120,10 +130,10 @@ def named(name: str) -> Callable[..., Any]:
     return programs.PROGRAMS[name]
 
 
-def from_file(asked: str, beside: Path) -> Callable[..., Any]:
+def from_file(asked: str) -> Callable[..., Any]:
     """The function of a Python file, "mine.py:model": the file is run, as Python runs a script."""
-    file, _, function = asked.partition(":")
-    path = beside / file
+    file, _, function = asked.rpartition(":")
+    path = Path(file)
     if not function or not path.is_file():
         raise SpecError(f'program.file is {asked!r}, but a file and its function were expected, such as "mine.py:model"')
     module = importlib.util.module_from_spec(found := importlib.util.spec_from_file_location(path.stem, path))
@@ -134,12 +144,12 @@ def from_file(asked: str, beside: Path) -> Callable[..., Any]:
     return getattr(module, function)
 
 
-def from_csv(data: Any, beside: Path) -> dict[str, torch.Tensor]:
+def from_csv(data: Any) -> dict[str, torch.Tensor]:
     """Arguments from a CSV file's columns: one column is a vector, a list of columns a matrix."""
     table = as_table(data, "program.data")
     if set(table) != {"csv", "arguments"}:
         raise SpecError('program.data needs a csv and its arguments: {csv = "rows.csv", arguments = {y = "score"}}')
-    path = beside / str(table["csv"])
+    path = Path(str(table["csv"]))
     frame = read_csv(str(path))
     made = {}
     for argument, asked in as_table(table["arguments"], "program.data.arguments").items():
@@ -147,7 +157,7 @@ def from_csv(data: Any, beside: Path) -> dict[str, torch.Tensor]:
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise SpecError(f"{path} has no column {missing[0]!r}{near(missing[0], list(frame.columns))}")
-        values = numbers(frame[columns], str(path)).double()
+        values = numbers(frame[columns], str(path), "float64")
         made[argument] = values[:, 0] if isinstance(asked, str) else values
     return made
 

@@ -13,9 +13,13 @@ import inference
 from inference.diagnostics.arviz_io import to_netcdf
 from inference.from_idata import from_idata
 from inference.posterior import Posterior
+from inference.posterior_groups import plates_of
+from inference.program import Program
 from zoo.app import report
 from zoo.app.program_recipe import ProgramRecipe
 from zoo.app.runs import SPEC, new_folder, refuse_existing, toml
+from zoo.registry import near
+from zoo.spec import SpecError
 
 DRAWS = "posterior.nc"
 Say = Callable[[str], None]
@@ -24,8 +28,10 @@ Say = Callable[[str], None]
 def run(made: ProgramRecipe, folder: Path, say: Say = print) -> Path:
     """Draw, diagnose and leave the folder; the path of the report."""
     refuse_existing(folder)
+    program = Program.of(made.program, made.arguments)
+    check_coords(made, program)
     say(f"{made.name}: drawing the posterior of {made.program.__name__} by {made.method}")
-    posterior = made.infer()
+    posterior = made.infer(program)
     say(f"{made.name}: diagnosing")
     found = inference.diagnose(posterior)
     with new_folder(folder) as draft:
@@ -40,6 +46,16 @@ def run(made: ProgramRecipe, folder: Path, say: Say = print) -> Path:
     for sentence in lead:
         say(sentence)
     return folder / "report.html"
+
+
+def check_coords(made: ProgramRecipe, program: Program) -> None:
+    """Refuse names of places before anything is drawn: of a plate that is not there, or not so long."""
+    plates = plates_of(program)
+    for plate, places in made.coords.items():
+        if plate not in plates:
+            raise SpecError(f"coords.{plate} is no plate of {program.name}{near(plate, plates)}")
+        if len(places) != plates[plate]:
+            raise SpecError(f"coords.{plate} names {len(places)} places, but the plate has {plates[plate]}")
 
 
 def posterior_of(made: ProgramRecipe, folder: Path) -> Posterior:

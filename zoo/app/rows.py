@@ -74,7 +74,7 @@ def _labelled(frame: pd.DataFrame, column: str, path: str) -> tuple[pd.DataFrame
     return frame.drop(columns=column), torch.as_tensor(codes), tuple(map(str, names))
 
 
-def numbers(frame: pd.DataFrame, path: str) -> torch.Tensor:
+def numbers(frame: pd.DataFrame, path: str, dtype: str = "float32") -> torch.Tensor:
     """A frame's rows as floats."""
     for column in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[column]):
@@ -82,7 +82,7 @@ def numbers(frame: pd.DataFrame, path: str) -> torch.Tensor:
         if frame[column].isna().any():
             row = int(frame[column].isna().to_numpy().argmax())
             raise ValueError(f"{path}: row {row}, column {str(column)!r} is empty: fill it in or drop the row")
-    return torch.as_tensor(frame.to_numpy(dtype="float32"))
+    return torch.as_tensor(frame.to_numpy(dtype=dtype, copy=True))
 
 
 def read_csv(path: str, **options: Any) -> pd.DataFrame:
