@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from pyro.ops.packed import unpack
 from torch import Tensor
 
 from inference.program import Program
 from inference.program_data import settings
-from inference.program_sites import Draw, Substitute, log_prob
+from inference.program_sites import Draw, Substitute, contracted, log_prob, pack, scored
 
 Draws = dict[str, Tensor]
 
@@ -47,7 +48,8 @@ def derive(program: Program, draws: Mapping[str, Tensor]) -> Draws:
 def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
     """log p(datum | latents) in nats, {observed site: [n, *its batch]}, discrete latents summed out.
 
-    Data that share a discrete latent are each given those before them in the program, so that their sum is the whole.
+    Data that share a discrete latent are each given those before them in the program, so that their sum is the whole;
+    rows of a plate that share one are one datum.
     """
 
     def one(row: Draws) -> Draws:
@@ -63,7 +65,39 @@ def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
 
 
 def _summed_out(program: Program, trace: Any) -> Draws:
-    raise NotImplementedError
+    """Each datum's share: what the sum over the discrete latents gains by it, given the data before it."""
+    pack(trace)
+    summed = set(trace.symbol_to_dim) - set(trace.plate_to_symbol.values())
+    over = {name: summed & set(trace.nodes[name]["packed"]["log_prob"]._pyro_dims) for name in scored(trace)}
+    found, before = {}, [name for name in over if name not in program.observed and over[name]]
+    for name in program.observed:
+        if not over[name]:
+            found[name] = log_prob(trace.nodes[name])
+            continue
+        plates = _common_plates(program, trace, name, _reached(over, over[name]))
+        without, within = (contracted(trace, sites, plates) for sites in (before, [*before, name]))
+        found[name] = unpack(within, trace.symbol_to_dim) - unpack(without, trace.symbol_to_dim)
+        before.append(name)
+    return found
+
+
+def _reached(over: Mapping[str, set[str]], dims: set[str]) -> set[str]:
+    """The sites joined to these summed dims, by any number of steps."""
+    while True:
+        sites = {name for name, own in over.items() if own & dims}
+        more = dims.union(*(over[name] for name in sites))
+        if more == dims:
+            return sites
+        dims = more
+
+
+def _common_plates(program: Program, trace: Any, name: str, sites: set[str]) -> frozenset[str]:
+    """The plates of a datum in which the discrete latents that it depends on are too: data in others share them."""
+
+    def plates(site: str) -> set[str]:
+        return {frame.name for frame in trace.nodes[site]["cond_indep_stack"] if frame.vectorized}
+
+    return frozenset(plates(name).intersection(*(plates(site) for site in sites if site in program.discrete)))
 
 
 def _rows(program: Program, draws: Mapping[str, Tensor]) -> list[Draws]:

@@ -122,12 +122,18 @@ def joint(trace: Any, discrete: Collection[str]) -> Tensor:
     return total
 
 
+def pack(trace: Any) -> None:
+    """Every site's log density, its axes named after plates and enumerated sites; once a trace."""
+    if hasattr(trace, "plate_to_symbol"):
+        return
+    for node in scored(trace).values():
+        node["log_prob"] = node["unscaled_log_prob"] = log_prob(node)
+    trace.pack_tensors()
+
+
 def contracted(trace: Any, nodes: Collection[str], plates: frozenset[str] = frozenset()) -> Tensor:
     """log of the product of these nodes' factors, summed over the enumerated sites; of the named plates' shape."""
-    if "packed" not in next(node for node in trace.nodes.values() if is_draw(node)):
-        for node in scored(trace).values():
-            node["log_prob"] = node["unscaled_log_prob"] = log_prob(node)
-        trace.pack_tensors()
+    pack(trace)
     factors: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()
     for name in nodes:
         node = trace.nodes[name]

@@ -26,10 +26,10 @@ def map_of(support: Any) -> Transform:
 
 
 class LowerCholesky(Transform):
-    """D (D + 1) / 2 numbers, row by row, as a lower triangular matrix with positive diagonal: its logarithms are given."""
+    """D (D + 1) / 2 numbers, row by row, as a lower triangular matrix, those of its diagonal as logarithms."""
 
     domain = constraints.real_vector
-    codomain = constraints.lower_cholesky
+    codomain: Any = constraints.lower_cholesky
     bijective = True
 
     def _call(self, x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class LowerCholesky(Transform):
 class PositiveDefinite(LowerCholesky):
     """A positive definite matrix by its Cholesky factor; its volume is that of its lower triangle."""
 
-    codomain = constraints.positive_definite
+    codomain: Any = constraints.positive_definite
 
     def _call(self, x: Tensor) -> Tensor:
         factor = super()._call(x)

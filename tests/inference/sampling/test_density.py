@@ -342,9 +342,9 @@ def test_no_start_names_the_site():
         x = pyro.sample("x", dist.Normal(0.0, 1.0))
         pyro.sample("y", dist.Normal(x, (x - 100).sqrt()), obs=y)
 
-    with pytest.raises(ValueError, match="the likelihood of the site 'y' is nan at the start .*given"):
+    with pytest.raises(ValueError, match=r"the likelihood of the site 'y' is nan at the start .*given"):
         LogDensity.of(Program.of(nothing, torch.tensor(1.0))).start(2)
-    with pytest.raises(ValueError, match="the likelihood of the site 'y' is nan at the start .*its data hold nan"):
+    with pytest.raises(ValueError, match=r"the likelihood of the site 'y' is nan at the start .*its data hold nan"):
         LogDensity.of(Program.of(programs.bounded, torch.tensor([1.0, torch.nan]))).start(2)
 
     def priorless(y):
