@@ -1,4 +1,4 @@
-"""How well chains agree and how much they know, for many parameters at once: equal to ArviZ's, in a fraction of the time.
+"""How well chains agree and how much they know, for many parameters at once: ArviZ's figures in less time.
 
 Draws are [chains, draws, P]; every statistic is [P], NaN where a parameter stands still or is not finite.
 
@@ -61,7 +61,7 @@ def split(draws: Tensor) -> Tensor:
 
 
 def normal_scores(draws: Tensor) -> Tensor:
-    """Each value's rank among all (ties share the mean rank) as a quantile of the standard normal, by Blom's formula."""
+    """Each value's rank among all (ties share the mean rank) as a quantile of the normal, by Blom's formula."""
     flat = draws.flatten(0, 1).T.contiguous()
     count = flat.shape[1]
     ordered, where = flat.sort(dim=1)

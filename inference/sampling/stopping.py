@@ -69,7 +69,7 @@ class Rule(ABC):
 
 @dataclass(frozen=True)
 class Ess(Rule):
-    """Until every parameter has `count` effective draws, bulk and tail, of chains that agree (an r-hat within `rhat`)."""
+    """Until all parameters have `count` effective draws, bulk and tail, of chains that agree (an r-hat within `rhat`)."""
 
     count: float = 1000
     rhat: float = AGREED
@@ -116,7 +116,7 @@ def rule_of(until: Rule | Iterable[Rule]) -> Rule:
     """One rule of one or several."""
     if isinstance(until, Rule):
         return until
-    rules = tuple(until)
+    rules = tuple(until) if isinstance(until, Iterable) else ()
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
         raise TypeError(f"until= takes Ess(...), RHat(...) or a sequence of them, not {until!r}")
     return All(rules)
