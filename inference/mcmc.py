@@ -20,7 +20,7 @@ from inference.results import Alarm
 from inference.sampling.chees import Chees
 from inference.sampling.density import LogDensity
 from inference.sampling.kernel import Kernel
-from inference.sampling.loop import Walk
+from inference.sampling.loop import FEWEST, Walk
 from inference.sampling.outcome import Flat, alarms_of, posterior_of
 from inference.sampling.stopping import Ess, Rule, rule_of
 
@@ -87,7 +87,7 @@ def mcmc(
             values=flat,
             names=flat.names,
             warmup=_at_least(1, "warmup", kernel.warmup_for(density.dim) if warmup is None else warmup),
-            limit=_at_least(4, "draws", CEILING if draws is None else draws),
+            limit=_at_least(FEWEST, "draws", CEILING if draws is None else draws),
         )
         if saved is None:
             walk.begin(_starts(density, kernel, chains, rule.super_chains, start, seed))
@@ -132,7 +132,7 @@ def _restore(walk: Walk, saved: dict[str, Any], path: str | Path | None) -> None
     now = [walk.kernel.name, walk.density.dim, walk.warmup]
     if saved.get("asked") != now:
         raise ValueError(
-            f"the checkpoint {str(path)!r} is of {saved.get('asked')} and this run of {now}: kernel, dimensions, warm-up"
+            f"the checkpoint {str(path)!r} is of {saved.get('asked')} this run of {now}: kernel, dimensions, warm-up"
         )
     walk.load_state_dict(saved)
 

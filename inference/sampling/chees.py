@@ -95,7 +95,7 @@ class Chees(Kernel):
         return after, stats
 
     def path(self, chains: Chains, u: Tensor, steps: int, size: float) -> tuple[Chains, Tensor]:
-        """Leapfrog `steps` of `size` from velocities u [C, dim] in units of the metric: where to, and how fast there."""
+        """Leapfrog `steps` of `size` from velocities u [C, dim] in units of the metric: where to, how fast."""
         assert chains.slope is not None
         q, metric = chains.q, self.metric
         u = metric.kick(u, chains.slope, size / 2)
