@@ -74,8 +74,10 @@ class Hmc(Kernel):
         at = chains
         rest = torch.zeros_like(r)
         for _ in range(leapfrogs):
+            assert at.slope is not None
             r = r + 0.5 * sizes * self.metric.kick(rest, at.slope, 1.0)
             at = Chains.of(self.density, self.metric.drift(at.q, sizes * r, 1.0))
+            assert at.slope is not None
             r = r + 0.5 * sizes * self.metric.kick(rest, at.slope, 1.0)
         return at, r
 
