@@ -48,7 +48,7 @@ class Tempered:
 
     def constrain(self, q: Tensor) -> dict[str, Tensor]:
         """The latents' own values at q [..., dim]."""
-        return self.joint.constrain(q)  # type: ignore[attr-defined,no-any-return]
+        return self.joint.constrain(q)  # type: ignore[attr-defined]
 
     def log_likelihood(self, q: Tensor) -> Tensor:
         """Nats [C]; -inf where it cannot be computed."""
@@ -172,7 +172,7 @@ def moved(kernel: Kernel, density: Tempered, q: Tensor, limit: int) -> tuple[Cha
     while len(accepted) < limit:
         chains, stats = kernel.step(chains, min(0.9, len(accepted) / limit))
         accepted.append(float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan)
-        left.append(float(correlation(before, chains.q).max()))
+        left.append(float(correlation(before, chains.q).abs().max()))
         stuck = len(left) > PATIENCE and left[-1] > 0.98 * left[-1 - PATIENCE]
         if left[-1] < FORGOTTEN or stuck:
             break

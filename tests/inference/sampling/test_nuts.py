@@ -311,17 +311,17 @@ def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], senten
 def test_pyros_own_nuts_draws_from_the_same_density() -> None:
     torch.manual_seed(11)
     target = Gaussian(torch.tensor([1.0, -2.0]), torch.tensor([[1.0, 0.5], [0.5, 2.0]]))
-    kernel = PyroNuts(warmup=60, max_tree_depth=4)
+    kernel = PyroNuts(warmup=40, max_tree_depth=4)
     chains = kernel.begin(target, torch.randn(2, 2, dtype=torch.float64))
     kept = []
-    for step in range(360):
-        chains, stats = kernel.step(chains, step / 60 if step < 60 else None)
-        if step == 59:
+    for step in range(240):
+        chains, stats = kernel.step(chains, step / 40 if step < 40 else None)
+        if step == 39:
             kernel.finish_warmup()
         kept.append(chains.q)
     torch.testing.assert_close(stats["lp"], target(chains.q))
     assert chains.q.dtype == torch.float64 and (stats["step_size"] > 0.1).all()
-    draws = torch.stack(kept[60:]).flatten(0, 1)
+    draws = torch.stack(kept[40:]).flatten(0, 1)
     white = torch.linalg.solve_triangular(
         target.distribution.scale_tril, (draws - target.distribution.mean).T, upper=False
     )
