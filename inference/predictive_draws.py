@@ -14,6 +14,8 @@ from inference.program_sites import Draw, log_prob
 from inference.summed_out import summed_out
 
 Draws = dict[str, Tensor]
+APART = 1_000_003
+"""Added to a seed where draws are given, which may have been made by the same seed and so of the same noise."""
 
 
 def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
@@ -34,7 +36,7 @@ def prior_draws(program: Program, n: int) -> Draws:
 
 def predict(program: Program, draws: Mapping[str, Tensor], seed: int) -> Draws:
     """The observed sites drawn anew, {name: [n, *shape]}, for draws of the latents {name: [n, *shape]}."""
-    return _seeded(program, _latents(program, draws), _count(draws), seed, tuple(program.observed))
+    return _seeded(program, _latents(program, draws), _count(draws), seed + APART, tuple(program.observed))
 
 
 def derive(program: Program, draws: Mapping[str, Tensor]) -> Draws:
