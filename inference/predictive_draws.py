@@ -30,7 +30,7 @@ def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
 
 
 def prior_draws(program: Program, n: int) -> Draws:
-    """n draws of the latents, {name: [n, *shape]}, by torch's generator; an improper prior's are anywhere."""
+    """n draws of the latents, {name: [n, *shape]}, by torch's generator; improper ones within their support."""
     return run_all(program, {}, n, Draw(improper=True), tuple(program.latents))
 
 
