@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from inference.batched_runs import at_once, run_all
+from inference.batched_runs import at_once, of_each, run_all
 from inference.program import Program
 from inference.program_data import settings
 from inference.program_sites import Draw, log_prob
@@ -53,15 +53,14 @@ def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
     Sites that share one are each given those before them in the program, so that their sum is the whole.
     """
 
-    def one(row: Draws) -> Draws:
-        trace = program.trace(row)
+    def one(row: Mapping[str, Tensor], _: Tensor) -> Draws:
+        trace = program.trace(dict(row))
         with settings(program.precision, program.device):
             if not program.discrete:
                 return {name: log_prob(trace.nodes[name]) for name in program.observed}
             return summed_out(trace, program.observed)
 
-    with torch.no_grad():
-        return torch.vmap(one, chunk_size=at_once(program, program.observed))(_latents(program, draws))
+    return of_each(one, _latents(program, draws), _count(draws), at_once(program, program.observed))
 
 
 def _latents(program: Program, draws: Mapping[str, Tensor]) -> Draws:
