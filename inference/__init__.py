@@ -12,6 +12,7 @@ from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
+from inference.variational import laplace, pathfinder, variational
 
 __all__ = [
     "PC",
@@ -32,9 +33,12 @@ __all__ = [
     "em",
     "evaluate",
     "fit",
+    "laplace",
     "learn_structure",
     "log_likelihood",
+    "pathfinder",
     "query",
     "sensitivity",
     "to_idata",
+    "variational",
 ]

@@ -91,10 +91,17 @@ def _polished(asked: Asked, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         root = _root(asked, place.q[0])
         step = torch.cholesky_solve(place.slope[0, :, None], root)[:, 0]
         to = Place.at(density, (place.q[0] + step)[None])
-        if not to.finite.item() or to.value.item() <= place.value.item():
+        if not _better(to, place):
             return place.q[0], place.value[0], root
         place = to
     return place.q[0], place.value[0], _root(asked, place.q[0])
+
+
+def _better(to: Place, place: Place) -> bool:
+    """Higher, or as high but for rounding and less steep."""
+    slack = 1e-13 * abs(place.value.item())
+    gain = to.value.item() - place.value.item()
+    return bool(to.finite.item()) and (gain > slack or (gain >= -slack and bool(to.slope.norm() < place.slope.norm())))
 
 
 def _root(asked: Asked, q: Tensor) -> Tensor:
