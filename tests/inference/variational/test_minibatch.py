@@ -124,7 +124,7 @@ def two(x, y):
         (mixture, None, r"minibatches of rows don't go with latents that are summed out \(k\)"),
         (bare, None, "none holds data"),
         (two, None, r"data in the plates \['rows', 'others'\]: say whose"),
-        (two, "row", "has no plate 'row' over data; did you mean 'rows'"),
+        (two, "row", "has no plate 'row' over data; near: rows"),
     ],
 )
 def test_what_can_t_be_taken_in_batches_is_refused(model, plate, said):

@@ -118,11 +118,11 @@ def test_the_elbo_is_pyro_s_on_the_same_draws(guide):
         torch.manual_seed(seed)
         torch.set_default_dtype(torch.float64)
         try:
-            with pyro.settings.context(module_local_params=True):
+            with pyro.get_param_store().scope():
                 theirs = Trace_ELBO().differentiable_loss(scale, auto, Y)
         finally:
             torch.set_default_dtype(torch.float32)
-        assert float(ours) == pytest.approx(float(theirs), abs=1e-9)
+        assert ours.item() == pytest.approx(theirs.item(), abs=1e-9)
 
 
 @pytest.mark.parametrize("guide", [AutoNormal, AutoMultivariateNormal, AUTOMATIC[3]])
@@ -171,5 +171,5 @@ def centred(y, sigma):
 def test_laplace_of_a_funnel_is_refused_with_the_directions():
     y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
     sigma = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
-    with pytest.raises(ValueError, match=r"centred: the log density does not curve downwards .* 1 tau"):
+    with pytest.raises(ValueError, match=r"centred: the log density does not curve downwards .*tau"):
         laplace(centred, {"y": y, "sigma": sigma}, starts=2)
