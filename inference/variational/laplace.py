@@ -14,6 +14,8 @@ from inference.posterior import Posterior
 from inference.variational.asked import Asked, answer, seeded
 from inference.variational.climbing import Place, climb
 
+CLIMB = 300
+"""L-BFGS's steps at most."""
 POLISHES = 20
 """Newton's steps at most, after L-BFGS."""
 LEVEL = 1e-10
@@ -77,7 +79,7 @@ def laplace(
 
 def _tops(asked: Asked, starts: int) -> Place:
     last: Place | None = None
-    for point in climb(asked.density, asked.density.start(starts)):
+    for point in climb(asked.density, asked.density.start(starts), CLIMB):
         last = point
     assert last is not None
     return last

@@ -111,9 +111,14 @@ class Batched:
     def of(self, rows: Tensor) -> LogDensity:
         """The log density by these rows alone, each counting for as many as it stands for."""
         arguments = self.way.arguments(self.program.arguments, rows)
-        if len(rows) not in self._by_length:
-            self._by_length[len(rows)] = LogDensity.of(_called(self.program, self.way, arguments))
-        return self._by_length[len(rows)].with_data(arguments[1] or arguments[0])
+        known = self._by_length.get(len(rows))
+        density = (
+            LogDensity.of(_called(self.program, self.way, arguments))
+            if known is None
+            else known.with_data(arguments[1] or arguments[0])
+        )
+        self._by_length[len(rows)] = density  # the last, as it holds what was recorded
+        return density
 
     def __call__(self, q: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         density = self.of(rows)
