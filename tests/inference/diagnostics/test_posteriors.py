@@ -133,6 +133,16 @@ def test_a_few_divergences_are_told_of_by_the_funnel_that_is_there() -> None:
     assert "gather where tau is small" in diagnose(chains_of(draws, diverging=few)).alarms["divergences"]
 
 
+def test_one_divergence_in_thousands_is_told_and_is_no_alarm() -> None:
+    diverging = np.zeros((8, 500), bool)
+    diverging[3, 77] = True
+    posterior = replace(chains_of({"x": walk(8, 500, 3, 0.1)}, diverging=diverging), alarms={"divergences": "One did."})
+    found = diagnose(posterior)
+    assert found.alarms == {} and any(
+        each.startswith("1 of 4,000 trajectories diverged, nowhere") for each in found.verdict
+    )
+
+
 def test_a_funnel_that_troubles_no_chain_is_no_alarm() -> None:
     found = diagnose(chains_of(funnel(centred=True), diverging=np.zeros((4, 500), bool)))
     assert found.alarms == {} and any("have had no trouble with it" in each for each in found.verdict)
