@@ -70,10 +70,10 @@ def test_the_band_is_arvizs():
     from arviz.stats.ecdf_utils import ecdf_confidence_band
 
     at = np.arange(1, 101) / 100
-    low, high = ecdf_confidence_band(200, at, at, 0.95)
-    limits = band(200, 0.95)
-    assert np.abs(low[:-1] - limits.low).max() * 200 < 1.01
-    assert np.abs(high[:-1] - limits.high).max() * 200 < 1.01
+    low, high = ecdf_confidence_band(60, at, at, 0.95)
+    limits = band(60, 0.95)
+    assert np.abs(low[:-1] - limits.low).max() * 60 < 1.01
+    assert np.abs(high[:-1] - limits.high).max() * 60 < 1.01
 
 
 def test_a_p_value_is_rarely_small_and_a_band_is_left_when_it_is():
@@ -100,19 +100,19 @@ def judged(pit):
 
 def test_false_alarms_are_as_rare_as_the_level_says():
     rng = np.random.default_rng(2)
-    least = np.array([judged(rng.random((60, 3))).table["p_adjusted"].min() for _ in range(400)])
-    assert (least <= 0.01).sum() <= stats.binom.ppf(0.999, 400, 0.01)
-    assert 0.04 < (least <= 0.1).mean() < 0.1 + 3 * np.sqrt(0.09 / 400)
+    least = np.array([judged(rng.random((60, 3))).table["p_adjusted"].min() for _ in range(250)])
+    assert (least <= 0.01).sum() <= stats.binom.ppf(0.999, 250, 0.01)
+    assert 0.03 < (least <= 0.1).mean() < 0.1 + 3 * np.sqrt(0.09 / 250)
 
 
 def test_errors_of_the_size_told_are_seen_nine_times_in_ten():
     rng = np.random.default_rng(3)
     bias, width = seen(200, 2)
-    scores = rng.normal(size=(300, 200))
+    scores = rng.normal(size=(100, 200))
     for shifted in (scores - bias, scores / width):
         u = stats.norm.cdf(shifted)
         found = [bool(judged(np.stack([row, rng.random(200)], 1)).alarms) for row in u]
-        assert 0.84 < np.mean(found) < 0.97
+        assert 0.8 < np.mean(found) < 0.99
 
 
 def test_ties_take_a_random_place_and_constants_are_ranked():
