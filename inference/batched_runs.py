@@ -20,22 +20,24 @@ NUMBERS = 2**22
 
 
 def run_all(
-    program: Program, draws: Mapping[str, Tensor], n: int, anew: Collection[str], names: Collection[str]
+    program: Program, draws: Mapping[str, Tensor], n: int, draw: Draw, names: Collection[str]
 ) -> dict[str, Tensor]:
     """Values of the sites `names`, {name: [n, *shape]}, in n runs that are given draws {name: [n, *shape]}.
 
-    What has no value given is drawn, and so are the observed sites `anew`, by torch's generator.
+    What has no value given is drawn, as `draw` has it, by torch's generator.
     """
 
     def one(row: Mapping[str, Tensor], _: Tensor) -> dict[str, Tensor]:
-        trace = program.run(Substitute(row), Draw(observed=anew))
+        trace = program.run(Substitute(row), draw)
         return {name: trace.nodes[name]["value"] for name in names}
 
     index = torch.arange(n)
     with torch.no_grad():
         try:
             with _noise_of_each():
-                batch = torch.vmap(one, randomness="different", chunk_size=at_once(program, {*names, *draws, *anew}))
+                batch = torch.vmap(
+                    one, randomness="different", chunk_size=at_once(program, {*names, *draws, *program.observed})
+                )
                 return batch(dict(draws), index)
         except RuntimeError:  # a program whose course depends on numbers, or that draws in a way that has no batches
             rows = [one({name: value[i] for name, value in draws.items()}, index) for i in range(n)]

@@ -52,7 +52,7 @@ def container_of(
         step = _step(even, program)
         few, kept = even.thinned(step), {"draw": (("draw",), np.arange(0, even.shape[1], step))}
         observed = observed_by(program)
-        groups["log_likelihood"] = kept | sites(few.log_likelihood(), program)
+        groups["log_likelihood"] = kept | _by_row(few.log_likelihood(), program)
         groups["observed_data"] = sites(observed, program, ())
         groups["constant_data"] = _constants(program, observed)
         if predictive:
@@ -68,6 +68,19 @@ def sites(values: Mapping[str, Tensor], program: Program | None, lead: tuple[str
         name: ((*lead, *axes_of(name, tuple(value.shape[len(lead) :]), program)), to_numpy(value))
         for name, value in values.items()
     }
+
+
+def _by_row(values: Mapping[str, Tensor], program: Program) -> Group:
+    """Likelihoods, without the axes along which rows have none of their own, as they share a discrete latent."""
+    group: Group = {}
+    for name, (axes, array) in sites(values, program).items():
+        summed = [
+            i
+            for i, size in enumerate(program.observed[name].shape, len(CHAINED))
+            if i < array.ndim and array.shape[i] < size
+        ]
+        group[name] = ([axis for i, axis in enumerate(axes) if i not in summed], array.squeeze(tuple(summed)))
+    return group
 
 
 def axes_of(name: str, shape: tuple[int, ...], program: Program | None) -> list[str]:

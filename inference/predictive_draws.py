@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,8 @@ from torch import Tensor
 from inference.batched_runs import at_once, run_all
 from inference.program import Program
 from inference.program_data import settings
-from inference.program_sites import log_prob
+from inference.program_sites import Draw, log_prob
+from inference.summed_out import summed_out
 
 Draws = dict[str, Tensor]
 
@@ -28,9 +28,8 @@ def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
 
 
 def prior_draws(program: Program, n: int) -> Draws:
-    """n draws of the latents, {name: [n, *shape]}, by torch's generator; an improper one is somewhere in its support."""
-    with torch.no_grad():
-        return _stacked([program.run(Draw(improper=True)) for _ in range(n)], program.latents)
+    """n draws of the latents, {name: [n, *shape]}, by torch's generator; improper ones within their support."""
+    return run_all(program, {}, n, Draw(improper=True), tuple(program.latents))
 
 
 def predict(program: Program, draws: Mapping[str, Tensor], seed: int) -> Draws:
@@ -42,13 +41,14 @@ def derive(program: Program, draws: Mapping[str, Tensor]) -> Draws:
     """What the program names by `pyro.deterministic`, {name: [n, *shape]}, for draws {name: [n, *shape]}."""
     if not program.derived:
         return {}
-    return run_all(program, _latents(program, draws), _count(draws), (), tuple(program.derived))
+    return run_all(program, _latents(program, draws), _count(draws), Draw(), tuple(program.derived))
 
 
 def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
     """log p(datum | latents) in nats, {observed site: [n, *its batch]}, discrete latents summed out.
 
-    Data that share a discrete latent are each given those before them in the program, so that their sum is the whole.
+    Data that share a discrete latent have no likelihood each: an axis along which they do is summed to one place.
+    Sites that share one are each given those before them in the program, so that their sum is the whole.
     """
 
     def one(row: Draws) -> Draws:
@@ -56,14 +56,10 @@ def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
         with settings(program.precision, program.device):
             if not program.discrete:
                 return {name: log_prob(trace.nodes[name]) for name in program.observed}
-            return _summed_out(program, trace)
+            return summed_out(trace, program.observed)
 
     with torch.no_grad():
         return torch.vmap(one, chunk_size=at_once(program, program.observed))(_latents(program, draws))
-
-
-def _summed_out(program: Program, trace: Any) -> Draws:
-    raise NotImplementedError
 
 
 def _latents(program: Program, draws: Mapping[str, Tensor]) -> Draws:
@@ -78,4 +74,4 @@ def _seeded(program: Program, draws: Draws, n: int, seed: int, names: tuple[str,
     """The sites of n runs in which the observed ones are drawn anew."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return run_all(program, draws, n, tuple(program.observed), names)
+        return run_all(program, draws, n, Draw(observed=tuple(program.observed)), names)

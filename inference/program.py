@@ -12,6 +12,7 @@ from pyro import poutine
 from pyro.infer import config_enumerate
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
 from inference.near import near
@@ -22,13 +23,17 @@ from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_
 
 @dataclass(frozen=True)
 class Site:
-    """A sample statement: its value's shape, the plate of each of its axes (None: a part of one event), its support."""
+    """A sample statement: its value's shape, the plate of each of its axes (None: a part of one event), its support.
+
+    `free` is the shape of its unconstrained numbers: K - 1 for a simplex of K. Observed sites have none.
+    """
 
     name: str
     shape: torch.Size
     plates: tuple[str | None, ...]
     support: Constraint
     dtype: torch.dtype
+    free: torch.Size
 
 
 @dataclass
@@ -163,4 +168,5 @@ def _site(name: str, node: Any) -> Site:
         axis = value.dim() - fn.event_dim + (frame.dim if frame.vectorized else -value.dim() - 1)
         if axis >= 0:
             plates[axis] = frame.name
-    return Site(name, value.shape, tuple(plates), fn.support, value.dtype)
+    free = torch.Size() if node["is_observed"] or _is_discrete(node) else biject_to(fn.support).inv(value).shape
+    return Site(name, value.shape, tuple(plates), fn.support, value.dtype, free)

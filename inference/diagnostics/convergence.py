@@ -9,16 +9,20 @@ References:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
-import xarray as xr
+import torch
 
-from inference.diagnostics.arviz_io import arviz
 from inference.diagnostics.coordinates import Coordinates
 from inference.diagnostics.health import listed
+from inference.diagnostics.predictive import to_numpy
+from inference.sampling.statistics import bulk_ess, nested_rhat, plain_ess, rhat, split, tail_ess
 
 R_HAT, ESS, BFMI = 1.01, 400, 0.3
 """Chains are trusted below the first, with as many effective draws as the second, an energy that moves as the third."""
+BY_CHAINS = ("mcse_mean", "mcse_sd", "ess_bulk", "ess_tail", "r_hat")
 
 
 def statistics(coordinates: Coordinates, super_chains: int | None = None) -> pd.DataFrame:
@@ -27,37 +31,25 @@ def statistics(coordinates: Coordinates, super_chains: int | None = None) -> pd.
     With `super_chains` groups of chains that each began in one place there is `nested_r_hat` too. NaN where there is
     nothing to tell: r-hat of one chain, or of fewer than four draws.
     """
-    x = coordinates.values[:, :, coordinates.moving]
+    x = torch.as_tensor(coordinates.values[:, :, coordinates.moving])
     names = [name for name, moves in zip(coordinates.names, coordinates.moving, strict=True) if moves]
-    az, data = arviz(), _dataset(x)
-    square = (x - x.mean((0, 1))) ** 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ess_of_square = az.ess(_dataset(square), method="mean")["x"].values
-        columns = {
-            "mean": x.mean((0, 1)),
-            "sd": x.std((0, 1), ddof=1),
-            "mcse_mean": az.mcse(data, method="mean")["x"].values,
-            "mcse_sd": np.sqrt(square.var((0, 1)) / ess_of_square / square.mean((0, 1)) / 4),
-            "ess_bulk": az.ess(data, method="bulk")["x"].values,
-            "ess_tail": az.ess(data, method="tail")["x"].values,
-            "r_hat": az.rhat(data)["x"].values,
+    flat = x.flatten(0, 1)
+    square = (x - flat.mean(0)).square()
+    columns = {"mean": flat.mean(0), "sd": flat.std(0)}
+    if x.shape[1] < 4:
+        columns |= {name: torch.full_like(columns["mean"], math.nan) for name in BY_CHAINS}
+    else:
+        of_square = square.flatten(0, 1)
+        columns |= {
+            "mcse_mean": columns["sd"] / plain_ess(split(x)).sqrt(),
+            "mcse_sd": (of_square.var(0, correction=0) / of_square.mean(0) / plain_ess(split(square))).sqrt() / 2,
+            "ess_bulk": bulk_ess(x),
+            "ess_tail": tail_ess(x),
+            "r_hat": rhat(x) if len(x) > 1 else torch.full_like(columns["mean"], math.nan),
         }
-        if super_chains is not None:
-            columns["nested_r_hat"] = nested_r_hat(x, super_chains)
-    return pd.DataFrame(columns, index=pd.Index(names, name="number"))
-
-
-def _dataset(x: np.ndarray) -> xr.Dataset:
-    return xr.Dataset({"x": (("chain", "draw", "number"), x)})
-
-
-def nested_r_hat(x: np.ndarray, super_chains: int) -> np.ndarray:
-    """Nested r-hat of draws [chains, draws, numbers], the chains of a group beside each other (Margossian et al.)."""
-    groups = x.reshape(super_chains, -1, *x.shape[1:])
-    means = groups.mean(2)
-    within = groups.var(2, ddof=min(1, x.shape[1] - 1)).mean(1)
-    across = means.var(1, ddof=min(1, means.shape[1] - 1))
-    return np.sqrt(1 + means.mean(1).var(0, ddof=1) / (within + across).mean(0))
+    if super_chains is not None:
+        columns["nested_r_hat"] = nested_rhat(x, super_chains)
+    return pd.DataFrame({name: to_numpy(each) for name, each in columns.items()}, index=pd.Index(names, name="number"))
 
 
 def bfmi(energy: np.ndarray) -> np.ndarray:
@@ -75,20 +67,22 @@ def agreement(table: pd.DataFrame, chains: int) -> tuple[str, str | None]:
     nested = "nested_r_hat" in table
     r_hat = table["nested_r_hat" if nested else "r_hat"]
     name = "nested r-hat" if nested else "r-hat"
-    means = f"{name} holds the spread between chains to that within them; 1 is perfect"
+    means = f"{name} compares the spread of all chains together with that within each; 1 is perfect"
     bad = r_hat[~(r_hat <= R_HAT)].sort_values(ascending=False, na_position="first")
     if bad.empty:
         return f"The {chains} chains agree: {name} is at most {r_hat.max():.3f} ({means}).", None
-    worst = listed([f"{n} ({value:.2f})" for n, value in bad.items()], 3)
+    worst = listed([f"{n} ({value:.3f})" for n, value in bad.items()], 3)
     return (
         f"The {chains} chains do not agree yet about {len(bad)} of {len(r_hat)} numbers: {name} is above {R_HAT} for "
-        f"{worst} ({means}). Do not use these draws: warm up longer, draw more, and see what else is said here.",
+        f"{worst} ({means}). Do not use these draws: warm up longer, draw more, and see what else is found here.",
         "chains disagree",
     )
 
 
 def sufficiency(table: pd.DataFrame, draws: int) -> tuple[str, str | None]:
     """How many independent draws these are worth, in words; and the illness, where they are too few."""
+    if table["ess_bulk"].isna().all():
+        return "Chains of fewer than four draws don't tell how many independent ones they are worth.", None
     bulk, tail = table["ess_bulk"].min(), table["ess_tail"].min()
     error = (table["mcse_mean"] / table["sd"]).max()
     worth = (

@@ -8,13 +8,17 @@
 | `posterior_predictive` | rows that the model draws, as many as the data's, twice            | all                   |
 | `observed_data`        | the rows                                                           | all                   |
 | `constant_data`        | Pareto k, variance of each unit's mean, modes, the fit's history   | where there are any   |
+
+Of a posterior of a program (`inference.Posterior`) the container is its own, with data drawn anew from it and from the
+prior; what is found is listed in `inference.diagnostics.posteriors`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -24,11 +28,14 @@ from torch import Tensor
 
 from inference.asking import asking, placed
 from inference.data import TensorRows, as_rows, check_data, lacking, lacks_cells
-from inference.diagnostics import plots
+from inference.diagnostics import plots, posterior_plots
 from inference.diagnostics.arviz_io import to_idata, to_netcdf
+from inference.diagnostics.criticism import Statistic
+from inference.diagnostics.posteriors import findings_on
 from inference.diagnostics.predictive import replicates
 from inference.diagnostics.report import Report
 from inference.likelihood import log_likelihood
+from inference.posterior import Posterior
 from inference.protocols import Density, Energy, Pair, Stepwise, has_likelihood, measure_of, name_of, offers
 from inference.results import Fit
 
@@ -39,9 +46,11 @@ REPLICATES = 2
 class Diagnosis:
     """What was found: `verdict` (sentences), `table` (numbers), `idata` (everything, for ArviZ), `plots()`.
 
+    Of a posterior, `parameters` has a row each number: mean, sd, MCSE, effective draws, r-hat.
+
     `alarms` holds the sentences of the verdict that say what ails the model and what to do, by the illness: "posterior
     collapse", "decoder variance collapse", "unreliable bound", "exploding KL", "vanishing KL", "not finite", "mode
-    collapse", and what the fit warned of (`inference.Alarm`).
+    collapse", those of a posterior, and what the fit or the sampler warned of (`inference.Alarm`).
     """
 
     name: str
@@ -50,9 +59,12 @@ class Diagnosis:
     idata: Any
     history: pd.DataFrame | None = field(default=None, repr=False)
     alarms: dict[str, str] = field(default_factory=dict)
+    parameters: pd.DataFrame | None = field(default=None, repr=False)
+    drawings: Callable[[], dict[str, Figure]] | None = field(default=None, repr=False)
 
     def plots(self) -> dict[str, Figure]:
-        return plots.figures(self.idata, self.history)
+        """The figures, by name."""
+        return self.drawings() if self.drawings else plots.figures(self.idata, self.history)
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """The container as one file, which `arviz.from_netcdf` reads."""
@@ -65,19 +77,27 @@ class Diagnosis:
 
 def diagnose(
     fit_or_model: Any,
-    data: Any,
+    data: Any = None,
     *,
     context: Tensor | None = None,
     draws: int = 100,
     rows: int = 500,
+    statistics: Mapping[str, Statistic] | None = None,
     seed: int = 0,
 ) -> Diagnosis:
-    """Ask everything that a model of its kind can be asked, of at most `rows` rows of held-out data.
+    """Ask everything that a model of its kind can be asked, of at most `rows` rows of held-out data; or a posterior.
 
     Parameters:
-        data: rows as `fit` takes them; where there are more than `rows`, that many are picked by the seed.
+        data: rows as `fit` takes them; where there are more than `rows`, that many are picked by the seed. A posterior
+            has its own.
         draws: draws of the guide for each row.
+        statistics: of a posterior, what replicated data are held to the data by: name -> function of a site's values,
+            an array, to a number; by default mean, sd, min and max.
     """
+    if isinstance(fit_or_model, Posterior):
+        return _of_posterior(fit_or_model, statistics, seed)
+    if data is None:
+        raise TypeError(f"diagnose needs rows of data to ask {name_of(fit_or_model)} about: diagnose(fit, data)")
     model, history, kept, warned = _opened(fit_or_model)
     x, given, names = _picked(model, data, context, rows, seed)
     report = Report()
@@ -101,8 +121,24 @@ def diagnose(
     report.training(history, kept, warned)
     attrs = {"model": name_of(model), "measure": measure_of(model), "seed": seed, **report.attrs}
     idata = to_idata(report.groups, attrs)
-    table = pd.DataFrame(report.table, columns=["quantity", "value", "error"]).set_index("quantity")
-    return Diagnosis(name_of(model), report.verdict, table, idata, history, report.alarms)
+    return Diagnosis(name_of(model), report.verdict, _table(report), idata, history, report.alarms)
+
+
+def _of_posterior(posterior: Posterior, statistics: Mapping[str, Statistic] | None, seed: int) -> Diagnosis:
+    found = findings_on(posterior, statistics, seed)
+    return Diagnosis(
+        posterior.name,
+        found.verdict,
+        _table(found),
+        found.idata,
+        alarms=found.alarms,
+        parameters=found.statistics,
+        drawings=partial(posterior_plots.figures, found),
+    )
+
+
+def _table(report: Report) -> pd.DataFrame:
+    return pd.DataFrame(report.table, columns=["quantity", "value", "error"]).set_index("quantity")
 
 
 def _opened(fit_or_model: Any) -> tuple[Any, pd.DataFrame | None, int | None, dict[str, str]]:

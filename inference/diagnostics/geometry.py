@@ -41,11 +41,21 @@ class Gathering:
         )
 
 
-def gathering(coordinates: Coordinates, diverging: np.ndarray) -> Gathering | None:
+def gathering(coordinates: Coordinates, diverging: np.ndarray, suspect: str | None = None) -> Gathering | None:
     """The number, and the side of an edge, that part divergent draws [chains, draws] from the others the most.
 
-    None where they are not apart by more than chance lets them be in any of the numbers (Dvoretzky, Kiefer, Wolfowitz).
+    None where they are not apart by more than chance lets them be in any of the numbers (Dvoretzky, Kiefer, Wolfowitz);
+    or in those of a site that is suspected on other grounds.
     """
+    found = _gathering(coordinates, diverging)
+    if found is None and suspect is not None:
+        own = coordinates.of[suspect]
+        few = Coordinates(coordinates.names[own], coordinates.values[:, :, own], {}, {})
+        return _gathering(few, diverging)
+    return found
+
+
+def _gathering(coordinates: Coordinates, diverging: np.ndarray) -> Gathering | None:
     x, bad = coordinates.flat, diverging.reshape(-1).astype(bool)
     count = int(bad.sum())
     if not 0 < count < len(bad):

@@ -168,7 +168,7 @@ def _verdict(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
             names = [
                 f"{name} (prior {row['prior']:.2f}, likelihood {row['likelihood']:.2f})" for name, row in hit.iterrows()
             ]
-            alarms[kind] = f"{kind[0].upper()}{kind[1:]} for {listed(names, 3)}: {meaning}."
+            alarms[kind] = f"{kind[0].upper()}{kind[1:]}, as it seems, for {listed(names, 3)}: {meaning}."
             verdict.append(alarms[kind])
     if not verdict:
         most = table["prior"].max()

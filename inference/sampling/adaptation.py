@@ -151,7 +151,9 @@ class DualAveraging:
         The No-U-Turn sampler (Hoffman and Gelman, 2014), section 3.2, https://arxiv.org/abs/1111.4246
     """
 
-    def __init__(self, target: float, start: float, gain: float = 0.05, delay: float = 10.0, decay: float = 0.75) -> None:
+    def __init__(
+        self, target: float, start: float, gain: float = 0.05, delay: float = 10.0, decay: float = 0.75
+    ) -> None:
         self.target, self.gain, self.delay, self.decay = target, gain, delay, decay
         self.restart(start)
 

@@ -13,6 +13,8 @@ MEMORY = 8
 LOOK_EVERY = 4
 SUFFICIENT = 1e-4
 """Of the gain that the slope promises, what a step must bring (Armijo)."""
+WIDER = 10.0
+FURTHER = 20.0
 
 
 class Climb:
@@ -41,7 +43,20 @@ class Climb:
                 self._halt()
                 if bool(self.halted.all()):
                     break
+        self._gather()
         return self.chains
+
+    def _gather(self) -> None:
+        """Send lost chains to where others are, and keep of the metric what these have seen."""
+        there = regathered(self.chains.log_density, self.density.dim)
+        self.lost = int((there != torch.arange(len(there), device=there.device)).sum())
+        if self.lost:
+            kept = there.unique()
+            self.chains = self.chains.take(there)
+            self.metric.begin(self.chains.q)
+            for step, fall, inverse in self.pairs:
+                self._learn(step[kept], fall[kept], inverse[kept])
+        self.metric.refresh()
 
     def _advance(self) -> None:
         """One step of every chain that has not halted; one that does not rise enough is shortened next time."""
@@ -82,13 +97,18 @@ class Climb:
         assert here.slope is not None and there.slope is not None
         step, fall = there.q - here.q, here.slope - there.slope
         product = (step * fall).sum(-1, keepdim=True)
-        good = better.unsqueeze(-1) & (product > 1e-10 * step.norm(dim=-1, keepdim=True) * fall.norm(dim=-1, keepdim=True))
+        good = better.unsqueeze(-1) & (
+            product > 1e-10 * step.norm(dim=-1, keepdim=True) * fall.norm(dim=-1, keepdim=True)
+        )
         zero = torch.zeros_like(step)
         step, fall = torch.where(good, step, zero), torch.where(good, fall, zero)
         inverse = torch.where(good, 1 / product, 0.0)
         self.pairs = [*self.pairs, (step, fall, inverse)][-MEMORY:]
-        rows = good.squeeze(-1)
-        root = inverse.sqrt()
+        self._learn(step, fall, inverse)
+
+    def _learn(self, step: Tensor, fall: Tensor, inverse: Tensor) -> None:
+        """Tell the metric of steps and falls, brought to one length."""
+        rows, root = inverse.squeeze(-1) > 0, inverse.sqrt()
         self.metric.learn((step * root)[rows], (fall * root)[rows], memory=LOOK_EVERY * len(step))
 
     def _halt(self) -> None:
@@ -98,6 +118,20 @@ class Climb:
         own = (self._direction(self.chains.slope) * self.chains.slope).sum(-1)
         typical = float(self.density.dim)
         self.halted |= (white.square().sum(-1) <= typical) & (own <= typical)
+
+
+def regathered(log_density: Tensor, dim: int) -> Tensor:
+    """For each chain, the chain to stand where it stands: itself, or one at random for one that is lost.
+
+    Lost is a chain so far below the best that its surroundings could only have mass if they were exp(`WIDER`) times as
+    wide in every direction: a mode without weight, a plateau.
+    """
+    value = log_density.nan_to_num(-torch.inf, neginf=-torch.inf)
+    lost = value < value.max() - FURTHER - WIDER * dim
+    places = torch.arange(len(value), device=value.device)
+    return torch.where(
+        lost, places[~lost][torch.randint(int((~lost).sum()), places.shape, device=value.device)], places
+    )
 
 
 def _finite_slope(chains: Chains) -> Tensor:

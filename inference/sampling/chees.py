@@ -56,9 +56,7 @@ class Chees(Kernel):
 
     def begin(self, density: Density, q: Tensor) -> Chains:
         self._meet(density, q)
-        chains = Climb(density, q, self.metric).run()
-        self.metric.refresh()
-        return chains
+        return Climb(density, q, self.metric).run()
 
     def _meet(self, density: Density, q: Tensor) -> None:
         chains, dim = q.shape
@@ -118,6 +116,7 @@ class Chees(Kernel):
         self.metric.learn(after.q - after.q.mean(0), after.slope - after.slope.mean(0), memory=self._seen / 2 * chains)
         if self._seen >= self._due:
             self.metric.refresh()
+            self._step_size.restart(self._step_size.step)
             self._due = math.ceil(1.4 * self._due)
 
     def criterion_slope(self, before: Tensor, proposed: Tensor, v: Tensor, rate: Tensor) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from inference.program import Program
 from inference.program_data import settings
 from inference.program_sites import joint
-from inference.sampling.placing import Place, constrained, coordinates, free_shape, freed
+from inference.sampling.placing import Place, constrained, coordinates, freed
 from inference.sampling.starting import start
 from inference.sampling.traced import Traced
 
@@ -33,7 +33,7 @@ class LogDensity:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.shapes = {name: free_shape(site) for name, site in program.latents.items()}
+        self.shapes = {name: site.free for name, site in program.latents.items()}
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.dim = sum(self.sizes)
         self.evaluations = 0

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.sampling.recording import Recording, Ref, Step, refs_of
+from inference.sampling.recording import Recording, Ref, Step
 
 
 def emitted(recording: Recording, steps: list[Step]) -> tuple[Callable[..., Any], list[int]]:
@@ -49,8 +49,7 @@ def make_with({names}):
         """The values that are read last by each step, by its place."""
         last: dict[int, int] = {}
         for i, step in enumerate(self.steps):
-            made = (out for out in step.outs if out is not None)
-            last.update({ref.at: i for ref in (*refs_of((step.args, step.kwargs)), *made)})
+            last.update({ref.at: i for ref in (*step.refs, *step.outs)})
         last.update({ref.at: len(self.steps) for ref in self.recording.outputs})
         dying: dict[int, list[int]] = {}
         for at, i in last.items():
@@ -61,15 +60,13 @@ def make_with({names}):
         kwargs = [(key, value) for key, value in step.kwargs.items() if (key, value) != ("pin_memory", False)]
         args = [*map(self._text, step.args), *(f"{key}={self._text(value)}" for key, value in kwargs)]
         called = f"{self._text(self._function(step))}({', '.join(args)})"
-        made = [out.at for out in step.outs if out is not None]
+        made = [out.at for out in step.outs]
         self._forget(at for at in dying if at not in made)
         names = [self._name(out) for out in step.outs]
         self._forget(at for at in dying if at in made)
         return called if step.op._schema.is_mutable else f"{', '.join(names)}{'' if step.single else ','} = {called}"
 
-    def _name(self, out: Ref | None) -> str:
-        if out is None:
-            return "_"
+    def _name(self, out: Ref) -> str:
         if out.at not in self.names:
             self.names[out.at] = self.free.pop() if self.free else self._new()
         return self.names[out.at]

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.sampling.adaptation import Dense
 from inference.sampling.kernel import Chains, Density, Kernel
-from inference.sampling.random_walk import metropolis, root_of
+from inference.sampling.random_walk import metropolis
 
 PATH = math.pi / 2
 """Of a Gaussian in its own units, a quarter of the way round: where nothing is left of the start."""
@@ -26,26 +27,31 @@ LONGEST = 64
 
 
 class Hmc(Kernel):
-    """Paths of a quarter turn, in the coordinates in which all chains together have unit covariance.
+    """Paths of a quarter turn of a Gaussian, in units of a metric that is learnt from where all chains begin.
 
-    The covariance is that of the chains where they begin, and so they should be many and stand where the target has its
-    mass, as particles do; each chain's steps are of a length drawn from 0.6 to 1.2 times the step size, which is
-    adapted to the share accepted. It is kept when the kernel begins on a density that is near the last.
+    These should be many and stand where the target has its mass, as particles do. Each chain's steps are of a length
+    drawn from 0.6 to 1.2 times the step size, which is adapted to the share accepted. It is kept when the kernel begins
+    anew, on a density that is near the last.
     """
 
     name = "preconditioned HMC"
 
     def __init__(self) -> None:
+        self.metric = Dense()
         self.log_step: float | None = None
 
     def begin(self, density: Density, q: Tensor) -> Chains:
-        chains, dim = q.shape
         self.density, self.steps = density, 0
-        full = chains > 2 * dim
-        self.root = root_of(q.T.cov().reshape(dim, dim)) if full else q.std(0).clamp(min=1e-12).diag()
+        found = Chains.of(density, q)
+        assert found.slope is not None
+        known = found.slope.isfinite().all(1)
+        q, slope = q[known], found.slope[known]
+        self.metric.begin(q)
+        self.metric.learn(q - q.mean(0), slope - slope.mean(0), memory=0)
+        self.metric.refresh()
         if self.log_step is None:
-            self.log_step = -0.25 * math.log(dim)
-        return Chains.of(density, q)
+            self.log_step = -0.25 * math.log(found.q.shape[1])
+        return found
 
     def step(self, chains: Chains, warmup: float | None) -> tuple[Chains, dict[str, Tensor]]:
         assert self.log_step is not None and chains.slope is not None
@@ -66,16 +72,16 @@ class Hmc(Kernel):
     def _path(self, chains: Chains, r: Tensor, sizes: Tensor, leapfrogs: int) -> tuple[Chains, Tensor]:
         """Where the paths end, and with what momenta, by leapfrog steps of `sizes` [C, 1]."""
         at = chains
+        rest = torch.zeros_like(r)
         for _ in range(leapfrogs):
-            r = r + 0.5 * sizes * (at.slope @ self.root)
-            at = Chains.of(self.density, at.q + sizes * (r @ self.root.T))
-            r = r + 0.5 * sizes * (at.slope @ self.root)
+            r = r + 0.5 * sizes * self.metric.kick(rest, at.slope, 1.0)
+            at = Chains.of(self.density, self.metric.drift(at.q, sizes * r, 1.0))
+            r = r + 0.5 * sizes * self.metric.kick(rest, at.slope, 1.0)
         return at, r
 
     def state_dict(self) -> dict[str, Any]:
-        return {"log_step": self.log_step, "steps": self.steps, "root": self.root}
+        return {"log_step": self.log_step, "steps": self.steps, "metric": self.metric.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], density: Density) -> None:
-        self.density = density
-        for name, value in state.items():
-            setattr(self, name, value)
+        self.density, self.log_step, self.steps = density, state["log_step"], state["steps"]
+        self.metric.load_state_dict(state["metric"])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Density(Protocol):
-    """A log density on unconstrained space (`LogDensity` of a Pyro program, or anything of this shape): q is [C, dim]."""
+    """A log density on unconstrained space, of a Pyro program (`LogDensity`) or of anything else: q is [C, dim]."""
 
     @property
     def dim(self) -> int: ...
@@ -53,6 +53,10 @@ class Chains:
             torch.where(accepted, proposed.log_density, self.log_density),
             slope,
         )
+
+    def take(self, index: Tensor) -> Chains:
+        """The chains of these numbers [C], one after the other."""
+        return Chains(self.q[index], self.log_density[index], None if self.slope is None else self.slope[index])
 
 
 class Kernel(ABC):

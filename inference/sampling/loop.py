@@ -94,7 +94,9 @@ class Walk:
             "warmed": self.warmed,
             "met": self.met,
             "q": torch.stack(self.q) if self.q else None,
-            "stats": {name: torch.stack([stats[name] for stats in self.stats]) for name in self.stats[0]} if self.q else {},
+            "stats": {name: torch.stack([stats[name] for stats in self.stats]) for name in self.stats[0]}
+            if self.q
+            else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

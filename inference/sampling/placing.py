@@ -12,7 +12,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import biject_to
 
-from inference.program import Program, Site
+from inference.program import Program
 
 
 class _AllPlaced(Exception):
@@ -82,11 +82,6 @@ def _run(program: Program, handler: Messenger) -> None:
         program.run(handler)
     except _AllPlaced:
         return
-
-
-def free_shape(site: Site) -> torch.Size:
-    """The shape of a site's unconstrained numbers: K - 1 for a simplex of K."""
-    return torch.Size(biject_to(site.support).inverse_shape(site.shape))
 
 
 def coordinates(name: str, shape: torch.Size) -> list[str]:

@@ -27,14 +27,19 @@ class Ref:
 
 @dataclass(slots=True)
 class Step:
-    """One operation: its arguments, where values stand as `Ref`, and the values it makes (None: not a tensor)."""
+    """One operation: its arguments, where values stand as `Ref`, all of these in `refs`, and the values it makes.
+
+    `pure` says that it does nothing else than to make values of its arguments, the same of the same.
+    """
 
     op: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    outs: tuple[Ref | None, ...]
+    refs: list[Ref]
+    outs: tuple[Ref, ...]
     single: bool
     level: int
+    pure: bool
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Recording:
     steps: list[Step] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
+    written: list[bool] = field(default_factory=list)
     inputs: list[Ref] = field(default_factory=list)
     outputs: list[Ref] = field(default_factory=list)
     changed: dict[int, torch.UntypedStorage] = field(default_factory=dict)
@@ -54,8 +60,10 @@ class Recording:
 
     def new(self, value: Tensor, level: int) -> Ref:
         """A value; memory that is written to is made anew in every run, and so is all that is made of it."""
+        written = bool(self.changed) and memory_of(value) in self.changed
         self.values.append(value)
-        self.levels.append(MOVING if self.changed and memory_of(value) in self.changed else level)
+        self.levels.append(MOVING if written else level)
+        self.written.append(written)
         return Ref(len(self.values) - 1)
 
 
@@ -97,37 +105,32 @@ def record(function: Callable[[Tensor], Sequence[Tensor]], moving: Tensor, given
     for call in recorder.calls:
         _append(recording, known, call)
     recording.outputs = [_ref(recording, known, value) for value in outputs]
-    recording.outputs += [ref for ref in (_ref(recording, known, c) for c in recorder.checks) if _moves(recording, ref)]
+    checks = [_ref(recording, known, value) for value in recorder.checks]
+    recording.outputs += [ref for ref in checks if recording.levels[ref.at] == MOVING]
     return recording
 
 
 def _append(recording: Recording, known: dict[int, Ref], call: tuple[Any, Any, Any, Any]) -> None:
     op, args, kwargs, out = call
-    args, kwargs = _named(recording, known, args), {k: _named(recording, known, v) for k, v in kwargs.items()}
-    level = max((recording.levels[ref.at] for ref in refs_of((args, kwargs))), default=CONSTANT)
-    if op._schema.name in _SHAPES:
-        level = CONSTANT
-    if torch.Tag.nondeterministic_seeded in op.tags:
-        level = MOVING
-    made = tuple(out) if isinstance(out, (tuple, list)) else (out,)
-    if not any(isinstance(value, Tensor) for value in made):
+    refs: list[Ref] = []
+    args = _named(recording, known, args, refs)
+    kwargs = {key: _named(recording, known, value, refs) for key, value in kwargs.items()}
+    levels = recording.levels
+    level = CONSTANT if op._schema.name in _SHAPES else max([levels[ref.at] for ref in refs], default=CONSTANT)
+    random = torch.Tag.nondeterministic_seeded in op.tags
+    single = not isinstance(out, (tuple, list))
+    made = (out,) if single else out
+    if not all(isinstance(value, Tensor) for value in made):
         recording.branched |= level == GIVEN
         return
     outs = []
     for value in made:
-        if not isinstance(value, Tensor):
-            outs.append(None)
-        elif id(value) in known:  # an operation in place
-            outs.append(known[id(value)])
-        else:
-            known[id(value)] = recording.new(value, level)
-            outs.append(known[id(value)])
-    level = max([level, *(recording.levels[out.at] for out in outs if out is not None)])
-    recording.steps.append(Step(op, args, kwargs, tuple(outs), not isinstance(out, (tuple, list)), level))
-
-
-def _moves(recording: Recording, ref: Ref) -> bool:
-    return recording.levels[ref.at] == MOVING
+        if id(value) not in known:  # else it is an operation in place
+            known[id(value)] = recording.new(value, MOVING if random else level)
+        outs.append(known[id(value)])
+    level = max([MOVING if random else level, *(levels[ref.at] for ref in outs)])
+    pure = not (random or op._schema.is_mutable or any(recording.written[ref.at] for ref in (*refs, *outs)))
+    recording.steps.append(Step(op, args, kwargs, refs, tuple(outs), single, level, pure))
 
 
 def _written(op: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:
@@ -138,43 +141,33 @@ def _written(op: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:
                 yield value
 
 
-def _layout(value: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:
-    return value.storage_offset(), value.shape, value.stride()
-
-
 def memory_of(value: Tensor) -> int:
     return value.untyped_storage()._cdata
 
 
 def _ref(recording: Recording, known: dict[int, Ref], value: Tensor) -> Ref:
-    if id(value) in known:
-        return known[id(value)]
-    made = known[id(value)] = recording.new(value, CONSTANT)
-    if recording.levels[made.at] == CONSTANT:
-        return made
-    # a constant that is written to: each run writes to a copy of its own of what was there before
-    before = value.new_empty(0).set_(recording.changed[memory_of(value)], *_layout(value))
-    kept = Ref(len(recording.values))
-    recording.values.append(before)
+    if id(value) not in known:
+        known[id(value)] = made = recording.new(value, CONSTANT)
+        if recording.written[made.at]:
+            _copied_first(recording, made)
+    return known[id(value)]
+
+
+def _copied_first(recording: Recording, made: Ref) -> None:
+    """A constant that is written to: each run writes to a copy of its own of what was there before."""
+    value = recording.values[made.at]
+    layout = value.storage_offset(), value.shape, value.stride()
+    recording.values.append(value.new_empty(0).set_(recording.changed[memory_of(value)], *layout))
     recording.levels.append(CONSTANT)
-    recording.steps.append(Step(torch.ops.aten.clone.default, (kept,), {}, (made,), True, MOVING))
-    return made
+    recording.written.append(False)
+    kept = Ref(len(recording.values) - 1)
+    recording.steps.append(Step(torch.ops.aten.clone.default, (kept,), {}, [kept], (made,), True, MOVING, False))
 
 
-def _named(recording: Recording, known: dict[int, Ref], value: Any) -> Any:
+def _named(recording: Recording, known: dict[int, Ref], value: Any, refs: list[Ref]) -> Any:
     if isinstance(value, Tensor):
-        return _ref(recording, known, value)
+        refs.append(_ref(recording, known, value))
+        return refs[-1]
     if isinstance(value, (tuple, list)):
-        return type(value)(_named(recording, known, part) for part in value)
+        return type(value)([_named(recording, known, part, refs) for part in value])
     return value
-
-
-def refs_of(value: Any) -> Iterator[Ref]:
-    """The values named in an argument, however nested."""
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from refs_of(part)
-    elif isinstance(value, dict):
-        yield from refs_of(tuple(value.values()))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from inference.sampling.recording import CONSTANT, Recording, Ref, Step, memory_of, refs_of
+from inference.sampling.recording import CONSTANT, Recording, Ref, Step, memory_of
 
 _SAME = {"detach", "alias", "lift_fresh", "view", "_unsafe_view", "expand", "permute", "slice", "clone", "_to_copy"}
 """Operations that give back what they are given, where the layout is the same after as before."""
@@ -20,8 +18,10 @@ def cleaned(recording: Recording) -> list[Step]:
     seen: dict[str, Step] = {}
     kept = []
     for step in recording.steps:
-        step.args, step.kwargs = renamed(step.args, names), renamed(step.kwargs, names)
-        if _is_pure(recording, step):
+        if any(ref.at in names for ref in step.refs):
+            step.args, step.kwargs = renamed(step.args, names), renamed(step.kwargs, names)
+            step.refs = renamed(step.refs, names)
+        if step.pure:
             same = _same_as(recording, step)
             if same is not None:
                 names[step.outs[0].at] = same
@@ -29,20 +29,11 @@ def cleaned(recording: Recording) -> list[Step]:
             key = f"{step.op._schema.name}.{step.op._overloadname}{step.args!r}{step.kwargs!r}"
             twin = seen.setdefault(key, step)
             if twin is not step:
-                names.update({a.at: b for a, b in zip(step.outs, twin.outs, strict=True) if a is not None})
+                names.update({a.at: b for a, b in zip(step.outs, twin.outs, strict=True)})
                 continue
         kept.append(step)
     recording.outputs = renamed(recording.outputs, names)
     return _alive(recording, kept)
-
-
-def _is_pure(recording: Recording, step: Step) -> bool:
-    if step.op._schema.is_mutable or torch.Tag.nondeterministic_seeded in step.op.tags:
-        return False
-    if not recording.changed:
-        return True
-    values = [*refs_of((step.args, step.kwargs)), *(out for out in step.outs if out is not None)]
-    return not any(memory_of(recording.values[ref.at]) in recording.changed for ref in values)
 
 
 def _same_as(recording: Recording, step: Step) -> Ref | None:
@@ -69,18 +60,17 @@ def _all(recording: Recording, what: Any, number: int) -> bool:
 
 def _alive(recording: Recording, steps: list[Step]) -> list[Step]:
     needed = {ref.at for ref in recording.outputs}
-    memory = {memory_of(recording.values[at]) for at in needed} if recording.changed else set()
     kept = []
+    memory = {memory_of(recording.values[at]) for at in needed if recording.written[at]}
     for step in reversed(steps):
-        made = [out.at for out in step.outs if out is not None]
-        alive = any(at in needed for at in made)
+        alive = any(ref.at in needed for ref in step.outs)
         if step.op._schema.is_mutable:
-            alive |= any(memory_of(recording.values[at]) in memory for at in made)
+            alive |= any(memory_of(recording.values[ref.at]) in memory for ref in step.outs)
         if alive:
-            used = [ref.at for ref in refs_of((step.args, step.kwargs))]
-            needed.update(used)
-            if recording.changed:
-                memory.update(memory_of(recording.values[at]) for at in (*used, *made))
+            needed.update(ref.at for ref in step.refs)
+            if not step.pure:
+                touched = (*step.refs, *step.outs)
+                memory.update(memory_of(recording.values[ref.at]) for ref in touched if recording.written[ref.at])
             kept.append(step)
     return kept[::-1]
 

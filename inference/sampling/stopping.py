@@ -103,7 +103,9 @@ class All(Rule):
     def super_chains(self) -> int | None:
         named = {rule.super_chains for rule in self.rules} - {None}
         if len(named) > 1:
-            raise ValueError(f"until= asks for chains in groups of {sorted(map(str, named))}: all rules must name one number")
+            raise ValueError(
+                f"until= asks for chains in groups of {sorted(map(str, named))}: all rules must name one number"
+            )
         return named.pop() if named else None
 
     def met(self, found: Convergence) -> bool:

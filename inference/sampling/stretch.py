@@ -58,7 +58,7 @@ class Ensemble(Kernel):
 
     @abstractmethod
     def propose(self, moving: Tensor, standing: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each of `moving` [H, dim] might go, by where `standing` [H, dim] are, and what `metropolis` adds [H]."""
+        """Where each of `moving` [H, dim] might go, seen from `standing` [H, dim], and `metropolis`'s log_ratio [H]."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}

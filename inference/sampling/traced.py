@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.sampling.emitted import emitted, valued
-from inference.sampling.recording import CONSTANT, GIVEN, MOVING, record, refs_of
+from inference.sampling.recording import CONSTANT, GIVEN, MOVING, record
 from inference.sampling.simplified import cleaned
 
 
@@ -30,7 +30,7 @@ class Traced:
         self._inputs = [ref.at for ref in recording.inputs[1:]]
         self.steps = [step for step in steps if step.level == MOVING]
         self._make, self._frontier = emitted(recording, self.steps)
-        used = [*self._frontier, *(ref.at for step in self._before for ref in refs_of((step.args, step.kwargs)))]
+        used = [*self._frontier, *(ref.at for step in self._before for ref in step.refs)]
         self._constants = {at: recording.values[at] for at in used if recording.levels[at] == CONSTANT}
         self._run = self._make(*(recording.values[at] for at in self._frontier))
 
@@ -45,7 +45,7 @@ class Traced:
             for step in self._before:
                 made = step.op(*valued(known, step.args), **valued(known, step.kwargs))
                 outs = (made,) if step.single else made
-                known.update({ref.at: out for ref, out in zip(step.outs, outs, strict=True) if ref is not None})
+                known.update({ref.at: out for ref, out in zip(step.outs, outs, strict=True)})
         other = copy.copy(self)
         other._run = self._make(*(known[at] for at in self._frontier))
         return other

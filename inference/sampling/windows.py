@@ -25,9 +25,7 @@ class Window(NamedTuple):
         return draws[:, self.first :: self.every]
 
 
-def window_of(
-    draws: Tensor, names: Sequence[str], rule: Rule, super_chains: int | None
-) -> tuple[Window, Convergence]:
+def window_of(draws: Tensor, names: Sequence[str], rule: Rule, super_chains: int | None) -> tuple[Window, Convergence]:
     """The first window under which draws [chains, draws, P] meet the rule, and what they show; else that of all draws.
 
     Later draws are tried where the first half has not forgotten the start; thinned ones, since the r-hat of short
@@ -44,5 +42,5 @@ def window_of(
 def _windows(draws: int) -> Iterator[Window]:
     for first in (0, draws // 2):
         for every in THINNED:
-            if every == 1 and first == 0 or (draws - first) // every >= SHORTEST:
+            if (every == 1 and first == 0) or (draws - first) // every >= SHORTEST:
                 yield Window(first, every)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,12 +66,13 @@ def answer(
     log_q: Tensor,
     *,
     method: str,
-    seconds: float,
+    began: float,
     alarms: Mapping[str, str],
     extra: Mapping[str, Any],
 ) -> Posterior:
     """The posterior of draws q [chains, draws, dim] from an approximation of log density log_q [chains, draws].
 
+    `began` is when it was asked for, by `time.perf_counter`.
     `extra` gains "pareto_k", "elbo" and, unless it is there, "log_evidence" with its error, by the smoothed weights.
     """
     log_p = scored(asked.density, q)
@@ -91,7 +93,7 @@ def answer(
         method=method,
         log_weights=smooth.log_weights,
         unconstrained=q,
-        seconds=seconds,
+        seconds=time.perf_counter() - began,
         alarms={**alarms, **unreliable(smooth.k, f"{asked.name} by {method}")},
         extra=found,
     )

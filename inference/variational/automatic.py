@@ -24,6 +24,8 @@ class Automatic(Guide):
         sites: the names of the latents, in the order of q.
     """
 
+    lr = 0.02
+
     def __init__(self, guides: list[AutoGuide], sites: list[str]) -> None:
         super().__init__()
         self.guides, self.sites = nn.ModuleList(guides), sites
@@ -64,10 +66,10 @@ def made(guide: AutoGuide | Callable[..., AutoGuide], program: Program, starts: 
             )
         args, kwargs = program.arguments
         # its parameters are its own, and no global store's
-        with settings(program.precision, program.device), pyro.settings.context(module_local_params=True):
-            with torch.no_grad():
-                each(*args, **kwargs)
-                _distribution(each, list(program.latents))
+        local = pyro.settings.context(module_local_params=True)
+        with settings(program.precision, program.device), local, torch.no_grad():
+            each(*args, **kwargs)
+            _distribution(each, list(program.latents))
     return Automatic(guides, list(program.latents))
 
 

@@ -30,6 +30,9 @@ class Start(Protocol):
 class Guide(nn.Module):
     """K densities q over R^dim. `log_prob` and `rsample` are of each of the K: [n, K, dim] and [n, K] nats."""
 
+    lr = 0.1
+    """The rate to begin with, unless told."""
+
     def rsample(self, n: int) -> Tensor:
         """Draws that carry gradients to the parameters."""
         raise NotImplementedError
@@ -148,6 +151,8 @@ class Flow(Guide):
     Parameters:
         density: an object whose `distribution()` has `rsample` and `log_prob`, such as a flow.
     """
+
+    lr = 0.005
 
     def __init__(self, start: Start, *, density: Any) -> None:
         super().__init__()

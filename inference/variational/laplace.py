@@ -61,19 +61,18 @@ def laplace(
         noise = torch.randn(draws, len(mode), dtype=mode.dtype, device=mode.device)
         q = mode + torch.linalg.solve_triangular(precision_root.mT, noise.mT, upper=True).mT
         volume = precision_root.diagonal().log().sum() - 0.5 * len(mode) * math.log(2 * math.pi)
-        result = answer(
+        return answer(
             asked,
             q[None],
             (volume - 0.5 * (noise**2).sum(-1))[None],
             method="Laplace",
-            seconds=time.perf_counter() - began,
+            began=began,
             alarms=_disagreement(tops, mode, value, precision_root),
             extra={
                 "mode": {name: part[0] for name, part in asked.density.constrain(mode[None]).items()},
                 "log_evidence_laplace": float(value - volume),
             },
         )
-    return result
 
 
 def _tops(asked: Asked, starts: int) -> Place:
@@ -121,9 +120,9 @@ def _said(direction: Tensor, names: Sequence[str]) -> str:
     largest = direction.abs().argsort(descending=True)[:3]
     parts = [(float(direction[i]), names[int(i)]) for i in largest if abs(float(direction[i])) > 0.05]
     sign = math.copysign(1.0, parts[0][0])
-    return " ".join(
-        f"{'-' if sign * size < 0 else '+'} {abs(size):.2g} {name}" for size, name in parts
-    ).removeprefix("+ ")
+    return " ".join(f"{'-' if sign * size < 0 else '+'} {abs(size):.2g} {name}" for size, name in parts).removeprefix(
+        "+ "
+    )
 
 
 def _disagreement(tops: Place, mode: Tensor, value: Tensor, root: Tensor) -> dict[str, str]:
@@ -134,6 +133,6 @@ def _disagreement(tops: Place, mode: Tensor, value: Tensor, root: Tensor) -> dic
         return {}
     gap = float((value - tops.value).max())
     return {
-        "local optima": f"{int(other.sum())} of {len(other)} starts ended elsewhere than the mode, up to {gap:.3g} nats "
-        "below it: the posterior may have several modes, of which Laplace holds one. Try smc."
+        "local optima": f"{int(other.sum())} of {len(other)} starts ended elsewhere than the mode, up to {gap:.3g} "
+        "nats below it: the posterior may have several modes, of which Laplace holds one. Try smc."
     }

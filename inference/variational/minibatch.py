@@ -16,6 +16,8 @@ from inference.program import Program
 from inference.sampling.density import LogDensity
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+BATCH = "_batch"
+"""The keyword by which a program gets a batch's rows."""
 
 
 class _Weighted(Messenger):
@@ -71,16 +73,17 @@ class ByIndexing:
     plate: str
     rows: int
 
-    def __call__(self, batch: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        batch = kwargs.pop(BATCH) if kwargs else args[0]
         with _Indexed(self.plate, batch):
-            return self.model(*args, **kwargs)
+            return self.model(**kwargs) if kwargs else self.model(*args[1:])
 
     def arguments(self, full: Arguments, batch: Tensor) -> Arguments:
-        return (batch, *full), {}
+        return ((), {BATCH: batch, **full[1]}) if full[1] else ((batch, *full[0]), {})
 
 
 class Batched:
-    """(q [C, dim], rows [B]) -> log p [C] in nats and its gradient, by a batch of the rows: means over batches are exact.
+    """(q [C, dim], rows [B]) -> log p [C] in nats and its gradient, by a batch of the rows; exact in the mean.
 
     Parameters:
         density: of the whole data.
@@ -96,17 +99,20 @@ class Batched:
     """
 
     def __init__(self, density: LogDensity, plate: str | None = None, anchors: Tensor | None = None) -> None:
-        program = density.program
-        self.plate, self.size = _plate_of(program, plate)
-        self.way = _way(program, self.plate, self.size)
-        self.arguments, self.density = program.arguments, density
+        self.program = density.program
+        self.plate, self.size = _plate_of(self.program, plate)
+        self.way = _way(self.program, self.plate, self.size)
         self.anchors = anchors
         if anchors is not None:
             self.value, self.slope = density.value_and_grad(anchors)
+        self._by_length: dict[int, LogDensity] = {}
 
     def of(self, rows: Tensor) -> LogDensity:
         """The log density by these rows alone, each counting for as many as it stands for."""
-        return _density(self.density, self.way, self.way.arguments(self.arguments, rows))
+        arguments = self.way.arguments(self.program.arguments, rows)
+        if len(rows) not in self._by_length:
+            self._by_length[len(rows)] = LogDensity.of(_called(self.program, self.way, arguments))
+        return self._by_length[len(rows)].with_data(arguments[1] or arguments[0])
 
     def __call__(self, q: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         density = self.of(rows)
@@ -120,11 +126,10 @@ class Batched:
         return value[: len(q)] + more_value.repeat(count) + (beyond * more_slope).sum(-1), slope[: len(q)] + more_slope
 
 
-def _density(density: LogDensity, way: ByCutting | ByIndexing, arguments: Arguments) -> LogDensity:
-    program = copy.copy(density.program)
-    program.model, program.arguments = way, arguments
-    other = copy.copy(density)
-    other.program = program
+def _called(program: Program, model: Callable[..., Any], arguments: Arguments) -> Program:
+    """The program by another callable on other data."""
+    other = copy.copy(program)
+    other.model, other.arguments = model, arguments
     return other
 
 
@@ -162,9 +167,7 @@ def _way(program: Program, plate: str, size: int) -> ByCutting | ByIndexing:
     few = torch.arange(min(2, size - 1), device=program.device)
     for kind in (ByCutting, ByIndexing):
         way = kind(program.model, plate, size)
-        other = copy.copy(program)
-        other.model, other.arguments = way, way.arguments(program.arguments, few)
-        if _fits(program, other, plate, len(few)):
+        if _fits(program, _called(program, way, way.arguments(program.arguments, few)), plate, len(few)):
             return way
     raise ValueError(
         f"{program.name} can't be run on some of the {size} rows of the plate {plate!r}: make the plate as long as the "

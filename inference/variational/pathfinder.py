@@ -90,16 +90,15 @@ def pathfinder(
         asked = Asked.of(model, data, precision=precision, device=device, seed=seed)
         found = kept(find_paths(asked.density, asked.density.start(paths)), asked.name)
         q, log_q = found.normal.draw(draws)
-        result = answer(
+        return answer(
             asked,
             q.movedim(0, 1),
             log_q.T,
             method="Pathfinder",
-            seconds=time.perf_counter() - began,
+            began=began,
             alarms={},
             extra={"path_elbos": found.elbo},
         )
-    return result
 
 
 def kept(paths: Paths, name: str) -> Paths:

@@ -36,7 +36,7 @@ def variational(
     particles: int = 8,
     batch_size: int | None = None,
     plate: str | None = None,
-    lr: float = 0.02,
+    lr: float | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: torch.dtype = torch.float64,
@@ -61,7 +61,8 @@ def variational(
         particles: draws of each guide in each step.
         batch_size: rows of the data a step, all unless told; the likelihood is weighed so that steps are unbiased.
         plate: whose rows batches are of, where several hold data.
-        lr: the first learning rate, about the share of a standard deviation that a step moves.
+        lr: the first learning rate, the guide's own unless told; of normals, the share of a standard deviation that a
+            step moves.
 
     Returns:
         a `Posterior` whose `extra` has "elbo", "elbos" (of all starts), "pareto_k", "log_evidence" and its error
@@ -89,24 +90,23 @@ def variational(
             GlobalElbo(particles),
             steps=steps,
             batch_size=batch_size,
-            lr=lr,
-            schedule=cosine(steps),
+            lr=guides.lr if lr is None else lr,
+            schedule=cosine(steps, final=0.02),
             average=0.99,
             seed=seed,
             callbacks=callbacks,
             progress=progress,
         )
         q, log_q, elbos, alarms = _best(guides, asked, draws)
-        result = answer(
+        return answer(
             asked,
             q,
             log_q,
             method=f"{_name(guide)} guide",
-            seconds=time.perf_counter() - began,
+            began=began,
             alarms=alarms,
             extra={"elbos": elbos, "fit": _told(fitted)},
         )
-    return result
 
 
 def _told(fitted: Fit) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def test_axes_of_events_and_of_nested_plates_are_named_as_arviz_names_them():
     assert idata.posterior["location"].dims == ("chain", "draw", "location_dim_0")
     # a plate that has the name of one of ArviZ's own axes can't lend it
     assert idata.log_likelihood["y"].dims == ("chain", "draw", "group", "y_dim_1")
-    assert idata.observed_data["y"].dims == ("group", "draw", "y_dim_2")
+    assert idata.observed_data["y"].dims == ("group", "y_dim_1", "y_dim_2")
     assert idata.posterior_predictive["y"].dims == ("chain", "draw", "group", "y_dim_1", "y_dim_2")
     assert "draw_value" in idata.constant_data
 
@@ -203,6 +203,47 @@ def test_rows_of_a_mixture_are_summed_over_its_components():
     np.testing.assert_allclose(found, mixture_likelihood(x.numpy(), share.numpy(), means.numpy()), rtol=1e-10)
 
 
+def test_rows_that_share_a_component_have_their_likelihood_together():
+    def grouped(x, y):
+        means = pyro.sample("means", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        with pyro.plate("row", 3, dim=-2):
+            z = pyro.sample("z", dist.Categorical(torch.tensor([0.3, 0.7])), infer={"enumerate": "parallel"})
+            with pyro.plate("feature", 4, dim=-1):
+                pyro.sample("x", dist.Normal(means[z], 1.0), obs=x)
+        with pyro.plate("other", 2):
+            pyro.sample("y", dist.Normal(means.sum(), 1.0), obs=y)
+
+    x, y, means = torch.randn(3, 4).double(), torch.randn(2).double(), torch.randn(1, 5, 2).double()
+    program = Program.of(grouped, {"x": x, "y": y})
+    found = Posterior("grouped", program, {"means": means}).idata.log_likelihood
+    log_p = stats.norm(means[..., None, None], 1).logpdf(x).sum(-1) + np.log([0.3, 0.7])[:, None]
+    assert found["x"].dims == ("chain", "draw", "row") and found["y"].dims == ("chain", "draw", "other")
+    np.testing.assert_allclose(found["x"], np.logaddexp(log_p[:, :, 0], log_p[:, :, 1]), rtol=1e-10)
+    np.testing.assert_allclose(found["y"], stats.norm(means.sum(-1, keepdim=True), 1).logpdf(y), rtol=1e-10)
+
+
+def test_sites_that_share_a_chain_are_each_given_those_before():
+    move = torch.tensor([[0.8, 0.2], [0.3, 0.7]], dtype=torch.float64)
+
+    def hidden(x):
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        z = 0
+        with pyro.plate("row", 2):
+            for t in range(3):
+                z = pyro.sample(f"z_{t}", dist.Categorical(move[z]), infer={"enumerate": "parallel"})
+                pyro.sample(f"x_{t}", dist.Normal(mean * (2 * z - 1), 1.0), obs=x[:, t])
+
+    x, mean = torch.randn(2, 3).double(), torch.randn(1, 4).double()
+    found = Posterior("hidden", Program.of(hidden, {"x": x}), {"mean": mean}).log_likelihood()
+    forward = np.broadcast_to(np.array([1.0, 0.0]), (1, 4, 2, 2))
+    for t in range(3):
+        density = stats.norm(mean.numpy()[..., None, None] * np.array([-1.0, 1.0]), 1).pdf(x.numpy()[:, t, None])
+        joint = (forward @ move.numpy()) * density
+        np.testing.assert_allclose(found[f"x_{t}"], np.log(joint.sum(-1)), rtol=1e-10)
+        forward = joint / joint.sum(-1, keepdims=True)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, by ArviZ
 def test_leave_one_out_of_a_mixture_and_comparison_just_work():
     x = torch.cat([torch.randn(20) * 0.7 - 1.5, torch.randn(20) * 0.7 + 1.5]).double()
     share = dist.Beta(22.0, 22.0).sample((2, 200)).double()

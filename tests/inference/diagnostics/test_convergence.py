@@ -47,22 +47,11 @@ def test_statistics_are_arvizs(chains: int, draws: int, rho: float) -> None:
         np.testing.assert_allclose(found[name], summary[name], rtol=1e-9, err_msg=name)
 
 
-def test_nested_r_hat_is_the_papers() -> None:
-    x = np.random.default_rng(1).normal(size=(12, 5, 1))
-    x[:3] += 2.0
-    means = [x[3 * k : 3 * k + 3, :, 0].mean() for k in range(4)]
-    between = np.var(means, ddof=1)
-    within = np.mean(
-        [
-            np.var([x[3 * k + m, :, 0].mean() for m in range(3)], ddof=1)
-            + np.mean([np.var(x[3 * k + m, :, 0], ddof=1) for m in range(3)])
-            for k in range(4)
-        ]
-    )
-    found = convergence.nested_r_hat(x, 4)
-    np.testing.assert_allclose(found, math.sqrt(1 + between / within))
-    one_draw = convergence.nested_r_hat(x[:, :1], 4)  # Margossian et al.: a single draw of each chain is enough
-    assert np.isfinite(one_draw).all()
+def test_what_there_is_nothing_to_tell_of_is_nan() -> None:
+    one = convergence.statistics(numbers(walk(1, 100, 2, 0.0)))
+    assert one["r_hat"].isna().all() and one["ess_bulk"].notna().all()
+    short = convergence.statistics(numbers(walk(32, 2, 2, 0.0)), super_chains=4)
+    assert short["ess_bulk"].isna().all() and short["nested_r_hat"].notna().all()
 
 
 def test_bfmi_is_arvizs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_trees_are_those_of_the_recursion(step: float, monkeypatch: pytest.Monke
     kinds = set()
     for chain in range(chains):
         one = Recursion(target, step, (start.q[chain].numpy(), start.r[chain].numpy()), iter(()))
-        one.run(max_depth, [table[chain][a:b] for a, b in zip(edges, edges[1:], strict=False)])
+        one.run(max_depth, [table[chain][a:b] for a, b in pairwise(edges)])
         np.testing.assert_allclose(tree.draw.q[chain].numpy(), one.draw[0], rtol=1e-9)
         np.testing.assert_allclose(tree.left.q[chain].numpy(), one.left[0], rtol=1e-9)
         np.testing.assert_allclose(tree.right.q[chain].numpy(), one.right[0], rtol=1e-9)

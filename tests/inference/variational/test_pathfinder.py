@@ -1,4 +1,4 @@
-"""Pathfinder: its factors against dense algebra, its climbing against known modes, its draws against known posteriors."""
+"""Pathfinder: its factors against dense algebra, its climbing and its draws against closed forms."""
 
 import math
 
@@ -73,7 +73,7 @@ def test_the_diagonal_is_gilbert_and_lemarechal_s():
 
 
 def test_a_step_of_no_downward_curvature_is_not_remembered():
-    history, _, slope = _history(4, 2)
+    history, *_ = _history(4, 2)
     s = torch.randn(2, 4, dtype=torch.float64)
     z = torch.stack([s[0], -s[1]])
     after = history.after(s, z)
@@ -103,7 +103,9 @@ def test_a_path_that_is_done_waits_for_the_others_and_one_that_is_nowhere_is_lef
 
 
 def test_a_round_posterior_is_met_exactly_and_an_oval_one_by_weights():
-    round_one = pathfinder(gaussian(torch.full((6,), 3.0).double(), 0.25 * torch.eye(6).double(), -40.0), paths=4, draws=500)
+    round_one = pathfinder(
+        gaussian(torch.full((6,), 3.0).double(), 0.25 * torch.eye(6).double(), -40.0), paths=4, draws=500
+    )
     assert round_one.extra["log_evidence"] == pytest.approx(-40.0, abs=1e-3)
     assert round_one.extra["elbo"] == pytest.approx(-40.0, abs=1e-2)
     mean = torch.tensor([1.0, -2.0, 0.5]).double()

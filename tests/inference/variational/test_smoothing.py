@@ -40,7 +40,7 @@ def test_even_weights_stay_even_and_their_mean_is_theirs():
 
 
 def test_the_log_mean_and_its_error_are_those_of_a_known_integral():
-    """Weights N(0, 1) e^5 / N(0, 1.5^2) under draws of the latter have the mean e^5; errors over repeats are as said."""
+    """Weights N(0, 1) e^5 / N(0, 1.5^2) under draws of the latter have the mean e^5, and errors as said."""
     generator = torch.Generator().manual_seed(1)
     means, errors = [], []
     for _ in range(200):
