@@ -126,7 +126,7 @@ def _criticise(found: Findings, statistics: Mapping[str, Statistic], seed: int) 
     found.observed = {str(name): x.values for name, x in groups["observed_data"].items()}
     found.drawn = {name: _flat(groups["posterior_predictive"][name].values) for name in found.observed}
     found.checks = criticism.checks(found.observed, found.drawn, statistics)
-    found.tell(criticism.on_checks(found.checks))
+    found.tell(criticism.on_checks(found.checks, len(next(iter(found.drawn.values())))))
     for (site, name), row in found.checks.iterrows():
         found.row(f"p-value of the {name} of {site}", row["p"])
     if "prior_predictive" in groups:
@@ -149,7 +149,8 @@ def _left_out(found: Findings, replicated: Mapping[str, Any], seed: int) -> None
     found.row(f"observations with Pareto k above {found.loo.good_k:.2f}", len(found.loo.unreliable))
     if not found.alarm("unreliable LOO", found.loo.alarm):
         found.verdict.append(
-            f"Leave-one-out: {found.loo.elpd:.1f} ± {found.loo.error:.1f} nats, to be trusted (Pareto k)."
+            f"Observations predicted from the others (leave-one-out): {found.loo.elpd:.1f} ± {found.loo.error:.1f} "
+            "nats; Pareto k is low for all of them, so that this can be trusted."
         )
     values = [
         pit(y, found.drawn[name], _flat(log_likelihood_of(dict(replicated), posterior.name, name).values), seed).ravel()

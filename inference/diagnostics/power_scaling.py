@@ -191,6 +191,6 @@ def _verdict(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
     if not verdict:
         most = table["prior"].max()
         verdict.append(
-            f"The prior hardly matters: scaling it moves no number by more than {most:.2f} (sensitive above 0.05)."
+            f"The prior hardly matters: scaling it moves no number by more than {most:.2g} (sensitive above 0.05)."
         )
     return verdict, alarms

@@ -122,7 +122,7 @@ def test_chains_that_are_well_have_none() -> None:
 
 def test_where_divergences_gather_and_what_to_do_about_a_funnel() -> None:
     alarms = diagnose(ill_chains()["divergences"]()).alarms
-    assert "divergences gather where tau is small (below 0.4: " in alarms["divergences"]
+    assert "Divergences gather where tau is small (below 0.4: " in alarms["divergences"]
     assert "Write theta non-centred: a standard normal, times tau" in alarms["funnel"]
 
 
