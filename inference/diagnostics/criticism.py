@@ -91,7 +91,7 @@ def on_prior(table: pd.DataFrame) -> tuple[str, str | None]:
         (site, name), row = next(iter(out.iterrows()))
         return (
             f"Before it has seen the data the program rules them out: the {name} of {site} is {row['observed']:.3g}, "
-            f"and not one data set drawn from the prior is beyond it (they have {row['predicted']:.3g} ± {row['sd']:.2g}). "
+            f"and no data set drawn from the prior is beyond it (they have {row['predicted']:.3g} ± {row['sd']:.2g}). "
             "Widen its priors, or look at the units.",
             "prior rules out the data",
         )
