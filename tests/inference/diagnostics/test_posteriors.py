@@ -262,6 +262,27 @@ def test_several_observed_sites_counts_and_events() -> None:
     assert "p-value of the max of counts" in found.table.index and math.isfinite(found.table["value"].sum())
 
 
+def two_components(y: torch.Tensor) -> None:
+    share = pyro.sample("share", dist.Beta(2.0, 2.0))
+    with pyro.plate("component", 2):
+        mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
+    with pyro.plate("row", len(y)):
+        z = pyro.sample("z", dist.Categorical(torch.stack([share, 1 - share])), infer={"enumerate": "parallel"})
+        pyro.sample("y", dist.Normal(mu[z], 1.0), obs=y)
+
+
+def test_a_mixture_whose_labels_switch() -> None:
+    y = torch.cat([data_of(50, mean=-4.0), data_of(50, mean=4.0, seed=1)])
+    noise = torch.randn(8, 300, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mu = torch.tensor([-4.0, 4.0]).double() + noise[..., :2] / 50**0.5
+    mu[:4] = mu[:4].flip(-1)
+    program = Program.of(two_components, {"y": y})
+    found = diagnose(sampled(Posterior("mixture", program, {"share": 0.5 + 0.05 * noise[..., 2], "mu": mu})))
+    assert "components 0 and 1 of mu have changed places in 50% of the draws" in found.alarms["label switching"]
+    assert set(found.alarms) == {"chains disagree", "label switching"}, found
+    assert found.verdict[0].endswith("What is said of the program rests on them.")
+
+
 # ---- the door
 
 
