@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +28,8 @@ def completed(name: str, draws: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def effective(name: str, draws: Mapping[str, Any]) -> float:
     """The fewest effective draws, bulk or tail, of any parameter."""
-    az, found = arviz(), completed(name, draws)
-    return min(float(az.ess(found, method=method).to_array().min()) for method in ("bulk", "tail"))
+    found = completed(name, draws)
+    return float(min(_figure("ess", found, method=method).min() for method in ("bulk", "tail")))
 
 
 def judged(name: str, draws: Mapping[str, Any]) -> dict[str, float]:
@@ -46,5 +47,12 @@ def judged(name: str, draws: Mapping[str, Any]) -> dict[str, float]:
     ess = effective(name, draws)
     if ess >= ENOUGH and shift > SHIFT:
         raise RuntimeError(f"{name}: a mean is {shift:.2f} reference standard deviations off")
-    rhat = float(arviz().rhat(found).to_array().max())
-    return {"ess": ess, "rhat": rhat, "shift": shift, "draws": found[next(iter(found))][..., 0].size}
+    chains, draws = found[next(iter(found))].shape[:2]
+    return {"ess": ess, "rhat": _figure("rhat", found).max(), "shift": shift, "draws": chains * draws}
+
+
+def _figure(which: str, found: Mapping[str, np.ndarray], **options: str) -> np.ndarray:
+    az = arviz()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="More chains")  # than draws: they are meant to be many
+        return getattr(az, which)(az.convert_to_dataset(dict(found)), **options).to_array().to_numpy()

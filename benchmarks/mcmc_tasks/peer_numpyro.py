@@ -36,21 +36,24 @@ def cold(name: str, seed: int, draws: int, chains: int = 4, method: str = "vecto
 def warm(name: str, seed: int, chains: int, draws: int) -> dict[str, float]:
     """Effective draws a CPU second of drawing, all chains in one batch, compiled and warmed up before."""
     given = arguments(name)
-    mcmc = MCMC(
-        NUTS(MODELS[name]),
-        num_warmup=WARMUP,
-        num_samples=draws,
-        num_chains=chains,
-        chain_method="vectorized",
-        progress_bar=False,
-        jit_model_args=True,
-    )
-    mcmc.warmup(jax.random.PRNGKey(seed), **given)
-    mcmc.run(jax.random.PRNGKey(seed + 1), **given)
+    kernel = NUTS(MODELS[name])
+    state = kernel.init(jax.random.split(jax.random.PRNGKey(seed), chains), WARMUP, None, (), given)
+
+    def step(state, _):
+        state = kernel.sample(state, (), given)
+        return state, state.z
+
+    def walk(steps):
+        return jax.jit(lambda state: jax.lax.scan(step, state, length=steps))
+
+    state, _ = walk(WARMUP)(state)
+    more = walk(draws)
+    state, _ = jax.block_until_ready(more(state))
     begun = time.process_time()
-    mcmc.run(jax.random.PRNGKey(seed + 2), **given)
-    found = jax.block_until_ready(mcmc.get_samples(group_by_chain=True))
+    _, z = jax.block_until_ready(more(state))
     seconds = time.process_time() - begun
+    constrain = kernel.postprocess_fn((), given)
+    found = jax.vmap(jax.vmap(constrain))(jax.tree.map(lambda value: value.swapaxes(0, 1), z))
     return {"rate": effective(name, found) / seconds, "seconds": seconds, **judged(name, found)}
 
 

@@ -72,5 +72,5 @@ def _pairs(moves: Tensor) -> Tensor:
 
 def _lengthened(moves: Tensor) -> Tensor:
     """A step more, in which no state changes."""
-    staying = moves.new_full(moves.shape[-3:-1], NEVER).fill_diagonal_(0.0)[..., None]
-    return torch.cat([moves, staying.expand(*moves.shape[:-1], 1)], -1)
+    staying = NEVER * (1 - torch.eye(moves.shape[-2], dtype=moves.dtype, device=moves.device))
+    return torch.cat([moves, staying[..., None].expand(*moves.shape[:-1], 1)], -1)
