@@ -18,6 +18,9 @@ from pyro import poutine
 from scipy import stats
 from scipy.linalg import toeplitz
 
+from benchmarks.mcmc_tasks.judging import completed, judged
+from inference.mcmc import mcmc
+from inference.sampling.stopping import Ess
 from zoo import programs
 from zoo.datasets import Missing
 from zoo.programs.data import DATA, POSTERIORDB
@@ -350,3 +353,43 @@ def test_unknown_names_are_told_the_near_ones() -> None:
         programs.data("eight_school")
     with pytest.raises(ValueError, match=r"posteriordb has no draws of 'diabetes': it has those of eight_schools"):
         programs.reference("diabetes")
+
+
+def test_numpyros_versions_that_ours_are_timed_beside_have_the_same_density() -> None:
+    pytest.importorskip("numpyro")
+    from numpyro.infer.util import log_density
+
+    from benchmarks.mcmc_tasks.peers_numpyro import CONSTANTS, MODELS
+
+    for name, model in MODELS.items():
+        _, data, values = FORMULAS[name]
+        given, at = data(), values()
+        theirs, _ = log_density(model, (), given, at)
+        ours = log_joint(programs.POSTERIORS[name], given, at)
+        extra = math.log(2) if name == "garch11" else CONSTANTS.get(name, 0.0)
+        assert ours == pytest.approx(float(theirs) + extra, rel=1e-9, abs=1e-9), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", POSTERIORDB)
+def test_chains_find_the_reference_posterior(name: str) -> None:
+    real(name)
+    posterior = mcmc(programs.POSTERIORS[name], programs.data(name), until=Ess(10_000), seed=1, progress=False)
+    draws, truth = completed(name, posterior.draws), programs.reference(name)
+    found = judged(name, posterior.draws)
+    assert found["ess"] > 1_000
+    assert found["rhat"] < 1.01
+    assert not posterior.stats["diverging"].any()
+    for site, value in draws.items():
+        reference = truth[site].numpy()
+        sd = reference.std((0, 1))
+        assert (abs(value.mean((0, 1)) - reference.mean((0, 1))) < 0.1 * sd).all(), site
+        assert (abs(value.std((0, 1)) / sd - 1) < 0.1).all(), site
+
+
+@pytest.mark.slow
+def test_what_a_program_derives_is_found_beside_its_draws() -> None:
+    posterior = mcmc(programs.eight_schools, programs.data("eight_schools"), seed=0, progress=False)
+    expected = posterior["mu"][..., None] + posterior["tau"][..., None] * posterior["eta"]
+    assert torch.allclose(posterior["theta"], expected)
+    assert "theta" in posterior.idata.posterior
