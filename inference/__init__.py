@@ -2,7 +2,17 @@
 
 from inference.calibration import Calibration, calibration
 from inference.compression import compress, decompress
-from inference.diagnostics import Diagnosis, diagnose, draw_network
+from inference.diagnostics import (
+    Comparison,
+    Diagnosis,
+    Loo,
+    PowerScaling,
+    compare,
+    diagnose,
+    draw_network,
+    loo,
+    power_scaling,
+)
 from inference.em import em
 from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
@@ -25,15 +35,19 @@ __all__ = [
     "Answer",
     "Calibration",
     "ChowLiu",
+    "Comparison",
     "Diagnosis",
     "Ess",
     "Fit",
     "HillClimb",
     "LogLikelihood",
+    "Loo",
     "Posterior",
+    "PowerScaling",
     "RHat",
     "Sensitivity",
     "calibration",
+    "compare",
     "compress",
     "decompress",
     "diagnose",
@@ -44,8 +58,10 @@ __all__ = [
     "laplace",
     "learn_structure",
     "log_likelihood",
+    "loo",
     "mcmc",
     "pathfinder",
+    "power_scaling",
     "query",
     "sensitivity",
     "smc",

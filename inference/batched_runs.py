@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -31,17 +32,24 @@ def run_all(
         trace = program.run(Substitute(row), draw)
         return {name: trace.nodes[name]["value"] for name in names}
 
+    return of_each(one, draws, n, at_once(program, {*names, *draws, *program.observed}))
+
+
+def of_each(
+    function: Callable[[Mapping[str, Tensor], Tensor], dict[str, Tensor]],
+    rows: Mapping[str, Tensor],
+    n: int,
+    at_once: int,
+) -> dict[str, Tensor]:
+    """What a function makes of each of n rows {name: [n, ...]} and its number, so many in a batch: {name: [n, ...]}."""
     index = torch.arange(n)
     with torch.no_grad():
         try:
             with _noise_of_each():
-                batch = torch.vmap(
-                    one, randomness="different", chunk_size=at_once(program, {*names, *draws, *program.observed})
-                )
-                return batch(dict(draws), index)
+                return torch.vmap(function, randomness="different", chunk_size=at_once)(dict(rows), index)
         except RuntimeError:  # a program whose course depends on numbers, or that draws in a way that has no batches
-            rows = [one({name: value[i] for name, value in draws.items()}, index) for i in range(n)]
-            return {name: torch.stack([row[name] for row in rows]) for name in names}
+            made = [function({name: value[i] for name, value in rows.items()}, index[i]) for i in range(n)]
+            return {name: torch.stack([each[name] for each in made]) for name in made[0]}
 
 
 def at_once(program: Program, names: Collection[str]) -> int:
@@ -56,7 +64,8 @@ def _noise_of_each() -> Iterator[None]:
     dirichlets = dirichlet._Dirichlet
     dirichlet._Dirichlet = _Dirichlet  # type: ignore[misc,assignment]
     try:
-        with _OutOfPlace():
+        with _OutOfPlace(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
             yield
     finally:
         dirichlet._Dirichlet = dirichlets  # type: ignore[misc]

@@ -20,9 +20,11 @@ from inference.results import Alarm
 from inference.sampling.chees import Chees
 from inference.sampling.density import LogDensity
 from inference.sampling.kernel import Kernel
-from inference.sampling.loop import Walk
+from inference.sampling.loop import FEWEST, Walk
 from inference.sampling.outcome import Flat, alarms_of, posterior_of
 from inference.sampling.stopping import Ess, Rule, rule_of
+
+ENOUGH = Ess(1000)
 
 CEILING = 2000
 """Draws a chain, where the caller names no number."""
@@ -38,7 +40,7 @@ def mcmc(
     chains: int | None = None,
     warmup: int | None = None,
     draws: int | None = None,
-    until: Rule | Iterable[Rule] = Ess(1000),
+    until: Rule | Iterable[Rule] = ENOUGH,
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: torch.dtype = torch.float64,
@@ -75,7 +77,7 @@ def mcmc(
     program = Program.of(model, data, precision=precision, device=device, seed=seed)
     density = LogDensity.of(program)
     saved = None if resume is None else checkpoints.load(resume, torch.device(program.device or "cpu"))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         flat = Flat(density)
         walk = Walk(
@@ -85,7 +87,7 @@ def mcmc(
             values=flat,
             names=flat.names,
             warmup=_at_least(1, "warmup", kernel.warmup_for(density.dim) if warmup is None else warmup),
-            limit=_at_least(4, "draws", CEILING if draws is None else draws),
+            limit=_at_least(FEWEST, "draws", CEILING if draws is None else draws),
         )
         if saved is None:
             walk.begin(_starts(density, kernel, chains, rule.super_chains, start, seed))
@@ -104,7 +106,7 @@ def _run(walk: Walk, checkpoint: Checkpoint | None, title: str, progress: bool) 
     try:
         with deferred_interrupt() as interrupt:
             for steps in walk.run():
-                if steps % REPORT_EVERY == 0:
+                if steps % REPORT_EVERY == 0 and bar.shown:
                     bar(Progress(steps, walk.warmup + walk.limit, _shown(walk), None))
                 if checkpoint is not None and (steps % checkpoint.every == 0 or interrupt.pressed):
                     checkpoints.save(_state(walk), checkpoint.path)
@@ -130,7 +132,7 @@ def _restore(walk: Walk, saved: dict[str, Any], path: str | Path | None) -> None
     now = [walk.kernel.name, walk.density.dim, walk.warmup]
     if saved.get("asked") != now:
         raise ValueError(
-            f"the checkpoint {str(path)!r} is of [kernel, dimensions, warm-up] {saved.get('asked')}, and this run of {now}"
+            f"the checkpoint {str(path)!r} is of {saved.get('asked')} this run of {now}: kernel, dimensions, warm-up"
         )
     walk.load_state_dict(saved)
 

@@ -100,10 +100,14 @@ class Posterior:
         return container_of(self, predictive, prior, coords, seed)
 
     def summary(self, **options: Any) -> pd.DataFrame:
-        """ArviZ's table, a row each number: mean, sd, interval, MCSE, bulk and tail ESS, r-hat; options are ArviZ's."""
-        from inference.diagnostics.arviz_io import arviz
+        """ArviZ's table, a row each number: mean, sd, interval, MCSE, bulk and tail ESS, r-hat; options are ArviZ's.
 
-        return arviz().summary(self.idata, **options)
+        Of draws that have weights, r-hat is NaN, and the effective draws are those of the weights.
+        """
+        from inference.diagnostics.arviz_io import arviz, of_one_chain
+
+        with of_one_chain():
+            return arviz().summary(self.idata, **options)
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """`idata` as one file, which `arviz.from_netcdf` reads."""

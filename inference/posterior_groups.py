@@ -49,7 +49,7 @@ def container_of(
         groups["proposal"] = _latents(posterior)
         groups["sample_stats_proposal"] = _stats({**posterior.stats, "log_weight": posterior.log_weights})
     if program is not None:
-        step = _step(even, program)
+        step = stride(even, program)
         few, kept = even.thinned(step), {"draw": (("draw",), np.arange(0, even.shape[1], step))}
         observed = observed_by(program)
         groups["log_likelihood"] = kept | _by_row(few.log_likelihood(), program)
@@ -116,7 +116,7 @@ def _stats(stats: Mapping[str, Tensor]) -> Group:
     return {name: (CHAINED, to_numpy(tensor)) for name, tensor in stats.items()}
 
 
-def _step(posterior: Posterior, program: Program) -> int:
+def stride(posterior: Posterior, program: Program) -> int:
     """Every how many draws are kept of what has a number each draw and row."""
     rows = sum(site.shape.numel() for site in program.observed.values())
     chains, draws = posterior.shape

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from inference.batched_runs import at_once, run_all
+from inference.batched_runs import at_once, of_each, run_all
 from inference.program import Program
 from inference.program_data import settings
 from inference.program_sites import Draw, log_prob
 from inference.summed_out import summed_out
 
 Draws = dict[str, Tensor]
+APART = 1_000_003
+"""Added to a seed where draws are given, which may have been made by the same seed and so of the same noise."""
 
 
 def simulate(program: Program, n: int, seed: int) -> tuple[Draws, Draws]:
@@ -34,7 +36,7 @@ def prior_draws(program: Program, n: int) -> Draws:
 
 def predict(program: Program, draws: Mapping[str, Tensor], seed: int) -> Draws:
     """The observed sites drawn anew, {name: [n, *shape]}, for draws of the latents {name: [n, *shape]}."""
-    return _seeded(program, _latents(program, draws), _count(draws), seed, tuple(program.observed))
+    return _seeded(program, _latents(program, draws), _count(draws), seed + APART, tuple(program.observed))
 
 
 def derive(program: Program, draws: Mapping[str, Tensor]) -> Draws:
@@ -51,15 +53,14 @@ def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
     Sites that share one are each given those before them in the program, so that their sum is the whole.
     """
 
-    def one(row: Draws) -> Draws:
-        trace = program.trace(row)
+    def one(row: Mapping[str, Tensor], _: Tensor) -> Draws:
+        trace = program.trace(dict(row))
         with settings(program.precision, program.device):
             if not program.discrete:
                 return {name: log_prob(trace.nodes[name]) for name in program.observed}
             return summed_out(trace, program.observed)
 
-    with torch.no_grad():
-        return torch.vmap(one, chunk_size=at_once(program, program.observed))(_latents(program, draws))
+    return of_each(one, _latents(program, draws), _count(draws), at_once(program, program.observed))
 
 
 def _latents(program: Program, draws: Mapping[str, Tensor]) -> Draws:

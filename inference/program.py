@@ -12,13 +12,13 @@ from pyro import poutine
 from pyro.infer import config_enumerate
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
 from inference.near import near
 from inference.program_checks import check_sites, in_a_sentence
 from inference.program_data import arguments_of, framed, settings
 from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_draw, joint
+from inference.supports import map_of
 
 
 @dataclass(frozen=True)
@@ -168,5 +168,5 @@ def _site(name: str, node: Any) -> Site:
         axis = value.dim() - fn.event_dim + (frame.dim if frame.vectorized else -value.dim() - 1)
         if axis >= 0:
             plates[axis] = frame.name
-    free = torch.Size() if node["is_observed"] or _is_discrete(node) else biject_to(fn.support).inv(value).shape
+    free = torch.Size() if node["is_observed"] or _is_discrete(node) else map_of(fn.support).inv(value).shape
     return Site(name, value.shape, tuple(plates), fn.support, value.dtype, free)

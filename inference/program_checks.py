@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from inference.supports import map_of
+
 
 def check_sites(name: str, sites: Mapping[str, Any]) -> None:
     """Refuses plates of which a part is drawn, latents that can't be summed out, and data of another length."""
@@ -36,6 +38,7 @@ def _check_plate(name: str, site: str, node: Any, frame: Any) -> None:
 def _check_latent(name: str, site: str, node: Any) -> None:
     fn = node["fn"]
     if not getattr(fn.support, "is_discrete", False):
+        _check_support(name, site, fn.support)
         return
     how = node["infer"].get("enumerate", "parallel")
     if how != "parallel":
@@ -45,6 +48,16 @@ def _check_latent(name: str, site: str, node: Any) -> None:
             f"{name}: the discrete latent {site!r} can't be summed out, a {type(fn).__name__} has no end of values: "
             "bound it (a Categorical over as many as matter), or write its marginal instead"
         )
+
+
+def _check_support(name: str, site: str, support: Any) -> None:
+    try:
+        map_of(support)
+    except NotImplementedError:
+        raise ValueError(
+            f"{name}: the latent {site!r} has the support {support}, onto which real numbers can't be mapped "
+            "one to one: write it as a function of latents that have one (pyro.infer.reparam)"
+        ) from None
 
 
 @contextlib.contextmanager

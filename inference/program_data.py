@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro.ops.einsum import torch_log
+from pyro.ops import special
 from torch import Tensor
 
 
@@ -53,16 +53,19 @@ def framed(value: Any) -> Any:
 @contextlib.contextmanager
 def settings(precision: torch.dtype, device: Any = None) -> Iterator[None]:
     """What a program is run in: a default dtype and device, no validation, logarithms that can be vmapped."""
-    dtype, log = torch.get_default_dtype(), torch_log.safe_log
+    dtype = torch.get_default_dtype()
     torch.set_default_dtype(precision)
-    torch_log.safe_log = _safe_log
+    before = [getattr(home, name) for home, name, _ in _INSTEAD]
+    for home, name, other in _INSTEAD:
+        setattr(home, name, other)
     place = contextlib.nullcontext() if device is None else torch.device(device)
     try:
         with place, pyro.validation_enabled(False):
             yield
     finally:
         torch.set_default_dtype(dtype)
-        torch_log.safe_log = log
+        for (home, name, _), was in zip(_INSTEAD, before, strict=True):
+            setattr(home, name, was)
 
 
 class _SafeLog(torch.autograd.Function):
@@ -84,5 +87,17 @@ class _SafeLog(torch.autograd.Function):
         return slope / x.clamp(min=torch.finfo(x.dtype).eps)
 
 
-def _safe_log(x: Tensor) -> Tensor:
-    return _SafeLog.apply(x)
+def _broadcast(*shapes: Any) -> torch.Size:
+    return torch.Size(np.broadcast_shapes(*shapes))
+
+
+def _clamp(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return x.copy_(x.clamp(*args, **kwargs))
+
+
+_INSTEAD = [
+    (special, "_SafeLog", _SafeLog),
+    (torch, "broadcast_shapes", _broadcast),  # torch's own imports a computer algebra system: half a second
+    (torch.Tensor, "clamp_", _clamp),  # which vmap would do chain by chain
+]
+"""What a program finds in the place of functions that can't be vmapped, or are slow at it."""

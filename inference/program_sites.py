@@ -13,7 +13,8 @@ from pyro.ops.contract import contract_to_tensor
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import biject_to
+
+from inference.supports import map_of
 
 RADIUS = 2.0
 """Where nothing can be drawn of a prior, its value is that of an unconstrained number within so much of zero."""
@@ -72,8 +73,8 @@ class Enumerate(EnumMessenger):
 
 def anywhere(fn: Any) -> Tensor:
     """A value somewhere in the support of a distribution that can't be drawn."""
-    map_of = biject_to(fn.support)
-    return map_of(RADIUS * (2 * torch.rand(map_of.inverse_shape(fn.shape())) - 1))
+    onto = map_of(fn.support)
+    return onto(RADIUS * (2 * torch.rand(onto.inverse_shape(fn.shape())) - 1))
 
 
 def is_draw(node: Any) -> bool:
@@ -121,12 +122,18 @@ def joint(trace: Any, discrete: Collection[str]) -> Tensor:
     return total
 
 
+def pack(trace: Any) -> None:
+    """Every site's log density, its axes named after plates and enumerated sites; once a trace."""
+    if hasattr(trace, "plate_to_symbol"):
+        return
+    for node in scored(trace).values():
+        node["log_prob"] = node["unscaled_log_prob"] = log_prob(node)
+    trace.pack_tensors()
+
+
 def contracted(trace: Any, nodes: Collection[str], plates: frozenset[str] = frozenset()) -> Tensor:
     """log of the product of these nodes' factors, summed over the enumerated sites; of the named plates' shape."""
-    if "packed" not in next(node for node in trace.nodes.values() if is_draw(node)):
-        for node in scored(trace).values():
-            node["log_prob"] = node["unscaled_log_prob"] = log_prob(node)
-        trace.pack_tensors()
+    pack(trace)
     factors: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()
     for name in nodes:
         node = trace.nodes[name]

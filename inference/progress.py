@@ -37,6 +37,11 @@ class Bar:
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in progress.terms.items()}, refresh=False)
         self._bar.update(progress.step - self._bar.n)
 
+    @property
+    def shown(self) -> bool:
+        """Whether anyone sees it: what costs to work out need not be for no one."""
+        return not self._bar.disable
+
     def close(self) -> None:
         self._bar.close()
 

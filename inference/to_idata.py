@@ -127,7 +127,7 @@ def _(thing: Answer, data: Any = None, coords: Coords = None) -> Any:
         if "draw" in array.dims:
             groups["posterior_predictive"][name] = array.expand_dims("chain")
         else:
-            groups["query"][name] = array
+            groups["query"][f"{name}_{array.name}" if name in array.dims else name] = array
     if isinstance(thing.log_evidence, xr.DataArray):
         groups["query"]["log_evidence"] = thing.log_evidence
     attrs = {"question": thing.question, "kind": thing.kind, "method": thing.method}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -50,10 +49,11 @@ class Amortised:
             found = {name: to_numpy(value) for name, value in both.items()}
             if len(given) == len(drawn[0]):
                 found[LOG_LIKELIHOOD] = to_numpy(_log_likelihood(question.model, both, x[rows], context))
-            for name, statistic in question.statistics.items():
-                found[name] = np.stack([to_numpy(statistic(row, {"x": x[rows]})) for row in _each(both)])
-            for i in range(len(x[rows])):
+            for i, row in enumerate(x[rows]):
                 one = {name: value[:, i] for name, value in found.items()}
+                for name, statistic in question.statistics.items():
+                    latents = {site: value[:, i] for site, value in both.items()}
+                    one[name] = to_numpy(torch.as_tensor(statistic(latents, {"x": row})))
                 yield Compared(
                     {name: value[-1] for name, value in one.items()},
                     {name: value[None, :-1] for name, value in one.items()},
@@ -80,7 +80,3 @@ def _log_likelihood(model: Pair, latents: dict[str, Tensor], x: Tensor, context:
     trace = poutine.trace(given).get_trace(repeated(x, draws))
     trace.compute_log_prob(lambda name, site: name == "x")
     return row_sums("x", trace.nodes["x"], draws * len(x)).view(draws, len(x))
-
-
-def _each(values: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    return [{name: value[k] for name, value in values.items()} for k in range(len(next(iter(values.values()))))]

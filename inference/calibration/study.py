@@ -115,7 +115,7 @@ class Study:
 def log_likelihood(program: Program, latents: Values) -> Tensor:
     """log p(all that is observed | latents) of n draws, [n] nats."""
     each = pointwise(program, {name: value.to(program.precision) for name, value in latents.items()})
-    return torch.stack([value.flatten(1).sum(1) for value in each.values()]).sum(0)
+    return torch.stack([value.reshape(len(value), -1).sum(1) for value in each.values()]).sum(0)
 
 
 def draws_of(answer: Any, seed: int) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import bdtr, bdtrc, gammaln, xlog1py, xlogy
+from scipy.special import bdtr, bdtrc, gammaln, xlogy
 
 POINTS = 100
 """At how many steps of the unit interval the ECDF is held to its band."""
@@ -83,21 +83,22 @@ def _tails(n: int) -> np.ndarray:
 
 
 def _staying(n: int, threshold: float) -> float:
-    """The probability that no point's tail is as rare as the threshold, by the chain of the counts from left to right."""
+    """The probability that no point's tail is as rare as the threshold, by the chain of the counts from left to right.
+
+    Uniform numbers are a Poisson process whose total is n: its increments are independent, and the total divides out.
+    """
     inside = _tails(n) > threshold
     if not inside.any(1).all():
         return 0.0
-    before, mass = np.array([0]), np.ones(1)
-    for i, at in enumerate(_points()):
-        after = np.flatnonzero(inside[i])
-        step = 1 / (POINTS * (1 - at) + 1)  # of what lies to the right of the last point, the share up to this one
-        mass = mass @ _binomial(after[None] - before[:, None], n - before[:, None], step)
-        before = after
-    return float(mass.sum())
+    lows, highs = inside.argmax(1), n - inside[:, ::-1].argmax(1)
+    step = _poisson(np.arange(n + 1), n / POINTS)
+    mass, first = np.ones(1), 0
+    for low, high in zip(lows, highs, strict=True):
+        mass = np.convolve(mass, step[: high - first + 1])[low - first : high - first + 1]
+        first = low
+    last = n - np.arange(first, first + len(mass))
+    return float(mass @ step[last] / _poisson(np.array(n), n))
 
 
-def _binomial(k: np.ndarray, n: np.ndarray, p: float) -> np.ndarray:
-    possible = (k >= 0) & (k <= n)
-    k = np.where(possible, k, 0)
-    log = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + xlogy(k, p) + xlog1py(n - k, -p)
-    return np.where(possible, np.exp(log), 0.0)
+def _poisson(k: np.ndarray, rate: float) -> np.ndarray:
+    return np.exp(xlogy(k, rate) - rate - gammaln(k + 1))

@@ -51,12 +51,12 @@ def judge(
     verdict = Verdict(table_of(names, ranks, truth))
     data_sets = len(ranks.pit)
     own, asked = verdict.table[~tests], verdict.table[tests]
+    _on_correlation(verdict, ranks)
     for illness in ILLNESSES:
         ill = own[own["found"].str.contains(illness, regex=False)]
         if len(ill):
             verdict.alarm(illness, _told(illness, ill, len(names)))
     _on_tests(verdict, own, asked[asked["found"] != UNIFORM], len(names))
-    _on_correlation(verdict, ranks)
     if failed:
         first = next(iter(failed))
         verdict.alarm(

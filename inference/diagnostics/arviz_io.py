@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,18 @@ def arviz() -> Any:
         warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing", category=FutureWarning)
         import arviz as az
     return az
+
+
+@contextmanager
+def of_one_chain() -> Iterator[None]:
+    """Without the lines that ArviZ logs where there is no r-hat to tell; that it is NaN says as much."""
+    log = logging.getLogger("arviz")
+    was = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(was)
 
 
 def to_idata(

@@ -8,6 +8,9 @@ from inference.diagnostics import convergence, geometry, grouping
 from inference.diagnostics.health import listed
 from inference.diagnostics.posterior_findings import Findings
 
+FEW = 1e-3
+"""The share of trajectories that may diverge, where they gather nowhere."""
+
 
 def on_chains(found: Findings) -> None:
     """All that chains show of themselves, and what ails them."""
@@ -77,9 +80,8 @@ def _geometry(found: Findings) -> None:
         found.alarm(
             "funnel",
             f"There is a funnel: {found.funnel}. No one step size suits both ends, and the narrow one is sampled too "
-            f"little. Write {found.funnel.site} non-centred: a standard normal, times {found.funnel.scale} (for a "
-            f"single "
-            "site: poutine.reparam with LocScaleReparam(0)); or give the scale a prior that keeps off zero.",
+            f"little. Write {found.funnel.site} non-centred: a standard normal, times {found.funnel.scale} "
+            "(for a single site: poutine.reparam with LocScaleReparam(0)); or give the scale a prior that keeps off zero.",
         )
     else:
         found.verdict.append(f"There is a funnel, and the chains have had no trouble with it: {found.funnel}.")
@@ -93,6 +95,12 @@ def _divergences(found: Findings, diverging: np.ndarray, count: int) -> None:
     found.gathering = geometry.gathering(found.coordinates, diverging, suspect)
     where = "They gather nowhere in particular" if found.gathering is None else f"There, {found.gathering}"
     cure = "Take smaller steps (a higher target)" if found.gathering is None else "Reparameterise what is narrow there"
+    if found.gathering is None and count <= FEW * diverging.size:
+        found.verdict.append(
+            f"{count} of {diverging.size:,} trajectories diverged, nowhere in particular: too few to matter, as it "
+            f"seems."
+        )
+        return
     found.alarm(
         "divergences",
         f"{count} of {diverging.size:,} trajectories diverged: the steps were too long for the posterior's bends, "

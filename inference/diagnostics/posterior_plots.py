@@ -23,6 +23,8 @@ from inference.diagnostics.plots import DATA, LIMIT, MODEL, figure
 from inference.diagnostics.posterior_findings import Findings
 
 BAD = "tab:red"
+SHORT = 12
+"""Draws of each chain below which effective draws are not told of."""
 SHOWN, ROWS, LINES, POINTS = 4, 30, 16, 3000
 """At most: numbers in panels, rows of a forest, chains drawn as lines, points of a cloud."""
 
@@ -36,7 +38,8 @@ def figures(found: Findings) -> dict[str, Figure]:
         bad = None if diverging is None else diverging.astype(bool)
         drawn["trace"] = panels(worst, lambda ax, name: _trace(ax, _of(found, name), bad), (4.2, 2.4))
         drawn["ranks"] = panels(worst, lambda ax, name: _ranks(ax, _of(found, name)), (4.2, 2.6))
-        drawn["effective_draws"] = figure(lambda ax: _effective(ax, found, worst[0]))
+        if found.coordinates.values.shape[1] >= 2 * SHORT:
+            drawn["effective_draws"] = figure(lambda ax: _effective(ax, found, worst[0]))
         drawn["pairs"] = _pairs(found, bad)
     if energy is not None and energy.shape[1] > 3:
         drawn["energy"] = figure(lambda ax: _energy(ax, energy))
@@ -103,7 +106,7 @@ def _band(ax: Axes, grid: np.ndarray, n: float, lines: int = 1) -> None:
 def _effective(ax: Axes, found: Findings, name: str) -> None:
     """Effective draws of the worst number by how many draws there were."""
     x = _of(found, name)
-    parts = np.unique(np.linspace(max(8, x.shape[1] // 10), x.shape[1], 10).astype(int))
+    parts = np.unique(np.linspace(max(SHORT, x.shape[1] // 10), x.shape[1], 10).astype(int))
     seen = [convergence.statistics(Coordinates.of_draws({"x": x[:, :n]})) for n in parts]
     for kind, label, colour in (("ess_bulk", "bulk (averages)", MODEL), ("ess_tail", "tail (ends of intervals)", DATA)):
         values = [table[kind].iloc[0] if len(table) else np.nan for table in seen]

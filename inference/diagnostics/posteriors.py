@@ -64,8 +64,9 @@ def findings_on(posterior: Posterior, statistics: Mapping[str, Statistic] | None
         found.idata = posterior.idata
     else:
         _criticise(found, statistics or STATISTICS, seed)
+    judged = {"divergences"} if "diverging" in posterior.stats else set()
     for illness, sentence in posterior.alarms.items():
-        if illness not in found.alarms:
+        if illness not in {*found.alarms, *judged}:
             found.alarm(illness, f"{posterior.method} warned. {sentence}")
     found.verdict.insert(0, _in_short(found))
     return found

@@ -24,6 +24,7 @@ from inference.diagnostics.coordinates import Coordinates
 from inference.diagnostics.health import listed
 from inference.near import near
 from inference.posterior import Posterior
+from inference.predictive_draws import pointwise
 from inference.program import Program
 from inference.program_data import settings
 from inference.program_sites import log_prob
@@ -56,8 +57,8 @@ def power_scaling(posterior: Posterior, *, sites: Sequence[str] | None = None) -
 
     Parameters:
         sites: the latent variables whose priors are scaled together; by default those whose prior depends on no other
-            latent: scaling the middle of a hierarchy scales what it has learnt. Of effects that are written non-centred
-            (a standard normal times a scale) leave out the standard normals, which have no prior of their own.
+            latent, as scaling the middle of a hierarchy scales what it has learnt, and that have a scale of their own:
+            not the standard normals of effects that are written non-centred, as a normal times a scale.
 
     Raises:
         ValueError: a posterior without its program, or sites that it does not have.
@@ -83,7 +84,7 @@ def components(posterior: Posterior, sites: Sequence[str] | None = None) -> tupl
     for name in sites or ():
         if name not in program.latents:
             raise ValueError(f"{posterior.name} has no latent {name!r}{near(name, program.latents)}")
-    chosen = list(sites or top_sites(program, {name: x[0] for name, x in posterior.flat.items()}))
+    chosen = list(sites or own_priors(program, {name: x[0] for name, x in posterior.flat.items()}))
     by_site = posterior.log_likelihood().values()
     likelihood = torch.stack([x.flatten(0, 1).flatten(1).sum(1) for x in by_site]).sum(0)
     return log_prior(program, posterior.flat, chosen), likelihood
@@ -99,6 +100,23 @@ def log_prior(program: Program, draws: Mapping[str, Tensor], sites: Sequence[str
 
     with torch.no_grad():
         return torch.vmap(one)({name: draws[name].to(program.precision) for name in program.latents})
+
+
+def own_priors(program: Program, draw: Mapping[str, Tensor]) -> list[str]:
+    """The latent variables at the top whose own scale matters, seen at a draw {name: [*shape]}; if none, all there."""
+    top = top_sites(program, draw)
+    scales = [name for name in program.latents if bool((draw[name] > 0).all())]
+    own = [name for name in top if not any(_rescaled(program, draw, name, scale) for scale in scales if scale != name)]
+    return own or top
+
+
+def _rescaled(program: Program, draw: Mapping[str, Tensor], name: str, scale: str) -> bool:
+    """Whether the data are as likely with a site twice as large and a scale half, as of a standard normal times it."""
+    if not program.latents[name].support.check(-draw[name]).all() or draw[scale].numel() not in {1, draw[name].numel()}:
+        return False
+    doubled = {**draw, name: 2 * draw[name], scale: draw[scale] / 2}
+    both = {key: torch.stack([draw[key], doubled[key]]) for key in program.latents}
+    return all(torch.allclose(x[0], x[1], rtol=1e-9, atol=1e-9) for x in pointwise(program, both).values())
 
 
 def top_sites(program: Program, draw: Mapping[str, Tensor]) -> list[str]:

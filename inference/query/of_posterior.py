@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,11 @@ from inference.diagnostics.coordinates import Coordinates
 from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.near import near
 from inference.posterior import Posterior
-from inference.posterior_groups import axes_of, given_to, observed_by
+from inference.posterior_groups import axes_of, given_to, observed_by, stride
 from inference.query.answer import Answer
 from inference.query.estimates import as_numpy, moments
 from inference.query.question import Question
 
-FEW = 4
-"""Draws of each chain that r-hat needs."""
 STATISTICS = ["mean", "sd", "error"]
 MEASURES = ("ess", "r_hat", "nested_r_hat")
 UNFIT = "what proposed the draws fits the posterior poorly; take a richer guide, or chains"
@@ -60,7 +58,7 @@ def objection(question: Question) -> str | None:
 def answer(question: Question) -> Answer:
     """Mean and standard deviation of each number by all draws, and the Monte Carlo error of the mean.
 
-    Data are drawn anew for at most as many of the draws as the question asks for, taken evenly.
+    Data are drawn anew for each draw, or for as many as memory has room for.
     """
     posterior: Posterior = question.model
     values: dict[Hashable, xr.DataArray] = {}
@@ -75,24 +73,25 @@ def answer(question: Question) -> Answer:
         values[target] = _shaped(tables[-1][STATISTICS], shape, axes)
         trust |= {f"{m}_{name}": _shaped(tables[-1][m], shape, axes) for m in MEASURES if m in tables[-1]}
     found = {**_worst(pd.concat(tables)), **_of_draws(posterior)}
-    warned = (*posterior.alarms.values(), *_warnings(found))
+    warned = (*posterior.alarms.values(), *_warnings(found, posterior.alarms.values()))
     evidence = posterior.extra.get("log_evidence")
     return Answer(str(question), values, _method(posterior), "estimate", evidence, {**found, **trust}, warned)
 
 
 def _drawn(posterior: Posterior, name: str, question: Question) -> tuple[Posterior, Tensor]:
     """The draws of a name [chains, draws, ...], and the posterior that they are all draws of."""
-    if posterior.program is None or name not in posterior.program.observed:
+    program = posterior.program
+    if program is None or name not in program.observed:
         return posterior, posterior[name]
-    chains, draws = posterior.shape
-    part = posterior.thinned(max(1, min(chains * draws // question.draws, draws // FEW)))
+    part = posterior.thinned(stride(posterior, program))
     return part, part.predictive(question.seed)[name]
 
 
 def _of_chains(posterior: Posterior, name: str, drawn: Tensor) -> pd.DataFrame:
     """What is told of each number of draws that count alike; of one that never moves, that it is known."""
     numbers = Coordinates.of_draws({name: drawn})
-    table = statistics(numbers, posterior.super_chains).reindex(numbers.names)
+    moving = statistics(numbers, posterior.super_chains) if numbers.moving.any() else pd.DataFrame()
+    table = moving.reindex(numbers.names)
     still = ~numbers.moving
     known = {
         "mean": numbers.values[0, 0],
@@ -139,18 +138,18 @@ def _of_draws(posterior: Posterior) -> dict[str, Any]:
     return found
 
 
-def _warnings(found: dict[str, Any]) -> list[str]:
+def _warnings(found: dict[str, Any], alarms: Iterable[str]) -> list[str]:
+    """What speaks against the draws, where the inference has not said it itself."""
     r_hat = found.get("nested_r_hat_max", found.get("r_hat_max", 1.0))
-    said = {
-        f"r-hat is {r_hat:.3f}, above {R_HAT}: the chains do not agree; warm up longer, draw more": not r_hat <= R_HAT,
-        f"the draws are worth {found['ess_min']:.0f} independent ones, fewer than {ESS}": found["ess_min"] < ESS,
-        f"{found.get('divergences')} draws diverged: a part of the posterior may be out of reach": bool(
-            found.get("divergences")
-        ),
-        f"Pareto k is {found.get('pareto_k', 0.0):.2f}, above {RELIABLE}: {UNFIT}": found.get("pareto_k", 0.0)
-        > RELIABLE,
-    }
-    return [sentence for sentence, holds in said.items() if holds]
+    ess, gone, k = found["ess_min"], found.get("divergences", 0), found.get("pareto_k", 0.0)
+    said = (
+        (not r_hat <= R_HAT, "r-hat", f"r-hat is {r_hat:.3f}, above {R_HAT}: the chains do not agree; draw more"),
+        (ess < ESS, "independent", f"the draws are worth {ess:.0f} independent ones, fewer than {ESS}: take more"),
+        (gone > 0, "diverge", f"{gone} draws diverged: a part of the posterior may be out of reach"),
+        (k > RELIABLE, "Pareto k", f"Pareto k is {k:.2f}, above {RELIABLE}: {UNFIT}"),
+    )
+    told = " ".join(alarms)
+    return [sentence for holds, word, sentence in said if holds and word not in told]
 
 
 def _method(posterior: Posterior) -> str:

@@ -13,6 +13,9 @@ MEMORY = 8
 LOOK_EVERY = 4
 SUFFICIENT = 1e-4
 """Of the gain that the slope promises, what a step must bring (Armijo)."""
+NEAR = 1.5
+"""Of the squared length of a typical draw's slope, up to what a chain counts as come to the bulk."""
+
 WIDER = 10.0
 FURTHER = 20.0
 
@@ -20,8 +23,9 @@ FURTHER = 20.0
 class Climb:
     """L-BFGS of all chains in one batch, each halting as soon as its slope is as steep as a typical draw's.
 
-    A draw of a Gaussian target has slope' S slope of dim on average; a chain that has come to that is within the bulk and
-    needs no mode, so that the chains stay scattered. `metric` learns S from the steps of all chains.
+    A draw of a Gaussian target has slope' S slope of dim on average; a chain that has come to that is within the bulk
+    and needs no mode, so that the chains stay scattered. `metric` learns S from the steps of all chains, and every now
+    and then they take the step that it proposes.
 
     Reference:
         Pathfinder: parallel quasi-Newton variational inference (Zhang et al., 2022), https://arxiv.org/abs/2108.03782
@@ -37,14 +41,21 @@ class Climb:
     def run(self) -> Chains:
         """Climb until all have halted, `LIMIT` slopes at most."""
         for turn in range(1, LIMIT + 1):
-            self._advance()
-            if turn % LOOK_EVERY == 0:
+            if turn % LOOK_EVERY:
+                self._advance(self._direction(self._slope) * self.shorten.unsqueeze(-1))
+            else:
                 self.metric.refresh()
+                self._advance(self._to_bulk())
                 self._halt()
                 if bool(self.halted.all()):
                     break
         self._gather()
         return self.chains
+
+    @property
+    def _slope(self) -> Tensor:
+        assert self.chains.slope is not None
+        return self.chains.slope
 
     def _gather(self) -> None:
         """Send lost chains to where others are, and keep of the metric what these have seen."""
@@ -58,11 +69,9 @@ class Climb:
                 self._learn(step[kept], fall[kept], inverse[kept])
         self.metric.refresh()
 
-    def _advance(self) -> None:
-        """One step of every chain that has not halted; one that does not rise enough is shortened next time."""
-        here = self.chains
-        slope = here.slope if here.slope is not None else torch.zeros_like(here.q)
-        way = self._direction(slope) * self.shorten.unsqueeze(-1)
+    def _advance(self, way: Tensor) -> None:
+        """Go `way` with every chain that has not halted; one that does not rise enough is shortened next time."""
+        here, slope = self.chains, self._slope
         there = Chains.of(self.density, here.q + way)
         promised = (way * slope).sum(-1)
         gain = there.log_density - here.log_density
@@ -111,13 +120,21 @@ class Climb:
         rows, root = inverse.squeeze(-1) > 0, inverse.sqrt()
         self.metric.learn((step * root)[rows], (fall * root)[rows], memory=LOOK_EVERY * len(step))
 
+    def _to_bulk(self) -> Tensor:
+        """The way to where a Gaussian of the metric's scale has slopes as steep as its draws', not on to its mode."""
+        white, steepness = self._white()
+        share = 1 - (self.density.dim / steepness.clamp(min=self.density.dim)).sqrt()
+        return self.metric.drift(torch.zeros_like(white), white * share.unsqueeze(-1), 1.0)
+
     def _halt(self) -> None:
-        """Halt the chains in the bulk: a slope of a typical draw's, and no large gain left along the last direction."""
-        assert self.chains.slope is not None
-        white = self.metric.kick(torch.zeros_like(self.chains.q), self.chains.slope, 1.0)
-        own = (self._direction(self.chains.slope) * self.chains.slope).sum(-1)
-        typical = float(self.density.dim)
-        self.halted |= (white.square().sum(-1) <= typical) & (own <= typical)
+        """Halt the chains in the bulk, by the metric of all chains and by the chain's own."""
+        own = (self._direction(self._slope) * self._slope).sum(-1)
+        self.halted |= torch.maximum(self._white()[1], own) <= NEAR * self.density.dim
+
+    def _white(self) -> tuple[Tensor, Tensor]:
+        """The slopes [C, dim] in units of the metric, and their squared lengths [C]."""
+        white = self.metric.kick(torch.zeros_like(self._slope), self._slope, 1.0)
+        return white, white.square().sum(-1)
 
 
 def regathered(log_density: Tensor, dim: int) -> Tensor:

@@ -95,7 +95,7 @@ class Chees(Kernel):
         return after, stats
 
     def path(self, chains: Chains, u: Tensor, steps: int, size: float) -> tuple[Chains, Tensor]:
-        """Leapfrog `steps` of `size` from velocities u [C, dim] in units of the metric: where it leads, and how fast."""
+        """Leapfrog `steps` of `size` from velocities u [C, dim] in units of the metric: where to, how fast."""
         assert chains.slope is not None
         q, metric = chains.q, self.metric
         u = metric.kick(u, chains.slope, size / 2)
@@ -106,7 +106,7 @@ class Chees(Kernel):
         return Chains(q, value, slope), u
 
     def _adapt(self, before: Chains, proposed: Chains, after: Chains, v: Tensor, rate: Tensor, length: float) -> None:
-        """Learn from one transition of all chains: the metric now and then, the step and the path's length each time."""
+        """Learn from one transition of all chains: the metric now and then, the step and the length each time."""
         assert after.slope is not None
         self._step_size.update(1 / float((1 / rate.clamp(min=RAREST)).mean()))
         self._length.update(length * self.criterion_slope(before.q, proposed.q, v, rate))
@@ -124,10 +124,10 @@ class Chees(Kernel):
         kept = rate * proposed.isfinite().all(-1) * v.isfinite().all(-1)
         weight = (kept / kept.sum()).unsqueeze(-1)
         start = self.metric.white(before - before.mean(0))
-        there = torch.where(weight > 0, proposed, 0.0)
+        there, v = torch.where(weight > 0, proposed, 0.0), torch.where(weight > 0, v, 0.0)
         end = self.metric.white(there - (weight * there).sum(0))
         change = end.square().sum(-1) - start.square().sum(-1)
-        along = (end * torch.where(weight > 0, v, 0.0)).sum(-1)
+        along = (end * (v - (weight * v).sum(0))).sum(-1)
         return float((weight.squeeze(-1) * change * along).sum())
 
     def state_dict(self) -> dict[str, Any]:

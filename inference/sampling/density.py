@@ -154,7 +154,9 @@ class LogDensity:
         if self._one_by_one:
             return looped(one, rows)
         try:
-            return torch.vmap(one)(rows)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+                return torch.vmap(one)(rows)
         except RuntimeError as error:
             made, self._one_by_one = looped(one, rows), True
             warnings.warn(

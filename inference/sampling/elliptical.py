@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inference.sampling.kernel import Chains, Density, Kernel
 
-PARAMETERS = {dist.Normal: ("loc", "scale"), dist.MultivariateNormal: ("loc", "scale_tril")}
+PARAMETERS: dict[Any, tuple[str, ...]] = {dist.Normal: ("loc", "scale"), dist.MultivariateNormal: ("loc", "scale_tril")}
 LOOKS = 3
 """Places in the latents' space where the priors are looked at: parameters that differ depend on a latent."""
 NEEDS = "elliptical slice sampling needs a Gaussian prior of fixed parameters for every latent"

@@ -30,7 +30,7 @@ class Hmc(Kernel):
     """Paths of a quarter turn of a Gaussian, in units of a metric that is learnt from where all chains begin.
 
     These should be many and stand where the target has its mass, as particles do. Each chain's steps are of a length
-    drawn from 0.6 to 1.2 times the step size, which is adapted to the share accepted. It is kept when the kernel begins
+    drawn from 0.8 to 1.2 times the step size, which is adapted to the share accepted. It is kept when the kernel begins
     anew, on a density that is near the last.
     """
 
@@ -56,7 +56,7 @@ class Hmc(Kernel):
     def step(self, chains: Chains, warmup: float | None) -> tuple[Chains, dict[str, Tensor]]:
         assert self.log_step is not None and chains.slope is not None
         size = math.exp(self.log_step)
-        sizes = size * (0.6 + 0.6 * torch.rand_like(chains.q[:, :1]))
+        sizes = size * (0.8 + 0.4 * torch.rand_like(chains.q[:, :1]))
         leapfrogs = max(1, min(LONGEST, round(PATH / size)))
         r = torch.randn_like(chains.q)
         proposed, end = self._path(chains, r, sizes, leapfrogs)
@@ -74,8 +74,10 @@ class Hmc(Kernel):
         at = chains
         rest = torch.zeros_like(r)
         for _ in range(leapfrogs):
+            assert at.slope is not None
             r = r + 0.5 * sizes * self.metric.kick(rest, at.slope, 1.0)
             at = Chains.of(self.density, self.metric.drift(at.q, sizes * r, 1.0))
+            assert at.slope is not None
             r = r + 0.5 * sizes * self.metric.kick(rest, at.slope, 1.0)
         return at, r
 

@@ -37,7 +37,7 @@ class Chains:
     def of(cls, density: Density, q: Tensor) -> Chains:
         """The chains at `q`, with slopes."""
         value, slope = density.value_and_grad(q)
-        return cls(q, value, slope)
+        return cls(q, value.detach(), slope.detach())
 
     @classmethod
     def without_slope(cls, density: Density, q: Tensor) -> Chains:

@@ -15,6 +15,9 @@ from inference.sampling.windows import Window, window_of
 
 FIRST_LOOK = 16
 """Draws of each chain before the rule is asked."""
+FEWEST = 4
+"""Draws of each chain that its halves can be compared of."""
+
 LOOKS = 1.2
 """By how much the draws grow from look to look."""
 
@@ -111,7 +114,8 @@ class Walk:
         if state["q"] is not None:
             self.q = list(state["q"])
             self.stats = [{name: rows[i] for name, rows in state["stats"].items()} for i in range(len(self.q))]
-            self.look()
+            if len(self.q) >= FEWEST:
+                self.look()
             self.met = state["met"]
 
 

@@ -100,7 +100,8 @@ class Nuts(Kernel):
         share = 2 / (self._seen + 1)
         rows = torch.stack([after.q, after.slope])
         self._centre = self._centre.lerp(rows.mean(1, keepdim=True), share)
-        self.metric.learn(*(rows - self._centre), memory=self._seen / 2 * len(after.q))
+        q, slope = rows - self._centre
+        self.metric.learn(q, slope, memory=self._seen / 2 * len(q))
         if self._seen >= self._due:
             self.metric.refresh()
             self._due = math.ceil(1.4 * self._due)
@@ -113,8 +114,9 @@ class Nuts(Kernel):
             "centre": self._centre,
         }
 
-    def load_state_dict(self, state: dict[str, Any], density: Density, chains: Chains) -> None:
-        self._meet(density, chains.q)
+    def load_state_dict(self, state: dict[str, Any], density: Density) -> None:
+        self.density, self._step_size = density, DualAveraging(self._target, 1.0)
+        self.metric = Diagonal() if state["metric"]["factor"].dim() == 1 else Dense()
         self.metric.load_state_dict(state["metric"])
         self._step_size.load_state_dict(state["step_size"])
         self._seen, self._due = state["counts"]

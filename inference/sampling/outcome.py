@@ -54,10 +54,8 @@ def alarms_of(walk: Walk) -> dict[str, str]:
     diverging = diverging_of(walk)
     count = int(diverging.sum())
     if count:
-        names = walk.names
         values = walk.window.of(walk.seen[0]).cpu().numpy()
-        shape = {"": (values.shape[-1],)}
-        where = gathering(Coordinates(list(names), values, {"": slice(None)}, shape), diverging.cpu().numpy())
+        where = gathering(Coordinates(list(walk.names), values, {}, {}), diverging.cpu().numpy())
         alarms["divergences"] = (
             f"{count} of {diverging.numel()} paths diverged ({count / diverging.numel():.2%})"
             + (f"; {where}" if where is not None else ", nowhere in particular")

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import biject_to
 
 from inference.program import Program
+from inference.supports import map_of
 
 
 class _AllPlaced(Exception):
@@ -31,10 +31,10 @@ class Place(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] not in self.parts or msg["is_observed"]:
             return
-        map_of, free = biject_to(msg["fn"].support), self.parts[msg["name"]]
-        msg["value"] = self.values[msg["name"]] = map_of(free)
+        onto, free = map_of(msg["fn"].support), self.parts[msg["name"]]
+        msg["value"] = self.values[msg["name"]] = onto(free)
         msg["done"] = True
-        self.log_volume = self.log_volume + map_of.log_abs_det_jacobian(free, msg["value"]).sum()
+        self.log_volume = self.log_volume + onto.log_abs_det_jacobian(free, msg["value"]).sum()
 
 
 class _Constrain(Place):
@@ -58,7 +58,7 @@ class _Free(Messenger):
             return
         msg["value"], msg["done"] = self.values[name], True
         self.inside[name] = msg["fn"].support.check(msg["value"]).all()
-        self.parts[name] = biject_to(msg["fn"].support).inv(msg["value"])
+        self.parts[name] = map_of(msg["fn"].support).inv(msg["value"])
         if len(self.parts) == len(self.values):
             raise _AllPlaced
 

@@ -1,4 +1,4 @@
-"""How well chains agree and how much they know, for many parameters at once: equal to ArviZ's, in a fraction of the time.
+"""How well chains agree and how much they know, for many parameters at once: ArviZ's figures in less time.
 
 Draws are [chains, draws, P]; every statistic is [P], NaN where a parameter stands still or is not finite.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +20,14 @@ CONSTANT = 1e-15
 """The range in which values count as one, ArviZ's."""
 
 
-def rhat(draws: Tensor) -> Tensor:
-    """Split r-hat of ranks: the worse of the bulk's and of the folded draws'."""
+def rhat(draws: Tensor, scores: Tensor | None = None) -> Tensor:
+    """Split r-hat of ranks: the worse of the bulk's and of the folded draws'.
+
+    `scores` are those of the split draws, where they are known.
+    """
     halves = split(draws)
-    folded = (halves - _median(halves)).abs()
-    return torch.maximum(plain_rhat(normal_scores(halves)), plain_rhat(normal_scores(folded)))
+    scores = normal_scores(halves) if scores is None else scores
+    return torch.maximum(plain_rhat(scores), plain_rhat(normal_scores(folded(halves))))
 
 
 def nested_rhat(draws: Tensor, super_chains: int) -> Tensor:
@@ -42,16 +46,23 @@ def nested_rhat(draws: Tensor, super_chains: int) -> Tensor:
     return (1 + means.mean(1).var(0) / (within + between).mean(0)).sqrt()
 
 
-def bulk_ess(draws: Tensor) -> Tensor:
-    """Effective draws for the centre: of the ranks' normal scores."""
-    return plain_ess(normal_scores(split(draws)))
+def bulk_ess(draws: Tensor, scores: Tensor | None = None) -> Tensor:
+    """Effective draws for the centre: of the ranks' normal scores, which may be known of the split draws."""
+    return plain_ess(normal_scores(split(draws)) if scores is None else scores)
 
 
 def tail_ess(draws: Tensor) -> Tensor:
     """Effective draws for the tails: the fewer of those for the 5 % and the 95 % quantile."""
-    flat = draws.flatten(0, 1)
-    bounds = [_quantile(flat, p) for p in (0.05, 0.95)]
-    return torch.minimum(*(plain_ess(split((draws <= bound).to(draws.dtype))) for bound in bounds))
+    ordered = _sorted(draws.flatten(0, 1).T)
+    low, high = (plain_ess(split((draws <= _quantile(ordered, p)).to(draws.dtype))) for p in (0.05, 0.95))
+    return torch.minimum(low, high)
+
+
+def folded(draws: Tensor) -> Tensor:
+    """How far each value is from the median."""
+    ordered = _sorted(draws.flatten(0, 1).T)
+    count = ordered.shape[1]
+    return (draws - (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2).abs()
 
 
 def split(draws: Tensor) -> Tensor:
@@ -61,10 +72,11 @@ def split(draws: Tensor) -> Tensor:
 
 
 def normal_scores(draws: Tensor) -> Tensor:
-    """Each value's rank among all (ties share the mean rank) as a quantile of the standard normal, by Blom's formula."""
+    """Each value's rank among all (ties share the mean rank) as a quantile of the normal, by Blom's formula."""
     flat = draws.flatten(0, 1).T.contiguous()
     count = flat.shape[1]
-    ordered, where = flat.sort(dim=1)
+    where = _order(flat)
+    ordered = flat.gather(1, where)
     place = torch.arange(count, device=flat.device, dtype=flat.dtype).expand_as(flat)
     new = torch.ones_like(flat, dtype=torch.bool)
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
@@ -86,7 +98,7 @@ def plain_rhat(draws: Tensor) -> Tensor:
 def plain_ess(draws: Tensor) -> Tensor:
     """Draws over the autocorrelation time, summed by Geyer's initial monotone sequence of pairs."""
     chains, length, _ = draws.shape
-    covariance = _autocovariance(draws).mean(0)
+    covariance = _autocovariance(draws)
     within = covariance[0] * length / (length - 1)
     pooled = covariance[0] + (draws.mean(1).var(0) if chains > 1 else 0.0)
     correlation = 1 - (within - covariance) / pooled
@@ -111,22 +123,29 @@ def _geyer(correlation: Tensor) -> Tensor:
 
 
 def _autocovariance(draws: Tensor) -> Tensor:
-    """Of every lag, divided by the chain's whole length."""
+    """Of every lag, divided by the chain's whole length, [lags, P]: the mean over the chains."""
     length = draws.shape[1]
     size = 1 << (2 * length - 1).bit_length()
-    spectrum = torch.fft.rfft(draws - draws.mean(1, keepdim=True), n=size, dim=1)
-    return torch.fft.irfft(spectrum.abs().square(), n=size, dim=1)[:, :length] / length
+    centred = (draws - draws.mean(1, keepdim=True)).transpose(1, 2).contiguous()
+    power = torch.view_as_real(torch.fft.rfft(centred, n=size)).square().sum(-1).mean(0)
+    return torch.fft.irfft(power, n=size)[:, :length].T / length
 
 
-def _median(draws: Tensor) -> Tensor:
-    ordered = draws.flatten(0, 1).sort(0).values
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+def _order(rows: Tensor) -> Tensor:
+    """Where in each row the smallest is, the next, and so on; NumPy's sort is a few times as fast as torch's."""
+    return torch.from_numpy(rows.numpy().argsort(1)) if rows.device.type == "cpu" else rows.argsort(1)
 
 
-def _quantile(flat: Tensor, p: float) -> Tensor:
-    """Linear between order statistics, rounded as SciPy's `mquantiles` does: ties at the bound count alike."""
-    ordered = flat.sort(0).values
-    place = len(flat) * p + (1 - p)
-    low = min(max(math.floor(place), 1), len(flat) - 1)
+def _sorted(rows: Tensor) -> Tensor:
+    if rows.device.type == "cpu":
+        return torch.from_numpy(np.sort(rows.numpy(), axis=1))
+    return rows.sort(1).values
+
+
+def _quantile(ordered: Tensor, p: float) -> Tensor:
+    """Linear between order statistics of rows, rounded as SciPy's `mquantiles` does: ties at the bound count alike."""
+    count = ordered.shape[1]
+    place = count * p + (1 - p)
+    low = min(max(math.floor(place), 1), count - 1)
     share = min(max(place - low, 0.0), 1.0)
-    return (1 - share) * ordered[low - 1] + share * ordered[low]
+    return (1 - share) * ordered[:, low - 1] + share * ordered[:, low]

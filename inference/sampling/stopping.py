@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from inference.sampling.statistics import bulk_ess, nested_rhat, rhat, tail_ess
+from inference.sampling.statistics import bulk_ess, nested_rhat, normal_scores, rhat, split, tail_ess
 
 AGREED = 1.01
 """The r-hat up to which chains agree (Vehtari et al., 2021)."""
@@ -32,14 +32,18 @@ class Convergence:
         if self.super_chains is not None:
             found = nested_rhat(self.draws, self.super_chains)
         else:
-            found = rhat(self.draws) if len(self.draws) > 1 else torch.ones_like(self.draws[0, 0])
+            found = rhat(self.draws, self._scores) if len(self.draws) > 1 else torch.ones_like(self.draws[0, 0])
         return torch.where(self._moving, found.nan_to_num(torch.inf), 1.0)
 
     @cached_property
     def ess(self) -> Tensor:
         """The fewer of the effective draws for the bulk and for the tails; none where values are not finite."""
-        fewer = torch.minimum(bulk_ess(self.draws), tail_ess(self.draws))
+        fewer = torch.minimum(bulk_ess(self.draws, self._scores), tail_ess(self.draws))
         return torch.where(self._moving, fewer.nan_to_num(0.0), torch.inf)
+
+    @cached_property
+    def _scores(self) -> Tensor:
+        return normal_scores(split(self.draws))
 
     @cached_property
     def _moving(self) -> Tensor:
@@ -69,7 +73,7 @@ class Rule(ABC):
 
 @dataclass(frozen=True)
 class Ess(Rule):
-    """Until every parameter has `count` effective draws, bulk and tail, of chains that agree (an r-hat within `rhat`)."""
+    """Until all parameters have `count` effective draws, bulk and tail, of chains that agree (r-hat within `rhat`)."""
 
     count: float = 1000
     rhat: float = AGREED
@@ -116,7 +120,7 @@ def rule_of(until: Rule | Iterable[Rule]) -> Rule:
     """One rule of one or several."""
     if isinstance(until, Rule):
         return until
-    rules = tuple(until)
+    rules = tuple(until) if isinstance(until, Iterable) else ()
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
         raise TypeError(f"until= takes Ess(...), RHat(...) or a sequence of them, not {until!r}")
     return All(rules)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,15 @@ class Tempered:
     @property
     def dim(self) -> int:
         return self.joint.dim
+
+    @property
+    def program(self) -> Any:
+        """The program of both, for kernels that read its prior."""
+        return self.joint.program  # type: ignore[attr-defined]
+
+    def constrain(self, q: Tensor) -> dict[str, Tensor]:
+        """The latents' own values at q [..., dim]."""
+        return self.joint.constrain(q)  # type: ignore[attr-defined]
 
     def log_likelihood(self, q: Tensor) -> Tensor:
         """Nats [C]; -inf where it cannot be computed."""
@@ -162,7 +172,7 @@ def moved(kernel: Kernel, density: Tempered, q: Tensor, limit: int) -> tuple[Cha
     while len(accepted) < limit:
         chains, stats = kernel.step(chains, min(0.9, len(accepted) / limit))
         accepted.append(float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan)
-        left.append(float(correlation(before, chains.q).max()))
+        left.append(float(correlation(before, chains.q).abs().max()))
         stuck = len(left) > PATIENCE and left[-1] > 0.98 * left[-1 - PATIENCE]
         if left[-1] < FORGOTTEN or stuck:
             break

@@ -8,7 +8,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoContinuous, AutoGuide, AutoNormal, init_to_value
+from pyro.infer.autoguide import AutoContinuous, AutoGuide, AutoNormal, AutoNormalizingFlow, init_to_value
 from torch import Tensor, nn
 
 from inference.program import Program
@@ -65,19 +65,17 @@ def made(guide: AutoGuide | Callable[..., AutoGuide], program: Program, starts: 
                 "AutoLowRankMultivariateNormal and AutoIAFNormal have"
             )
         args, kwargs = program.arguments
-        # its parameters are its own, and no global store's
-        local = pyro.settings.context(module_local_params=True)
-        with settings(program.precision, program.device), local, torch.no_grad():
+        apart = pyro.get_param_store().scope()  # its parameters are its own, and no global store's
+        with settings(program.precision, program.device), apart, torch.no_grad():
             each(*args, **kwargs)
             _distribution(each, list(program.latents))
     return Automatic(guides, list(program.latents))
 
 
 def _at(guide: Callable[..., AutoGuide], model: Any, values: dict[str, Tensor]) -> AutoGuide:
-    try:
-        return guide(model, init_loc_fn=init_to_value(values=values))
-    except TypeError:  # the flows have no place to begin at
+    if issubclass(getattr(guide, "func", guide), AutoNormalizingFlow):  # which have no place to begin at
         return guide(model)
+    return guide(model, init_loc_fn=init_to_value(values=values))
 
 
 def _distribution(guide: Any, sites: list[str]) -> Any:

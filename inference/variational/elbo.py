@@ -66,4 +66,4 @@ class _Known(torch.autograd.Function):
 def log_density(density: Bounded, q: Tensor, rows: Tensor) -> Tensor:
     """log p at q [n, K, dim], [n, K], with the gradient that the density gave beside it."""
     value, slope = density(q.detach().flatten(0, 1), rows)
-    return _Known.apply(q, value.view(q.shape[:-1]), slope.view(q.shape))
+    return _Known.apply(q, value.detach().view(q.shape[:-1]), slope.detach().view(q.shape))

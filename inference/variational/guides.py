@@ -102,7 +102,8 @@ class FullCovariance(Guide):
 
     def root(self) -> Tensor:
         """L, [K, dim, dim]."""
-        return self.frame @ (self.below.tril(-1) + torch.diag_embed(self.log_scale.exp()))
+        below = self.below.tril(-1) / math.sqrt(self.below.shape[-1])  # so that a row moves no faster than its diagonal
+        return self.frame @ (below + torch.diag_embed(self.log_scale.exp()))
 
     def mean(self) -> Tensor:
         """m, [K, dim]."""

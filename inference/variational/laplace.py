@@ -14,6 +14,8 @@ from inference.posterior import Posterior
 from inference.variational.asked import Asked, answer, seeded
 from inference.variational.climbing import Place, climb
 
+CLIMB = 300
+"""L-BFGS's steps at most."""
 POLISHES = 20
 """Newton's steps at most, after L-BFGS."""
 LEVEL = 1e-10
@@ -77,7 +79,7 @@ def laplace(
 
 def _tops(asked: Asked, starts: int) -> Place:
     last: Place | None = None
-    for point in climb(asked.density, asked.density.start(starts)):
+    for point in climb(asked.density, asked.density.start(starts), CLIMB):
         last = point
     assert last is not None
     return last
@@ -91,10 +93,17 @@ def _polished(asked: Asked, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         root = _root(asked, place.q[0])
         step = torch.cholesky_solve(place.slope[0, :, None], root)[:, 0]
         to = Place.at(density, (place.q[0] + step)[None])
-        if not to.finite.item() or to.value.item() <= place.value.item():
+        if not _better(to, place):
             return place.q[0], place.value[0], root
         place = to
     return place.q[0], place.value[0], _root(asked, place.q[0])
+
+
+def _better(to: Place, place: Place) -> bool:
+    """Higher, or as high but for rounding and less steep."""
+    slack = 1e-13 * abs(place.value.item())
+    gain = to.value.item() - place.value.item()
+    return bool(to.finite.item()) and (gain > slack or (gain >= -slack and bool(to.slope.norm() < place.slope.norm())))
 
 
 def _root(asked: Asked, q: Tensor) -> Tensor:

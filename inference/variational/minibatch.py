@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inference.near import near
 from inference.program import Program
+from inference.program_sites import Draw
 from inference.sampling.density import LogDensity
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -110,9 +111,14 @@ class Batched:
     def of(self, rows: Tensor) -> LogDensity:
         """The log density by these rows alone, each counting for as many as it stands for."""
         arguments = self.way.arguments(self.program.arguments, rows)
-        if len(rows) not in self._by_length:
-            self._by_length[len(rows)] = LogDensity.of(_called(self.program, self.way, arguments))
-        return self._by_length[len(rows)].with_data(arguments[1] or arguments[0])
+        known = self._by_length.get(len(rows))
+        density = (
+            LogDensity.of(_called(self.program, self.way, arguments))
+            if known is None
+            else known.with_data(arguments[1] or arguments[0])
+        )
+        self._by_length[len(rows)] = density  # the last, as it holds what was recorded
+        return density
 
     def __call__(self, q: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         density = self.of(rows)
@@ -176,12 +182,14 @@ def _way(program: Program, plate: str, size: int) -> ByCutting | ByIndexing:
 
 
 def _fits(full: Program, part: Program, plate: str, rows: int) -> bool:
+    """Whether a run on some rows makes the same sites, the plate and what is observed in it that many rows long."""
     try:
-        part._look()
+        nodes = part.run(Draw(improper=True)).nodes
     except (ValueError, IndexError, RuntimeError):
         return False
-    same = all(part.latents[name].shape == site.shape for name, site in full.latents.items())
-    for name, site in full.observed.items():
+    for name, site in {**full.latents, **full.observed}.items():
         shape = tuple(rows if p == plate else n for n, p in zip(site.shape, site.plates, strict=True))
-        same = same and tuple(part.observed[name].shape) == shape
-    return same
+        sizes = [frame.size for frame in nodes[name]["cond_indep_stack"] if frame.name == plate]
+        if tuple(nodes[name]["value"].shape) != shape or sizes != [rows] * site.plates.count(plate):
+            return False
+    return True

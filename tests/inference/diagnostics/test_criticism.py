@@ -2,13 +2,14 @@
 
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
-from inference.diagnostics.arviz_io import arviz
+from inference.diagnostics.arviz_io import arviz, to_idata
 from inference.diagnostics.comparing import compare, stacked
 from inference.diagnostics.criticism import checks, on_checks, on_pit, on_prior
 from inference.diagnostics.leave_one_out import loo, pit
@@ -119,6 +120,10 @@ def test_fitted_models_are_compared_by_rows_held_out() -> None:
     assert found.table.loc["flow", "elpd"] == pytest.approx(float(values.sum()), rel=1e-5)
     assert "lower bound" in found.alarms["different kinds"]
     assert compare({"a": said(0.5, "exact"), "b": said(0.0, "exact")}).alarms == {}
+    row = (("chain", "draw", "row"), (values - 0.2).numpy()[None, None])
+    diagnosis = SimpleNamespace(idata=to_idata({"log_likelihood": {"x": row}}, {"likelihood_kind": "exact"}))
+    found = compare({"diagnosed": diagnosis, "flow": said(0.0, "exact")})
+    assert found.table.loc["diagnosed", "difference"] == pytest.approx(40, rel=1e-4) and found.alarms == {}
     with pytest.raises(ValueError, match="two models or more"):
         compare({"one": said(0.0, "exact")})
     with pytest.raises(ValueError, match="same observations, and these have a 200, b 20"):

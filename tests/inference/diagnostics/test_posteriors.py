@@ -133,6 +133,16 @@ def test_a_few_divergences_are_told_of_by_the_funnel_that_is_there() -> None:
     assert "gather where tau is small" in diagnose(chains_of(draws, diverging=few)).alarms["divergences"]
 
 
+def test_one_divergence_in_thousands_is_told_and_is_no_alarm() -> None:
+    diverging = np.zeros((8, 500), bool)
+    diverging[3, 77] = True
+    posterior = replace(chains_of({"x": walk(8, 500, 3, 0.1)}, diverging=diverging), alarms={"divergences": "One did."})
+    found = diagnose(posterior)
+    assert found.alarms == {} and any(
+        each.startswith("1 of 4,000 trajectories diverged, nowhere") for each in found.verdict
+    )
+
+
 def test_a_funnel_that_troubles_no_chain_is_no_alarm() -> None:
     found = diagnose(chains_of(funnel(centred=True), diverging=np.zeros((4, 500), bool)))
     assert found.alarms == {} and any("have had no trouble with it" in each for each in found.verdict)
@@ -163,22 +173,21 @@ def test_what_the_sampler_warned_of_is_repeated_once() -> None:
 # ---- draws that are weighed, or of no chain
 
 
-def guided(width: float) -> Posterior:
-    noise = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    log_w = torch.distributions.Normal(0.0, 1.0).log_prob(width * noise) - torch.distributions.Normal(
-        0.0, width
-    ).log_prob(width * noise)
-    return Posterior("guide", None, {"x": width * noise}, method="a normal guide", log_weights=log_w)
+def guided(width: float, numbers: int = 1) -> Posterior:
+    """Draws of independent normals of this sd, weighed to be standard ones."""
+    x = width * torch.randn(1, 4000, numbers, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    p, q = (torch.distributions.Normal(0.0, sd).log_prob(x).sum(-1) for sd in (1.0, width))
+    return Posterior("guide", None, {"x": x}, method="a normal guide", log_weights=p - q)
 
 
 def test_a_guide_is_judged_by_its_weights() -> None:
     good = diagnose(guided(1.2))
     assert good.alarms == {} and any("weighted, they stand for the posterior" in each for each in good.verdict)
     assert good.table.loc["Pareto k of the weights", "value"] < 0.7
-    bad = diagnose(guided(0.3))
+    bad = diagnose(guided(0.3, numbers=10))
     assert "parts of the posterior are missed" in bad.alarms["unreliable guide"]
     assert "r_hat" not in bad.plots()
-    warned = replace(guided(0.3), alarms={"unreliable guide": "It was."})
+    warned = replace(guided(0.3, numbers=10), alarms={"unreliable guide": "It was."})
     assert "It was." not in repr(diagnose(warned))
 
 

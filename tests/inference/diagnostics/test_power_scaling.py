@@ -18,6 +18,7 @@ from inference.diagnostics.power_scaling import (
     components,
     distance,
     log_prior,
+    own_priors,
     power_scaling,
     power_weights,
     top_sites,
@@ -147,6 +148,25 @@ def test_priors_at_the_top_are_scaled_and_the_middle_is_not() -> None:
     posterior = Posterior("schools", program, {name: x[None] for name, x in draws.items()})
     whole = components(posterior, ["mu", "tau", "theta"])
     torch.testing.assert_close(whole[0][0] + whole[1][0], program.log_joint(values))
+
+
+def apart(y: torch.Tensor) -> None:
+    """Effects written non-centred, each with a scale of its own; weights on a scale that is given."""
+    mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
+    tau = pyro.sample("tau", dist.HalfCauchy(5.0))
+    weight = pyro.sample("weight", dist.Normal(0.0, 1.0))
+    sigma = pyro.sample("sigma", dist.LogNormal(0.0, 1.0))
+    with pyro.plate("school", len(y)):
+        raw = pyro.sample("raw", dist.Normal(0.0, 1.0))
+        local = pyro.sample("local", dist.HalfCauchy(1.0))
+        pyro.sample("y", dist.Normal(mu + weight + tau * local * raw, sigma), obs=y)
+
+
+def test_a_standard_normal_times_a_scale_has_no_prior_of_its_own() -> None:
+    program = Program.of(apart, torch.tensor([1.0, 5.0, -3.0]))
+    draw = {name: torch.full(site.shape, 0.7, dtype=torch.float64) for name, site in program.latents.items()}
+    assert top_sites(program, draw) == ["mu", "tau", "weight", "sigma", "raw", "local"]
+    assert own_priors(program, draw) == ["mu", "tau", "weight", "sigma", "local"]
 
 
 def test_what_cannot_be_scaled_is_said() -> None:

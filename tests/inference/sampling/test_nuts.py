@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,7 +14,11 @@ import torch
 from torch import Tensor
 
 from inference.sampling import nuts_tree
+from inference.sampling.adaptation import Dense, Diagonal, Metric
+from inference.sampling.kernel import Chains
+from inference.sampling.nuts import Nuts
 from inference.sampling.nuts_tree import DIVERGED, Point, grown
+from inference.sampling.pyro_nuts import PyroNuts
 from tests.inference.sampling.targets import Banana, Gaussian, Target, moment_scores
 
 
@@ -197,3 +202,129 @@ def test_long_trees_stop_at_a_half_turn_and_whole_turns_do_not_pass() -> None:
     for step in (2 * math.pi / 8, 2 * math.pi / 16, 2 * math.pi / 64):
         tree = grown(leapfrog(target, step), begun(target, target.draw(500)), 10)
         assert (tree.leapfrogs * step).max() < 3 * math.pi
+
+
+def test_the_warmup_learns_the_scale_and_the_draws_are_those_of_the_target() -> None:
+    torch.manual_seed(5)
+    target = Gaussian.correlated(5)
+    kernel = Nuts()
+    chains = kernel.begin(target, 2 * torch.randn(64, 5, dtype=torch.float64))
+    for step in range(100):
+        chains, _ = kernel.step(chains, step / 100)
+    kernel.finish_warmup()
+    kept, rates, steps = [], [], []
+    for _ in range(100):
+        chains, stats = kernel.step(chains, None)
+        kept.append(chains.q)
+        rates.append(stats["acceptance_rate"])
+        steps.append(stats["n_steps"])
+    assert torch.stack(rates).mean().item() == pytest.approx(0.8, abs=0.08)
+    assert torch.stack(steps).max() <= 7  # in the right scale two or three doublings are a half turn
+    off = (torch.stack(kept, 1) - target.distribution.mean).flatten(0, 1).T
+    white = torch.linalg.solve_triangular(target.distribution.scale_tril, off, upper=False).T.view(64, 100, 5)
+    for values, truth in ((white.mean(1), 0.0), (white.square().mean(1), 1.0)):
+        assert ((values.mean(0) - truth).abs() < 4 * values.std(0) / 8).all()
+
+
+@pytest.mark.parametrize("metric", [Diagonal(), Dense()], ids=["diagonal", "dense"])
+def test_a_step_of_the_kernel_leaves_exact_draws_exact(metric: Metric) -> None:
+    torch.manual_seed(6)
+    target = Banana()
+    kernel = Nuts(metric=metric, max_depth=4)
+    chains = kernel.begin(target, torch.randn(400, 2, dtype=torch.float64))
+    for step in range(10):
+        chains, _ = kernel.step(chains, step / 10)
+    state = Chains.of(target, target.draw(30_000))
+    for _ in range(3):
+        state, stats = kernel.step(state, None)
+    torch.testing.assert_close(stats["lp"], target(state.q))
+    torch.testing.assert_close(state.slope, target.value_and_grad(state.q)[1])
+    assert moment_scores(target.normal(state.q)).abs().max() < 4
+
+
+def test_one_chain_learns_from_its_past() -> None:
+    torch.manual_seed(7)
+    target = Gaussian(torch.zeros(3), torch.diag(torch.tensor([0.01, 1.0, 100.0])))
+    kernel = Nuts(max_depth=8)
+    chains = kernel.begin(target, torch.randn(1, 3, dtype=torch.float64))
+    for step in range(150):
+        chains, _ = kernel.step(chains, step / 150)
+    scale = kernel.metric.factor.diagonal() / torch.tensor([0.1, 1.0, 10.0])
+    assert scale.min() > 0.5 and scale.max() < 2
+
+
+class Wall(Target):
+    """A Gaussian whose density is NaN beyond 1.5, where steps end in a divergence."""
+
+    dim = 1
+
+    def __call__(self, q: Tensor) -> Tensor:
+        x = q[:, 0]
+        return torch.where(x > 1.5, torch.nan, -0.5 * x.square())
+
+
+def test_a_density_that_is_nan_somewhere_is_a_divergence_and_no_place_to_be() -> None:
+    torch.manual_seed(8)
+    kernel = Nuts()
+    chains = kernel.begin(Wall(), torch.rand(64, 1, dtype=torch.float64))
+    seen, diverging = [], []
+    for step in range(200):
+        chains, stats = kernel.step(chains, step / 100 if step < 100 else None)
+        if step >= 100:
+            seen.append(chains.q)
+            diverging.append(stats["diverging"])
+    q = torch.stack(seen)
+    assert q.isfinite().all() and q.max() <= 1.5
+    assert 0 < torch.stack(diverging).double().mean() < 0.9
+    assert q.mean().item() == pytest.approx(-0.1388, abs=0.1)  # -pdf(1.5) / cdf(1.5)
+
+
+def test_a_state_goes_on_bit_for_bit() -> None:
+    target = Gaussian.correlated(3)
+    torch.manual_seed(9)
+    one, other = Nuts(), Nuts()
+    chains = one.begin(target, torch.randn(16, 3, dtype=torch.float64))
+    for step in range(10):
+        chains, _ = one.step(chains, step / 20)
+    state = copy.deepcopy(one.state_dict())
+    ends = []
+    for kernel in (one, other):
+        torch.manual_seed(10)
+        if kernel is other:
+            kernel.load_state_dict(state, target)
+        at = chains
+        for step in range(12):
+            at, _ = kernel.step(at, (10 + step) / 20 if step < 10 else None)
+        ends.append(at.q)
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [({"target": 1.2}, "between 0 and 1, not 1.2"), ({"max_depth": 0}, "must be at least 1, not 0")],
+)
+def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Nuts(**options)
+
+
+def test_pyros_own_nuts_draws_from_the_same_density() -> None:
+    torch.manual_seed(11)
+    target = Gaussian(torch.tensor([1.0, -2.0]), torch.tensor([[1.0, 0.5], [0.5, 2.0]]))
+    kernel = PyroNuts(warmup=40, max_tree_depth=4)
+    chains = kernel.begin(target, torch.randn(2, 2, dtype=torch.float64))
+    kept = []
+    for step in range(240):
+        chains, stats = kernel.step(chains, step / 40 if step < 40 else None)
+        if step == 39:
+            kernel.finish_warmup()
+        kept.append(chains.q)
+    torch.testing.assert_close(stats["lp"], target(chains.q))
+    assert chains.q.dtype == torch.float64 and (stats["step_size"] > 0.1).all()
+    draws = torch.stack(kept[40:]).flatten(0, 1)
+    white = torch.linalg.solve_triangular(
+        target.distribution.scale_tril, (draws - target.distribution.mean).T, upper=False
+    )
+    assert moment_scores(white.T[::3]).abs().max() < 4
+    with pytest.raises(TypeError, match="cannot be resumed"):
+        kernel.load_state_dict(kernel.state_dict(), target)
