@@ -11,9 +11,7 @@ import torch
 
 from benchmarks.common import Row
 from benchmarks.mcmc_tasks.judging import effective
-from benchmarks.mcmc_tasks.ours import FEW, NEVER, draws_of
-from inference.mcmc import mcmc
-from zoo import programs
+from benchmarks.mcmc_tasks.ours import drawn
 
 NAMES = ("eight_schools", "linear_regression", "gaussian_mixture")
 CHAINS = (1_000, 10_000)
@@ -21,22 +19,8 @@ DRAWS = 50
 
 
 def rate(name: str, chains: int, device: str) -> float:
-    """What so many more draws of each chain cost and bring."""
-    seconds = []
-    for draws in (FEW, FEW + DRAWS):
-        begun = time.perf_counter()
-        posterior = mcmc(
-            programs.POSTERIORS[name],
-            programs.data(name),
-            chains=chains,
-            draws=draws,
-            until=NEVER,
-            device=device,
-            progress=False,
-        )
-        seconds.append(time.perf_counter() - begun)
-    last = {site: value[:, -DRAWS:] for site, value in draws_of(posterior).items()}
-    return effective(name, last) / (seconds[1] - seconds[0])
+    found, seconds = drawn(name, 0, DRAWS, chains, device, time.perf_counter)
+    return effective(name, found) / seconds
 
 
 def rows(rounds: int) -> list[Row]:
