@@ -9,6 +9,9 @@ import torch
 
 from benchmarks.mcmc_tasks.judging import ENOUGH, effective, judged
 from inference.mcmc import mcmc
+from inference.program import Program
+from inference.sampling.chees import Chees
+from inference.sampling.density import LogDensity
 from inference.sampling.stopping import Ess
 from zoo import programs
 
