@@ -17,7 +17,7 @@ from inference.sampling.native_text import PRELUDE, TRUTHS, VALUES
 from inference.sampling.recording import Recording, Step
 
 LARGEST = 1 << 13
-"""Numbers a chain beyond which torch's own operations on all chains at once are as fast."""
+"""Numbers a chain in arrays beyond which torch's own operations on all chains at once are as fast."""
 _RULES = {**native_sums.RULES, **native_places.RULES, **native_indices.RULES, **native_matrices.RULES}
 _UNFILLED = {"empty_like", "new_empty", "empty", "new_empty_strided"}
 
@@ -33,9 +33,9 @@ def native(recording: Recording, steps: list[Step]) -> tuple[Callable[..., Any],
     for step in steps:
         _add(code, step)
     writes, widths = _writes(code)
-    if sum(count for _, count, _ in code.buffers.values()) > LARGEST:
-        raise NotNative(f"more than {LARGEST} numbers a chain")
     places, space = _declared(code)
+    if space > LARGEST:
+        raise NotNative(f"{space} numbers a chain in arrays: torch is as fast")
     whole = _whole(code, "\n".join([*places, *reads, *code.lines, *writes]), widths)
     return _maker(load(whole), recording.values[recording.inputs[0].at].numel(), widths, space), list(code.frontier)
 
