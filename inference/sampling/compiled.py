@@ -9,7 +9,8 @@ from torch import Tensor
 
 from inference.program import Program
 from inference.sampling.density import LogDensity
-from inference.sampling.native import NotNative, native
+from inference.sampling.native import native
+from inference.sampling.native_source import NotNative
 from inference.sampling.traced import Traced
 
 TRIED = 8
@@ -31,8 +32,10 @@ class CompiledDensity(LogDensity):
     def _on(self, program: Program) -> LogDensity:
         other = copy.copy(self)
         vars(other).update(vars(super()._on(program)))
-        same = program.frame == self.program.frame and self.native is not None and not self.native.branched
-        other.native = self.native.on(program.inputs) if same and self.native is not None else None
+        # codes are places in memory, which only torch checks: others than those compiled for go by torch
+        codes = all(torch.equal(a, b) for a, b in zip(program.inputs, self.program.inputs, strict=False) if _codes(a))
+        kept = self.native if program.frame == self.program.frame and codes else None
+        other.native = None if kept is None or kept.branched else kept.on(program.inputs)
         return other
 
 
@@ -64,3 +67,7 @@ def compiled(density: LogDensity) -> LogDensity:
 def _agree(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
     pairs = zip(one, other, strict=False)
     return all(torch.allclose(a, b, rtol=1e-7, atol=1e-9, equal_nan=True) for a, b in pairs)
+
+
+def _codes(value: Tensor) -> bool:
+    return not value.dtype.is_floating_point

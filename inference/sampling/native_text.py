@@ -1,4 +1,4 @@
-"""C++ for torch's operations, chain by chain in vectors of eight: V is a number of eight chains, M a truth value of them."""
+"""C++ for torch's operations in vectors of eight chains: V is a number of each, M a truth value of each."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ VALUES = {
         )
     },
 }
-"""Operations that go number by number, as text of their arguments: {0} a number, {1m} a truth value, {1c} a constant."""
+"""Operations number by number, as text of their arguments: {0} a number, {1m} a truth value, {1c} a constant."""
 
 TRUTHS = {
     **{

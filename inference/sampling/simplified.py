@@ -44,7 +44,8 @@ def _rehome(recording: Recording, gone: Ref, kept: Ref) -> None:
     old, new = recording.values[gone.at], recording.values[kept.at]
     home, other = memory_of(old), memory_of(new)
     if home != other:
-        recording.homes[home] = other, new.storage_offset() - old.storage_offset(), new.untyped_storage().nbytes()
+        shift = int(new.storage_offset()) - int(old.storage_offset())
+        recording.homes[home] = other, shift, new.untyped_storage().nbytes()
 
 
 def _same_as(recording: Recording, step: Step) -> Ref | None:

@@ -54,6 +54,17 @@ def test_a_loop_runs_and_other_data_need_no_compiler():
 
 
 @needs_compiler
+def test_other_codes_are_left_to_torch_which_checks_them():
+    group, y = CASES["counts"][1]
+    made = compiled(LogDensity.of(Program.of(programs.counts, (group, y))))
+    assert made.with_data((group, y + 1)).native is not None
+    other = made.with_data((group.flip(0), y))
+    assert other.native is None
+    q = points(made, 2)
+    torch.testing.assert_close(other(q), LogDensity.of(Program.of(programs.counts, (group.flip(0), y)))(q))
+
+
+@needs_compiler
 def test_the_special_functions_are_torchs():
     x = torch.tensor([0.013, 0.7, 1.0, 3.3, 11.0, 250.0], dtype=torch.float64)
 
