@@ -138,7 +138,7 @@ class Climb:
         return self.metric.drift(torch.zeros_like(white), white * share.unsqueeze(-1), 1.0)
 
     def _halt(self) -> None:
-        """Halt chains in the bulk, by the metric of all and by their own, if as high as others are; and chains at modes."""
+        """Halt chains in the bulk, by the metric of all and their own, if as high as others are; and those at modes."""
         dim = self.density.dim
         own = (self._direction(self._slope) * self._slope).sum(-1)
         near = torch.maximum(self._white()[1], own) <= NEAR * dim

@@ -18,6 +18,9 @@ DIVERGED = 1000.0
 RAREST = 0.1
 """Chains that accept less count as accepting so much: a stuck one may not stop all others."""
 
+GAIN, DELAY = 0.3, 3.0
+"""Of dual averaging, which elsewhere listens to one chain, a noisy one, and here to the mean of many."""
+
 FEWEST = 4
 DENSE_UP_TO = 200
 
@@ -67,7 +70,7 @@ class Chees(Kernel):
             self.metric = Dense() if dim <= DENSE_UP_TO and chains >= ROWS_A_DIMENSION * dim else Diagonal()
         self.metric.begin(q)
         self._turn, self._seen, self._due = 0, 0, 1
-        self._step_size = DualAveraging(self._target, dim**-0.25)
+        self._step_size = DualAveraging(self._target, dim**-0.25, GAIN, DELAY)
         self._length = Ascent(math.pi / 2)
 
     def step(self, chains: Chains, warmup: float | None) -> tuple[Chains, dict[str, Tensor]]:
@@ -142,7 +145,7 @@ class Chees(Kernel):
         self.density = density
         self.metric = Diagonal() if state["metric"]["factor"].dim() == 1 else Dense()
         self.metric.load_state_dict(state["metric"])
-        self._step_size, self._length = DualAveraging(self._target, 1.0), Ascent(1.0)
+        self._step_size, self._length = DualAveraging(self._target, 1.0, GAIN, DELAY), Ascent(1.0)
         self._step_size.load_state_dict(state["step_size"])
         self._length.load_state_dict(state["length"])
         self._turn, self._seen, self._due = state["counts"]

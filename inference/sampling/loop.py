@@ -18,7 +18,7 @@ FIRST_LOOK = 16
 FEWEST = 4
 """Draws of each chain that its halves can be compared of."""
 
-SOONER, LATER = 1.2, 2.0
+SOONER, LATER = 1.2, 1.5
 """By how much the draws grow from look to look."""
 
 
