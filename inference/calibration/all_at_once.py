@@ -41,9 +41,9 @@ class AllAtOnce:
         density = SeparateData(study.program, rows)
         with torch.random.fork_rng():
             torch.manual_seed(study.seeds[0])
-            q = self._drawn(density, self._grouped(density.start()))
+            q = self._drawn(density, self._grouped(density.start(question.simulations * self.chains)))
         for i in range(question.simulations):
-            yield study.compared(i, density.plain.constrain(q[i]))
+            yield study.compared(i, density.constrain(q[i]))
 
     def _drawn(self, density: SeparateData, q: Tensor) -> Tensor:
         """Positions of all draws [data sets, chains, draws, dim], from starts [data sets, chains, dim]."""

@@ -42,11 +42,16 @@ class Verdict:
 
 
 def judge(
-    names: Sequence[str], ranks: Ranks, truth: np.ndarray, tests: np.ndarray, failed: Mapping[int, str]
+    names: Sequence[str],
+    ranks: Ranks,
+    truth: np.ndarray,
+    tests: np.ndarray,
+    failed: Mapping[int, str],
+    warned: Mapping[str, int],
 ) -> Verdict:
     """The verdict on the ranks of quantities with the true values truth [S, Q], some of them test quantities, tests [Q].
 
-    `failed` says what went wrong with data sets that have no ranks.
+    `failed` says what went wrong with data sets that have no ranks, `warned` how many posteriors had alarms of a kind.
     """
     verdict = Verdict(table_of(names, ranks, truth))
     data_sets = len(ranks.pit)
@@ -64,6 +69,8 @@ def judge(
             f"The inference failed on {len(failed)} of {data_sets + len(failed)} data sets, which are left out: the rest "
             f"may look better than they are. Data set {first}: {failed[first]}",
         )
+    for illness, count in warned.items():
+        verdict.sentences.append(f"The inference warned of {illness!r} in {count} of {data_sets} posteriors.")
     if (verdict.table["found"] == UNIFORM).all():
         verdict.sentences.insert(0, _uniform(verdict.table, data_sets))
     verdict.sentences.append(_on_coverage(verdict.table, data_sets))

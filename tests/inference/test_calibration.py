@@ -95,7 +95,7 @@ def test_holm_by_hand():
 def judged(pit):
     quantities = pit.shape[1]
     names = [f"theta[{i}]" for i in range(quantities)]
-    return judge(names, uniform_ranks(pit), np.random.default_rng(0).normal(size=pit.shape), np.zeros(quantities, bool), {})
+    return judge(names, uniform_ranks(pit), np.random.default_rng(0).normal(size=pit.shape), np.zeros(quantities, bool), {}, {})
 
 
 def test_false_alarms_are_as_rare_as_the_level_says():
