@@ -153,13 +153,10 @@ def _left_out(found: Findings, replicated: Mapping[str, Any], seed: int) -> None
             f"Observations predicted from the others (leave-one-out): {found.loo.elpd:.1f} ± {found.loo.error:.1f} "
             "nats; Pareto k is low for all of them, so that this can be trusted."
         )
-    groups = dict(replicated)
-    values = [
-        _transformed(
-            y, found.drawn[name], _flat(log_likelihood_of(dict(replicated), posterior.name, name).values), seed
-        )
-        for name, y in found.observed.items()
-    ]
+    groups, values = dict(replicated), []
+    for name, y in found.observed.items():
+        scored = _flat(log_likelihood_of(groups, posterior.name, name).values)
+        values.append(_transformed(y, found.drawn[name], scored, seed))
     found.pit = np.concatenate(values)
     found.tell(criticism.on_pit(found.pit))
 
