@@ -190,10 +190,14 @@ def test_checks_have_the_p_values_of_the_predictive() -> None:
 def test_a_misfit_is_said_and_a_fit_too() -> None:
     drawn = np.random.default_rng(0).normal(size=(500, 50))
     y = np.random.default_rng(1).normal(size=50)
-    assert on_checks(checks({"y": y}, {"y": drawn}))[1] is None
+    assert on_checks(checks({"y": y}, {"y": drawn}), 500)[1] is None
     y[0] = 9.0
-    sentence, illness = on_checks(checks({"y": y}, {"y": drawn}))
-    assert illness == "misfit" and "the max of y is 9, and replicated data have 2." in sentence
+    sentence, illness = on_checks(checks({"y": y}, {"y": drawn}), 500)
+    assert (
+        illness == "misfit"
+        and "the max of y is 9, and replicated data have 2." in sentence
+        and "(p < 0.002)" in sentence
+    )
 
 
 def test_a_prior_that_rules_out_the_data() -> None:
