@@ -31,9 +31,9 @@ class AllAtOnce:
     """
 
     kernel: Kernel = field(default_factory=Chees)
-    chains: int = 4
+    chains: int = 8
     draws: int = 100
-    rounds: tuple[int, ...] = (20, 20, 40)
+    rounds: tuple[int, ...] = (20, 20, 80)
 
     def answers(self, question: Question) -> Iterator[Compared]:
         study = Study.of(question)

@@ -35,7 +35,8 @@ class SeparateData(LogDensity):
 class Whitened:
     """A density whose chains, in groups of equal size, each see their own posterior as round and of unit size.
 
-    q = centre + scale u, with centre [S, dim] and scale [S, dim, dim] of each group, learnt of its positions.
+    It is asked of u, and gives the density of q = centre + scale u: centre [S, dim] and scale [S, dim, dim] of each
+    group are learnt of its positions.
     """
 
     def __init__(self, density: Density, centre: Tensor, scale: Tensor) -> None:
@@ -56,11 +57,11 @@ class Whitened:
         scale = torch.linalg.cholesky(believed * covariance + (1 - believed) * own)
         return cls(density, q.mean(1), scale * size[:, None, None])
 
-    def __call__(self, u: Tensor) -> Tensor:
-        return self.density(self.back(u))
+    def __call__(self, q: Tensor) -> Tensor:
+        return self.density(self.back(q))
 
-    def value_and_grad(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        value, slope = self.density.value_and_grad(self.back(u))
+    def value_and_grad(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope = self.density.value_and_grad(self.back(q))
         return value, (self._grouped(slope) @ self.scale).flatten(0, 1)
 
     def back(self, u: Tensor) -> Tensor:

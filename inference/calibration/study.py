@@ -170,6 +170,6 @@ def _check(program: Program, source: Program) -> None:
         if name not in source.observed or source.observed[name].shape != site.shape:
             has = source.observed[name].shape if name in source.observed else None
             raise ValueError(
-                f"{program.name} observes {name!r} {list(site.shape)}, and {source.name}, which data are simulated from, "
+                f"{program.name} observes {name!r} {list(site.shape)}, and {source.name}, which is simulated from, "
                 + ("does not" if has is None else f"draws it as {list(has)}")
             )
