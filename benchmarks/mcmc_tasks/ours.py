@@ -30,10 +30,10 @@ def cold(name: str, seed: int) -> dict[str, float]:
     return {"seconds": measured * max(1.0, ENOUGH / found["ess"]), "measured": measured, **found}
 
 
-def warm(name: str, seed: int, draws: int) -> dict[str, float]:
+def warm(name: str, seed: int, draws: int, chains: int) -> dict[str, float]:
     """Effective draws a CPU second of drawing, traced and warmed up before."""
     torch.set_num_threads(1)
-    found, seconds = drawn(name, seed, draws)
+    found, seconds = drawn(name, seed, draws, chains)
     return {"rate": effective(name, found) / seconds, "seconds": seconds, **judged(name, found)}
 
 
