@@ -131,8 +131,8 @@ class Posterior:
         if self.log_weights is None:
             return self
         index = systematic(self.weights.flatten(), seed)
-        taken = self._each(lambda tensor: tensor.flatten(0, 1)[index][None])
-        stats = {**taken.stats, "log_weight": self.log_weights.flatten()[index][None]}
+        taken = self._each(lambda tensor: tensor.flatten(0, 1)[index.to(tensor.device)][None])
+        stats = {**taken.stats, "log_weight": self.log_weights.flatten()[index.to(self.log_weights.device)][None]}
         return replace(taken, stats=stats, log_weights=None, super_chains=None)
 
     def thinned(self, step: int) -> Posterior:

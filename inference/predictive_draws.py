@@ -64,7 +64,7 @@ def pointwise(program: Program, draws: Mapping[str, Tensor]) -> Draws:
 
 
 def _latents(program: Program, draws: Mapping[str, Tensor]) -> Draws:
-    return {name: draws[name].to(program.latents[name].dtype) for name in program.latents}
+    return {name: draws[name].to(program.precision) for name in program.latents}
 
 
 def _count(draws: Mapping[str, Tensor]) -> int:

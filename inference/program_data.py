@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -95,9 +96,21 @@ def _clamp(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return x.copy_(x.clamp(*args, **kwargs))
 
 
+_cumprod_of_torch = torch.Tensor.cumprod
+FEW = 16
+"""Factors whose running product is multiplied out: torch's own is differentiated by way of where it is zero."""
+
+
+def _cumprod(x: Tensor, dim: int = -1, **kwargs: Any) -> Tensor:
+    if kwargs or not 0 < x.shape[dim] <= FEW:
+        return _cumprod_of_torch(x, dim, **kwargs)
+    return torch.stack(list(itertools.accumulate(x.unbind(dim), torch.mul)), dim)
+
+
 _INSTEAD = [
     (special, "_SafeLog", _SafeLog),
     (torch, "broadcast_shapes", _broadcast),  # torch's own imports a computer algebra system: half a second
+    (torch.Tensor, "cumprod", _cumprod),
     (torch.Tensor, "clamp_", _clamp),  # which vmap would do chain by chain
 ]
 """What a program finds in the place of functions that can't be vmapped, or are slow at it."""

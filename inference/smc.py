@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from inference.ais import log_mean, seeded
 from inference.posterior import Posterior
 from inference.predictive_draws import simulate
 from inference.program import Program
+from inference.results import Alarm
 from inference.sampling.density import LogDensity
 from inference.sampling.hmc import Hmc
 from inference.sampling.kernel import Kernel
@@ -20,7 +22,7 @@ from inference.sampling.tempering import Annealed, annealed
 
 SHARE = 0.8
 """What the weights of one step of temperature are worth, of the particles."""
-MOVES = 100
+MOVES = 200
 """Steps of the kernel at one temperature, at most."""
 ROUGH = 0.5
 """A standard error of the log evidence, in nats, from which on it is not to be relied on."""
@@ -78,7 +80,10 @@ def smc(
         found = annealed(
             prior, joint, q, kernel, share=SHARE, limit=MOVES, report=lambda beta: bar.update(beta - bar.n)
         )
-    return _posterior(program, joint, kernel, found, time.perf_counter() - began)
+    posterior = _posterior(program, joint, kernel, found, time.perf_counter() - began)
+    for alarm in posterior.alarms.values():
+        warnings.warn(alarm, Alarm, stacklevel=2)
+    return posterior
 
 
 def _posterior(program: Program, joint: LogDensity, kernel: Kernel, found: Annealed, seconds: float) -> Posterior:

@@ -31,7 +31,7 @@ from inference.likelihood import LogLikelihood
 from inference.near import near
 from inference.posterior import Posterior, systematic
 from inference.program import Program
-from inference.protocols import ClosedForm, Pair, name_of, offers
+from inference.protocols import ClosedForm, Pair, Tabular, name_of, offers
 from inference.query.answer import Answer
 from inference.results import Fit
 
@@ -174,6 +174,17 @@ def _of_model(asked: Any, model: Any, data: Any, coords: Coords, options: Mappin
 
 def _point(model: nn.Module) -> dict[str, Labelled]:
     """The parameters by name, one chain of one draw."""
+    if offers(model, Tabular):
+        return _tables(model)
     named = {name: to_numpy(value) for name, value in model.named_parameters()}
     axes = {name: [f"{name}_dim_{i}" for i in range(value.ndim)] for name, value in named.items()}
     return {name: (["chain", "draw", *axes[name]], value[None, None]) for name, value in named.items()}
+
+
+def _tables(model: Any) -> dict[str, Labelled]:
+    """The tables of a network, each with axes of its variable's name and of its parents'."""
+    names = [str(variable) for variable in model.variables]
+    return {
+        f"{name}_probability": (["chain", "draw", *(names[u] for u in above), name], to_numpy(table)[None, None])
+        for name, above, table in zip(names, model.parents, model.probabilities(), strict=True)
+    }

@@ -13,7 +13,7 @@ from benchmarks.mcmc_tasks.fresh import fresh
 
 NAMES = ("eight_schools", "kidscore_momiq", "autoregression", "linear_regression")
 CONTESTANTS: dict[str, Callable[[str, int], dict[str, float]]] = {
-    "ours": lambda name, seed: fresh("ours", "warm", name, seed, 100),
+    "ours": lambda name, seed: fresh("ours", "warm", name, seed, 100, 1_000),
     "nutpie": lambda name, seed: fresh("peer_nutpie", "warm", name, seed, 20_000),
     "blackjax": lambda name, seed: fresh("peer_blackjax", "warm", name, seed, 5_000),
     "NumPyro": lambda name, seed: fresh("peer_numpyro", "warm", name, seed, 64, 200),

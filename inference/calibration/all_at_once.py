@@ -31,9 +31,9 @@ class AllAtOnce:
     """
 
     kernel: Kernel = field(default_factory=Chees)
-    chains: int = 4
+    chains: int = 8
     draws: int = 100
-    rounds: tuple[int, ...] = (20, 20, 40)
+    rounds: tuple[int, ...] = (20, 20, 80)
 
     def answers(self, question: Question) -> Iterator[Compared]:
         study = Study.of(question)
@@ -41,9 +41,9 @@ class AllAtOnce:
         density = SeparateData(study.program, rows)
         with torch.random.fork_rng():
             torch.manual_seed(study.seeds[0])
-            q = self._drawn(density, self._grouped(density.start()))
+            q = self._drawn(density, self._grouped(density.start(question.simulations * self.chains)))
         for i in range(question.simulations):
-            yield study.compared(i, density.plain.constrain(q[i]))
+            yield study.compared(i, density.constrain(q[i]))
 
     def _drawn(self, density: SeparateData, q: Tensor) -> Tensor:
         """Positions of all draws [data sets, chains, draws, dim], from starts [data sets, chains, dim]."""

@@ -42,7 +42,9 @@ class Amortised:
             drawn = [block.latents for block in weighted]
             given = {name: torch.cat([part[name] for part in drawn]) for name in drawn[0] if name in truth}
             if not given:
-                raise ValueError(f"{name_of(question.model)} has none of the latents that were simulated: {list(truth)}")
+                raise ValueError(
+                    f"{name_of(question.model)} has none of the latents that were simulated: {list(truth)}"
+                )
             # the truth is one more draw, the last
             both = {name: torch.cat([value, truth[name][rows][None]]) for name, value in given.items()}
             context = None if self.context is None else self.context[rows]

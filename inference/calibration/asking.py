@@ -68,7 +68,7 @@ def calibration(
     tests = np.ones(len(truth.names), dtype=bool)
     for name in each.latents:
         tests[truth.of[name]] = False
-    verdict = judge(truth.names, every, truth.values[0], tests, question.failed)
+    verdict = judge(truth.names, every, truth.values[0], tests, question.failed, question.warned)
     seconds = time.perf_counter() - began
     name = str(getattr(model, "__name__", getattr(model, "name", name_of(model))))
     return Calibration(name, verdict.sentences, verdict.alarms, verdict.table, every, truth, seconds)

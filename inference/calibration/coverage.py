@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from inference.calibration.scoring import INTERVALS, column
 from inference.calibration.study import draws_of
-from inference.calibration.verdict import INTERVALS
 from inference.diagnostics.coordinates import Coordinates
 from inference.near import near
 
 
-def coverage(posterior: Any, truth: Mapping[str, Any], levels: Sequence[float] = INTERVALS, seed: int = 0) -> pd.DataFrame:
+def coverage(
+    posterior: Any, truth: Mapping[str, Any], levels: Sequence[float] = INTERVALS, seed: int = 0
+) -> pd.DataFrame:
     """Of each latent, the share of its numbers that the central intervals of a posterior hold.
 
     A row a latent of the truth {name: [*shape]}, a column a level, and `numbers`, how many there are. Numbers of one
@@ -33,5 +35,5 @@ def coverage(posterior: Any, truth: Mapping[str, Any], levels: Sequence[float] =
         low, high = (np.quantile(of.flat, at, axis=0) for at in (tails, 1 - tails))
         inside = (low <= true.ravel()) & (true.ravel() <= high)
         rows[name] = [*inside.mean(1), true.size]
-    columns = [f"within_{100 * level:.0f}" for level in levels]
+    columns = [column(level) for level in levels]
     return pd.DataFrame.from_dict(rows, orient="index", columns=[*columns, "numbers"]).rename_axis("latent")

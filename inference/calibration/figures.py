@@ -21,7 +21,7 @@ BINS, EACH, SHOWN, NAMED = 20, 10, 12, len(WARM)
 
 
 def panels(names: Sequence[str], bad: Sequence[bool], draw: Callable[[Axes, int], None], title: str, x: str) -> Figure:
-    """A small pair of axes for each quantity, those that are not uniform in another colour; `draw(ax, i)` fills them."""
+    """Small axes for each quantity, those that are not uniform titled in another colour; `draw(ax, i)` fills them."""
     shown = min(len(names), SHOWN)
     wide = min(4, shown)
     tall = math.ceil(shown / wide)
@@ -82,5 +82,9 @@ def coverage_of(pits: np.ndarray, names: Sequence[str], bad: Sequence[bool], lev
             ax.plot(at, inside, color=WARM[i % NAMED] if bad[i] else MODEL, linewidth=1.2, alpha=0.8, label=named)
         if any(bad):
             ax.legend(fontsize=8, title="not uniform", title_fontsize=8)
-        ax.set(title="Coverage of central intervals", xlabel="what an interval claims", ylabel="how often it holds the truth")
+        ax.set(
+            title="Coverage of central intervals",
+            xlabel=f"what an interval claims (grey: {level:.0%} of right code, at each)",
+            ylabel="how often it holds the truth",
+        )
     return figure

@@ -17,7 +17,7 @@ import torch
 from inference.sampling.statistics import bulk_ess
 
 SERIES = 10
-"""Effective draws are counted on at most this many times as many draws as are ranked: more tell little and take long."""
+"""Effective draws are counted on at most this many times as many draws as are ranked: more tell little."""
 SHORT = 4
 """Chains of fewer draws tell nothing of how alike neighbours are."""
 
@@ -26,8 +26,8 @@ SHORT = 4
 class Ranks:
     """What the posteriors of S data sets say of Q quantities, each [S, Q].
 
-    `pit` is (rank + uniform) / (ranked + 1): uniform on the unit interval, exactly, where the posterior is right, however
-    many draws were ranked. `pit_as_came` is the same of all draws as if they were independent.
+    `pit` is (rank + uniform) / (ranked + 1): exactly uniform on the unit interval where the posterior is right,
+    however many draws were ranked. `pit_as_came` is the same of all draws as if they were independent.
     """
 
     pit: np.ndarray
@@ -54,7 +54,9 @@ def ranks(truth: np.ndarray, draws: np.ndarray, most: int, rng: np.random.Genera
     series = thinned(draws, SERIES * most)
     pool, effective = series.reshape(-1, series.shape[2]), effective_draws(series)
     kept = np.clip(effective, 1, min(most, len(pool))).astype(int)
-    found = [_rank(value, column[_evenly(len(pool), k)], rng) for value, column, k in zip(truth, pool.T, kept, strict=True)]
+    found = [
+        _rank(value, column[_evenly(len(pool), k)], rng) for value, column, k in zip(truth, pool.T, kept, strict=True)
+    ]
     all_of_them = [_rank(value, column, rng) for value, column in zip(truth, pool.T, strict=True)]
     of = np.full(len(truth), len(pool))
     each = (
@@ -77,7 +79,7 @@ def thinned(draws: np.ndarray, most: int) -> np.ndarray:
 
 
 def effective_draws(series: np.ndarray) -> np.ndarray:
-    """The bulk effective sample size of each quantity of [chains, draws, Q]; all draws where there is none to be told."""
+    """The bulk effective sample size of each quantity of [chains, draws, Q]; all draws where it can't be told."""
     chains, length = series.shape[:2]
     if length < SHORT:
         return np.full(series.shape[2], chains * length)

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from inference.calibration import figures
 from inference.calibration.ranking import Ranks
+from inference.calibration.scoring import LEVEL
 from inference.calibration.uniformity import band
-from inference.calibration.verdict import LEVEL
 from inference.diagnostics.arviz_io import Labelled, to_idata, to_netcdf
 from inference.diagnostics.coordinates import Coordinates
 
@@ -29,8 +29,8 @@ class Calibration:
     """Whether an inference is calibrated: `verdict` (sentences), `table` (a row a quantity), `plots()`, `idata`.
 
     `alarms` holds the sentences that say what is wrong by the illness: "too narrow", "too wide", "biased upwards",
-    "biased downwards", "of the wrong shape", "test quantities", "draws are correlated", "failed". `pit` is each true value's place among
-    the draws of its posterior, [simulations, quantities], uniform on the unit interval where the inference is right.
+    "biased downwards", "of the wrong shape", "test quantities", "draws are correlated", "failed". `pit` is each true
+    value's place among the draws of its posterior, [simulations, quantities], uniform where the inference is right.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Calibration:
 
     @property
     def idata(self) -> Any:
-        """ArviZ's container: `prior_sbc` (the PIT values, as its plot_ecdf_pit takes them), `prior`, `constant_data`."""
+        """ArviZ's container: `prior_sbc` (PIT values, as its plot_ecdf_pit takes them), `prior`, `constant_data`."""
         groups = {
             "prior_sbc": self._labelled(self.ranks.pit, ("chain", "draw")),
             "prior": self._labelled(self.truth.values[0], ("chain", "draw")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,6 +17,7 @@ from inference.diagnostics.health import listed
 from inference.diagnostics.predictive import to_numpy
 from inference.predictive_draws import pointwise, simulate
 from inference.program import Program
+from inference.results import Alarm
 
 LOG_LIKELIHOOD = "log likelihood"
 Values = dict[str, Tensor]
@@ -36,7 +39,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Question:
-    """What `calibration` was asked; `failed` collects what an inference said of data sets that it gave up on."""
+    """What `calibration` was asked.
+
+    `failed` collects what an inference said of data sets that it gave up on, `warned` how many posteriors had an alarm.
+    """
 
     model: Any
     data: Any
@@ -46,6 +52,7 @@ class Question:
     simulate_from: Any
     seed: int
     failed: dict[int, str] = field(default_factory=dict)
+    warned: Counter[str] = field(default_factory=Counter)
 
 
 class Inference(Protocol):
@@ -141,7 +148,10 @@ class OneByOne:
         study = Study.of(question)
         for i, seed in enumerate(study.seeds):
             try:
-                answer = self.by(study.seen(i), study.data(i), seed=seed)
+                with warnings.catch_warnings():  # each posterior's alarms are counted instead
+                    warnings.simplefilter("ignore", Alarm)
+                    answer = self.by(study.seen(i), study.data(i), seed=seed)
+                question.warned.update(getattr(answer, "alarms", {}).keys())
                 found = study.compared(i, draws_of(answer, seed))
             except (ValueError, ArithmeticError, torch.linalg.LinAlgError) as error:
                 question.failed[i] = f"{error}"
@@ -160,6 +170,6 @@ def _check(program: Program, source: Program) -> None:
         if name not in source.observed or source.observed[name].shape != site.shape:
             has = source.observed[name].shape if name in source.observed else None
             raise ValueError(
-                f"{program.name} observes {name!r} {list(site.shape)}, and {source.name}, which data are simulated from, "
+                f"{program.name} observes {name!r} {list(site.shape)}, and {source.name}, which is simulated from, "
                 + ("does not" if has is None else f"draws it as {list(has)}")
             )

@@ -62,7 +62,7 @@ def ecdf_p_value(u: np.ndarray) -> float:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """p-values [M] made larger so that the least of them is right for all together, whatever they share (Holm, 1979)."""
+    """p-values [M] raised so that the least of them is right for all together, whatever they share (Holm, 1979)."""
     order = np.argsort(p_values)
     factors = len(p_values) - np.arange(len(p_values))
     adjusted = np.empty(len(p_values))

@@ -25,7 +25,8 @@ def on_chains(found: Findings) -> None:
     found.row("largest MCSE of a mean, posterior sds", (table["mcse_mean"] / table["sd"]).max())
     found.tell(convergence.agreement(table, chains))
     _groups(found)
-    found.tell(convergence.sufficiency(table, chains * draws))
+    if not {"stuck chains", "label switching", "several modes"} & set(found.alarms):
+        found.tell(convergence.sufficiency(table, chains * draws))
     _geometry(found)
 
 
@@ -81,7 +82,7 @@ def _geometry(found: Findings) -> None:
             "funnel",
             f"There is a funnel: {found.funnel}. No one step size suits both ends, and the narrow one is sampled too "
             f"little. Write {found.funnel.site} non-centred: a standard normal, times {found.funnel.scale} "
-            "(for a single site: poutine.reparam with LocScaleReparam(0)); or give the scale a prior that keeps off zero.",
+            "(for one site: poutine.reparam with LocScaleReparam(0)); or give the scale a prior that keeps off zero.",
         )
     else:
         found.verdict.append(f"There is a funnel, and the chains have had no trouble with it: {found.funnel}.")
@@ -93,7 +94,7 @@ def _divergences(found: Findings, diverging: np.ndarray, count: int) -> None:
         return
     suspect = None if found.funnel is None else found.funnel.scale
     found.gathering = geometry.gathering(found.coordinates, diverging, suspect)
-    where = "They gather nowhere in particular" if found.gathering is None else f"There, {found.gathering}"
+    where = "They gather nowhere in particular" if found.gathering is None else _sentence(str(found.gathering))
     cure = "Take smaller steps (a higher target)" if found.gathering is None else "Reparameterise what is narrow there"
     if found.gathering is None and count <= FEW * diverging.size:
         found.verdict.append(
@@ -107,3 +108,7 @@ def _divergences(found: Findings, diverging: np.ndarray, count: int) -> None:
         f"and what "
         f"lies behind them is missed. {where}. {cure}, and run again until none are left.",
     )
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]

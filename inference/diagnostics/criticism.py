@@ -54,16 +54,26 @@ def _number(value: object, name: str, site: str) -> float:
     return float(np.asarray(value).item())
 
 
-def on_checks(table: pd.DataFrame) -> tuple[str, str | None]:
-    """Whether data like these come of the fitted program, in words; and the illness, where they don't."""
+def _p(p: float, draws: int) -> str:
+    """A p-value as so many replicated data sets can tell it."""
+    return (
+        f"p < {1 / draws:.2g}"
+        if p * draws < 1
+        else f"p > {1 - 1 / draws:.4g}"
+        if (1 - p) * draws < 1
+        else f"p = {p:.3f}"
+    )
+
+
+def on_checks(table: pd.DataFrame, draws: int) -> tuple[str, str | None]:
+    """Whether data like these come of the fitted program, by so many draws, in words; and the illness, where not."""
     off = table[(table["p"] < EXTREME) | (table["p"] > 1 - EXTREME)]
     if off.empty:
         names = listed(list(dict.fromkeys(table.index.get_level_values("statistic"))))
         return f"Data drawn from the fitted program are like the data, by their {names}.", None
     told = [
         f"the {name} of {site} is {row['observed']:.3g}, and replicated data have {row['predicted']:.3g} ± "
-        f"{row['sd']:.2g} "
-        f"(p = {row['p']:.3f})"
+        f"{row['sd']:.2g} ({_p(row['p'], draws)})"
         for (site, name), row in off.iterrows()
     ]
     return (
@@ -80,10 +90,9 @@ def on_prior(table: pd.DataFrame) -> tuple[str, str | None]:
     if not out.empty:
         (site, name), row = next(iter(out.iterrows()))
         return (
-            f"The prior rules out the data: the {name} of {site} is {row['observed']:.3g}, and not one data set "
-            f"drawn from "
-            f"the prior is beyond it (they have {row['predicted']:.3g} ± {row['sd']:.2g}). Widen it, or look at the "
-            f"units.",
+            f"Before it has seen the data the program rules them out: the {name} of {site} is {row['observed']:.3g}, "
+            f"and no data set drawn from the prior is beyond it (they have {row['predicted']:.3g} ± {row['sd']:.2g}). "
+            "Widen its priors, or look at the units.",
             "prior rules out the data",
         )
     return "Data sets drawn from the prior, before the data are seen, reach beyond the data on either side.", None

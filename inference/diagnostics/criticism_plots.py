@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,8 +15,8 @@ from inference.diagnostics.posterior_findings import Findings
 from inference.diagnostics.power_scaling import SENSITIVE, PowerScaling
 
 BAD = "tab:red"
-REPLICATES, SITES, NAMED = 40, 3, 6
-"""At most: replicated data sets drawn, observed sites shown, points that are named."""
+REPLICATES, SITES, NAMED, VALUES = 40, 3, 6, 1000
+"""At most: replicated data sets, observed sites, named points, values along a curve."""
 
 
 def figures(found: Findings) -> dict[str, Figure]:
@@ -46,12 +45,19 @@ def _predictive(ax: Axes, name: str, y: np.ndarray, replicated: np.ndarray) -> N
     step = max(1, len(replicated) // REPLICATES)
     for i, each in enumerate(replicated[::step]):
         label = "drawn from the posterior" if i == 0 else None
-        sns.ecdfplot(x=each, ax=ax, color=MODEL, alpha=0.25, linewidth=0.8, label=label)
-    sns.ecdfplot(x=y, ax=ax, color="black", linewidth=1.8, label="data")
+        ax.plot(*_cumulated(each), color=MODEL, alpha=0.25, linewidth=0.8, label=label, drawstyle="steps-post")
+    ax.plot(*_cumulated(y), color="black", linewidth=1.8, label="data", drawstyle="steps-post")
     low, high = np.quantile(np.concatenate([replicated.ravel(), y]), [0.001, 0.999])
     low, high = min(low, y.min()), max(high, y.max())
     ax.set(title=f"{name}: data and replicated data", xlabel=name, ylabel="share below", xlim=(low, high))
     ax.legend(fontsize=8)
+
+
+def _cumulated(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and the share up to each; of so many values at most."""
+    ordered = np.sort(x)
+    kept = np.linspace(0, len(x) - 1, min(len(x), VALUES)).astype(int)
+    return np.r_[ordered[0], ordered[kept]], np.r_[0.0, (kept + 1) / len(x)]
 
 
 def _statistics(ax: Axes, found: Findings) -> None:

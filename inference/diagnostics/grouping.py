@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from inference.diagnostics.coordinates import Coordinates, number
+from inference.diagnostics.coordinates import Coordinates
 from inference.diagnostics.health import listed
 
 APART, AGREE = 3.0, 1.2
@@ -97,14 +97,12 @@ class Switched:
     site: str
     first: int
     second: int
-    name: str
     share: float
 
     def __str__(self) -> str:
         return (
             f"components {self.first} and {self.second} of {self.site} have changed places in {self.share:.0%} of "
-            f"the draws "
-            f"({self.name})"
+            "the draws"
         )
 
 
@@ -122,8 +120,7 @@ def switched(coordinates: Coordinates) -> Switched | None:
             for a, b in combinations(range(shape[0]), 2):
                 share = _exchanged(x, a, b, j)
                 if share:
-                    told = f"{number(site, (a, *np.unravel_index(j, shape[1:])))} against {b}" if shape[1:] else site
-                    return Switched(site, a, b, told, share)
+                    return Switched(site, a, b, share)
     return None
 
 

@@ -90,8 +90,8 @@ def _ranks(ax: Axes, x: np.ndarray) -> None:
     for each in share:
         below = np.searchsorted(np.sort(each), grid, side="right") / len(each)
         ax.plot(grid, below - grid, color=MODEL, linewidth=0.9, alpha=max(0.25, 1 - len(x) / 40))
-    effective = convergence.statistics(Coordinates.of_draws({"x": x}))["ess_bulk"].iloc[0] / len(x)
-    _band(ax, grid, min(float(effective), x.shape[1]), len(x))
+    by_chain = convergence.statistics(Coordinates.of_draws({"chain": x.T[None]}))["ess_bulk"]
+    _band(ax, grid, min(float(by_chain.fillna(x.shape[1]).median()), x.shape[1]), len(x))
     ax.set(xlabel="rank among all draws", ylabel="share below, less uniform")
 
 

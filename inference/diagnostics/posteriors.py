@@ -76,7 +76,8 @@ def _in_short(found: Findings) -> str:
     of_draws = [illness for illness in found.alarms if illness not in OF_THE_PROGRAM]
     of_program = [illness for illness in found.alarms if illness in OF_THE_PROGRAM]
     if of_draws:
-        return f"These draws are not to be trusted yet: {listed(of_draws)}."
+        nor = "" if found.posterior.program is None else " What is said of the program rests on them."
+        return f"These draws are not to be trusted yet: {listed(of_draws)}.{nor}"
     if of_program:
         return f"The draws can be trusted; what speaks against the program: {listed(of_program)}."
     checked = "" if found.posterior.program is None else ", and nothing was found that speaks against the program"
@@ -126,7 +127,7 @@ def _criticise(found: Findings, statistics: Mapping[str, Statistic], seed: int) 
     found.observed = {str(name): x.values for name, x in groups["observed_data"].items()}
     found.drawn = {name: _flat(groups["posterior_predictive"][name].values) for name in found.observed}
     found.checks = criticism.checks(found.observed, found.drawn, statistics)
-    found.tell(criticism.on_checks(found.checks))
+    found.tell(criticism.on_checks(found.checks, len(next(iter(found.drawn.values())))))
     for (site, name), row in found.checks.iterrows():
         found.row(f"p-value of the {name} of {site}", row["p"])
     if "prior_predictive" in groups:
@@ -149,16 +150,23 @@ def _left_out(found: Findings, replicated: Mapping[str, Any], seed: int) -> None
     found.row(f"observations with Pareto k above {found.loo.good_k:.2f}", len(found.loo.unreliable))
     if not found.alarm("unreliable LOO", found.loo.alarm):
         found.verdict.append(
-            f"Leave-one-out: {found.loo.elpd:.1f} ± {found.loo.error:.1f} nats, to be trusted (Pareto k)."
+            f"Observations predicted from the others (leave-one-out): {found.loo.elpd:.1f} ± {found.loo.error:.1f} "
+            "nats; Pareto k is low for all of them, so that this can be trusted."
         )
-    values = [
-        pit(y, found.drawn[name], _flat(log_likelihood_of(dict(replicated), posterior.name, name).values), seed).ravel()
-        for name, y in found.observed.items()
-        if y.size <= TRANSFORMED
-    ]
-    if values:
-        found.pit = np.concatenate(values)
-        found.tell(criticism.on_pit(found.pit))
+    groups, values = dict(replicated), []
+    for name, y in found.observed.items():
+        scored = _flat(log_likelihood_of(groups, posterior.name, name).values)
+        values.append(_transformed(y, found.drawn[name], scored, seed))
+    found.pit = np.concatenate(values)
+    found.tell(criticism.on_pit(found.pit))
+
+
+def _transformed(y: np.ndarray, drawn: np.ndarray, log_likelihood: np.ndarray, seed: int) -> np.ndarray:
+    """The PIT of a site's observations, of so many, evenly chosen, where there are more."""
+    count = log_likelihood.shape[1]
+    kept = np.linspace(0, count - 1, min(count, TRANSFORMED)).astype(int)
+    wide = drawn.reshape(len(drawn), count, -1)[:, kept]
+    return pit(y.reshape(count, -1)[kept], wide, log_likelihood[:, kept], seed).ravel()
 
 
 def _flat(x: np.ndarray) -> np.ndarray:

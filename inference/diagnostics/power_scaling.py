@@ -125,9 +125,12 @@ def top_sites(program: Program, draw: Mapping[str, Tensor]) -> list[str]:
     with torch.enable_grad():
         trace = program.trace(values)
         with settings(program.precision, program.device):
-            scores = {name: log_prob(trace.nodes[name]).sum() for name in values}
+            scores = {name: log_prob(trace.nodes[name]) for name in values}
     top = []
-    for name, score in scores.items():
+    for name, each in scores.items():
+        if each.numel() > max(1, values[name].numel()):  # it has a value for each state of a discrete latent
+            continue
+        score = each.sum()
         slopes = torch.autograd.grad(
             score + 0 * values[name].sum(), list(values.values()), None, True, allow_unused=True
         )
@@ -191,6 +194,6 @@ def _verdict(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
     if not verdict:
         most = table["prior"].max()
         verdict.append(
-            f"The prior hardly matters: scaling it moves no number by more than {most:.2f} (sensitive above 0.05)."
+            f"The prior hardly matters: scaling it moves no number by more than {most:.2g} (sensitive above 0.05)."
         )
     return verdict, alarms

@@ -33,6 +33,10 @@ class Metric(ABC):
 
     def learn(self, q: Tensor, slope: Tensor, memory: float) -> None:
         """Take in centred positions and slopes [N, dim]; what was known before counts for at most `memory` rows."""
+        whole = q.isfinite().all(-1) & slope.isfinite().all(-1)
+        q, slope = q[whole], slope[whole]
+        if not len(q):
+            return
         before = min(self.count, memory)
         spread, steepness = self._moments(q), self._moments(slope)
         if before:
@@ -80,6 +84,8 @@ class Diagonal(Metric):
         self.factor, self.inverse, self.count = torch.ones_like(like[0]), torch.ones_like(like[0]), 0.0
 
     def refresh(self) -> None:
+        if not self.count:
+            return
         scale = _scale(self.spread, self.steepness)
         self.factor, self.inverse = scale, 1 / scale
 
@@ -104,10 +110,14 @@ class Dense(Metric):
         self.factor, self.inverse, self.count = unit, unit.clone(), 0.0
 
     def refresh(self) -> None:
+        if not self.count:
+            return
         scale = _scale(self.spread.diagonal(), self.steepness.diagonal())
         spread, steepness = self.spread / torch.outer(scale, scale), self.steepness * torch.outer(scale, scale)
         if self.count < ROWS_A_DIMENSION * len(scale):
             spread, steepness = spread.diagonal().diag(), steepness.diagonal().diag()
+        if not bool(spread.isfinite().all() & steepness.isfinite().all()):
+            return
         factor, ok = torch.linalg.cholesky_ex(geometric_mean(spread, steepness))
         if ok == 0 and bool(factor.isfinite().all()):
             self.factor = scale.unsqueeze(1) * factor

@@ -16,6 +16,12 @@ SUFFICIENT = 1e-4
 NEAR = 1.5
 """Of the squared length of a typical draw's slope, up to what a chain counts as come to the bulk."""
 
+AT_MODE = 0.01
+"""The same at a mode, where a chain can't climb on."""
+
+MOST = 0.75
+"""The share of chains that have halted at which the climb ends: the last would keep all others waiting."""
+
 WIDER = 10.0
 FURTHER = 20.0
 
@@ -42,12 +48,14 @@ class Climb:
         """Climb until all have halted, `LIMIT` slopes at most."""
         for turn in range(1, LIMIT + 1):
             if turn % LOOK_EVERY:
-                self._advance(self._direction(self._slope) * self.shorten.unsqueeze(-1))
+                rose, least = self._advance(self._direction(self._slope) * self.shorten.unsqueeze(-1))
+                self.shorten = torch.where(rose, 1.0, self.shorten * least)
             else:
                 self.metric.refresh()
-                self._advance(self._to_bulk())
+                rose, _ = self._advance(self._to_bulk())
+                self.shorten = torch.where(rose, 1.0, self.shorten)
                 self._halt()
-                if bool(self.halted.all()):
+                if float(self.halted.double().mean()) >= MOST:
                     break
         self._gather()
         return self.chains
@@ -69,18 +77,21 @@ class Climb:
                 self._learn(step[kept], fall[kept], inverse[kept])
         self.metric.refresh()
 
-    def _advance(self, way: Tensor) -> None:
-        """Go `way` with every chain that has not halted; one that does not rise enough is shortened next time."""
+    def _advance(self, way: Tensor) -> tuple[Tensor, Tensor]:
+        """Go `way` with each chain that rises enough by it and has not halted: which did, and how far the others might.
+
+        That is the top of the parabola through what was found and promised, as a share of the way.
+        """
         here, slope = self.chains, self._slope
         there = Chains.of(self.density, here.q + way)
         promised = (way * slope).sum(-1)
         gain = there.log_density - here.log_density
         finite = gain.isfinite() & _finite_slope(there)
-        better = finite & (gain >= SUFFICIENT * promised) & ~self.halted
-        quadratic = torch.where(finite, promised / (2 * (promised - gain)), 0.0).clamp(0.1, 0.5)
-        self.shorten = torch.where(better, 1.0, self.shorten * quadratic)
+        better = finite & (gain >= SUFFICIENT * promised) & (promised > 0) & ~self.halted
+        top = torch.where(finite, promised / (2 * (promised - gain)), 0.0).nan_to_num(0.0).clamp(0.1, 0.5)
         self._remember(here, there, better)
         self.chains = here.where(better, there)
+        return better, top
 
     def _direction(self, slope: Tensor) -> Tensor:
         """The two loops of L-BFGS; before any pair, one unit up the slope."""
@@ -127,9 +138,11 @@ class Climb:
         return self.metric.drift(torch.zeros_like(white), white * share.unsqueeze(-1), 1.0)
 
     def _halt(self) -> None:
-        """Halt the chains in the bulk, by the metric of all chains and by the chain's own."""
+        """Halt chains in the bulk, by the metric of all and their own, if as high as others are; and those at modes."""
+        dim = self.density.dim
         own = (self._direction(self._slope) * self._slope).sum(-1)
-        self.halted |= torch.maximum(self._white()[1], own) <= NEAR * self.density.dim
+        near = torch.maximum(self._white()[1], own) <= NEAR * dim
+        self.halted |= (near & ~lost(self.chains.log_density, dim)) | (own <= AT_MODE * dim)
 
     def _white(self) -> tuple[Tensor, Tensor]:
         """The slopes [C, dim] in units of the metric, and their squared lengths [C]."""
@@ -137,18 +150,22 @@ class Climb:
         return white, white.square().sum(-1)
 
 
-def regathered(log_density: Tensor, dim: int) -> Tensor:
-    """For each chain, the chain to stand where it stands: itself, or one at random for one that is lost.
+def lost(log_density: Tensor, dim: int) -> Tensor:
+    """Which chains [C] are at a mode without weight, or on a plateau.
 
-    Lost is a chain so far below the best that its surroundings could only have mass if they were exp(`WIDER`) times as
-    wide in every direction: a mode without weight, a plateau.
+    They are so far below the best that their surroundings could have mass only if they were exp(`WIDER`) times as wide
+    in every direction.
     """
     value = log_density.nan_to_num(-torch.inf, neginf=-torch.inf)
-    lost = value < value.max() - FURTHER - WIDER * dim
-    places = torch.arange(len(value), device=value.device)
-    return torch.where(
-        lost, places[~lost][torch.randint(int((~lost).sum()), places.shape, device=value.device)], places
-    )
+    return value < value.max() - FURTHER - WIDER * dim
+
+
+def regathered(log_density: Tensor, dim: int) -> Tensor:
+    """For each chain, the chain to stand where it stands: itself, or one at random for one that is lost."""
+    away = lost(log_density, dim)
+    places = torch.arange(len(away), device=away.device)
+    others = places[~away]
+    return torch.where(away, others[torch.randint(len(others), places.shape, device=away.device)], places)
 
 
 def _finite_slope(chains: Chains) -> Tensor:

@@ -8,15 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.sampling.adaptation import Ascent, Dense, Diagonal, DualAveraging, Metric, halton
+from inference.sampling.adaptation import ROWS_A_DIMENSION, Ascent, Dense, Diagonal, DualAveraging, Metric, halton
 from inference.sampling.approach import Climb
 from inference.sampling.kernel import Chains, Density, Kernel
 
 DIVERGED = 1000.0
 """The energy error, in nats, from which on a path has left the level set: a divergence, as Stan says it."""
 
-RAREST = 0.01
+RAREST = 0.1
 """Chains that accept less count as accepting so much: a stuck one may not stop all others."""
+
+GAIN, DELAY = 0.3, 3.0
+"""Of dual averaging, which elsewhere listens to one chain, a noisy one, and here to the mean of many."""
 
 FEWEST = 4
 DENSE_UP_TO = 200
@@ -49,10 +52,10 @@ class Chees(Kernel):
         self.metric: Metric = metric if metric is not None else Diagonal()
 
     def chains_for(self, dim: int) -> int:
-        return 256 if dim <= 64 else 128
+        return min(max(64, 32 * math.ceil(dim / 16)), 256)
 
     def warmup_for(self, dim: int) -> int:
-        return 40
+        return min(24 + dim // 2, 100)
 
     def begin(self, density: Density, q: Tensor) -> Chains:
         self._meet(density, q)
@@ -64,10 +67,10 @@ class Chees(Kernel):
             raise ValueError(f"{self.name} learns from many chains at once: it needs {FEWEST}, better 64, not {chains}")
         self.density = density
         if self._metric is None:
-            self.metric = Dense() if dim <= DENSE_UP_TO and chains >= 2 * dim else Diagonal()
+            self.metric = Dense() if dim <= DENSE_UP_TO and chains >= ROWS_A_DIMENSION * dim else Diagonal()
         self.metric.begin(q)
         self._turn, self._seen, self._due = 0, 0, 1
-        self._step_size = DualAveraging(self._target, dim**-0.25)
+        self._step_size = DualAveraging(self._target, dim**-0.25, GAIN, DELAY)
         self._length = Ascent(math.pi / 2)
 
     def step(self, chains: Chains, warmup: float | None) -> tuple[Chains, dict[str, Tensor]]:
@@ -142,7 +145,7 @@ class Chees(Kernel):
         self.density = density
         self.metric = Diagonal() if state["metric"]["factor"].dim() == 1 else Dense()
         self.metric.load_state_dict(state["metric"])
-        self._step_size, self._length = DualAveraging(self._target, 1.0), Ascent(1.0)
+        self._step_size, self._length = DualAveraging(self._target, 1.0, GAIN, DELAY), Ascent(1.0)
         self._step_size.load_state_dict(state["step_size"])
         self._length.load_state_dict(state["length"])
         self._turn, self._seen, self._due = state["counts"]

@@ -38,6 +38,7 @@ class LogDensity:
         self.dim = sum(self.sizes)
         self.evaluations = 0
         self._traces: dict[Any, Traced] = {}
+        self.why_not = ""
         self._one_by_one = False
 
     @classmethod
@@ -147,6 +148,14 @@ class LogDensity:
             if not value.requires_grad:  # flat, as where every site is masked
                 return value, torch.zeros_like(q)
             (slope,) = torch.autograd.grad(value.sum(), free)
+        return value.detach(), slope
+
+    def alone(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and slope of one position [dim], run as it is."""
+        with torch.enable_grad():
+            free = q.detach().requires_grad_()
+            value = self._single(free)
+            (slope,) = torch.autograd.grad(value, free)
         return value.detach(), slope
 
     def _each(self, one: Callable[[Any], Any], rows: Any) -> Any:

@@ -18,7 +18,7 @@ FIRST_LOOK = 16
 FEWEST = 4
 """Draws of each chain that its halves can be compared of."""
 
-LOOKS = 1.2
+SOONER, LATER = 1.2, 1.5
 """By how much the draws grow from look to look."""
 
 
@@ -49,6 +49,7 @@ class Walk:
         self.stats: list[dict[str, Tensor]] = []
         self.seen: list[Tensor] = []
         self.met = False
+        self.next_look = FIRST_LOOK
         self.window = Window()
         self.found: Convergence | None = None
 
@@ -73,11 +74,12 @@ class Walk:
             self.chains, stats = self.kernel.step(self.chains, None)
             self.q.append(self.chains.q)
             self.stats.append(stats)
-            if len(self.q) == self.limit or _is_look(len(self.q)):
-                self.look()
+            if len(self.q) in (self.next_look, self.limit):
+                missing = self.rule.missing(self.look())
+                self.next_look = math.ceil(len(self.q) * min(max(missing, SOONER), LATER))
             yield self.steps
 
-    def look(self) -> None:
+    def look(self) -> Convergence:
         """Ask the rule, of all draws or of a window of them."""
         judged = sum(part.shape[1] for part in self.seen)
         if len(self.q) > judged:
@@ -85,6 +87,7 @@ class Walk:
         groups = self.rule.super_chains
         self.window, self.found = window_of(self.seen[0], self.names, self.rule, groups)
         self.met = self.rule.met(self.found)
+        return self.found
 
     def state_dict(self) -> dict[str, Any]:
         """All that it takes to go on bit for bit, in tensors and plain numbers."""
@@ -96,6 +99,7 @@ class Walk:
             "random": [torch.get_rng_state(), cuda],
             "warmed": self.warmed,
             "met": self.met,
+            "next_look": self.next_look,
             "q": torch.stack(self.q) if self.q else None,
             "stats": {name: torch.stack([stats[name] for stats in self.stats]) for name in self.stats[0]}
             if self.q
@@ -110,18 +114,10 @@ class Walk:
         torch.set_rng_state(cpu.cpu())
         if cuda is not None:
             torch.cuda.set_rng_state(cuda.cpu(), self.chains.q.device)
-        self.warmed = state["warmed"]
+        self.warmed, self.next_look = state["warmed"], state["next_look"]
         if state["q"] is not None:
             self.q = list(state["q"])
             self.stats = [{name: rows[i] for name, rows in state["stats"].items()} for i in range(len(self.q))]
             if len(self.q) >= FEWEST:
                 self.look()
-            self.met = state["met"]
-
-
-def _is_look(draws: int) -> bool:
-    """Whether the rule is asked at so many draws: 16, and from there each time a fifth more."""
-    if draws < FIRST_LOOK:
-        return False
-    before, now = (math.floor(math.log(n / FIRST_LOOK) / math.log(LOOKS)) for n in (draws - 0.5, draws + 0.5))
-    return draws == FIRST_LOOK or before != now
+                self.met = self.met and state["met"]

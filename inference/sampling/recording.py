@@ -56,6 +56,7 @@ class Recording:
     inputs: list[Ref] = field(default_factory=list)
     outputs: list[Ref] = field(default_factory=list)
     changed: dict[int, torch.UntypedStorage] = field(default_factory=dict)
+    homes: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     branched: bool = False
 
     def new(self, value: Tensor, level: int) -> Ref:

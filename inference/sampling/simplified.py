@@ -24,16 +24,28 @@ def cleaned(recording: Recording) -> list[Step]:
         if step.pure:
             same = _same_as(recording, step)
             if same is not None:
+                _rehome(recording, step.outs[0], same)
                 names[step.outs[0].at] = same
                 continue
             key = f"{step.op._schema.name}.{step.op._overloadname}{step.args!r}{step.kwargs!r}"
             twin = seen.setdefault(key, step)
             if twin is not step:
-                names.update({a.at: b for a, b in zip(step.outs, twin.outs, strict=True)})
+                for out, other in zip(step.outs, twin.outs, strict=True):
+                    _rehome(recording, out, other)
+                    names[out.at] = other
                 continue
         kept.append(step)
     recording.outputs = renamed(recording.outputs, names)
     return _alive(recording, kept)
+
+
+def _rehome(recording: Recording, gone: Ref, kept: Ref) -> None:
+    """Views of a value that is dropped are views of the one kept in its place, whose layout is the same."""
+    old, new = recording.values[gone.at], recording.values[kept.at]
+    home, other = memory_of(old), memory_of(new)
+    if home != other:
+        shift = int(new.storage_offset()) - int(old.storage_offset())
+        recording.homes[home] = other, shift, new.untyped_storage().nbytes()
 
 
 def _same_as(recording: Recording, step: Step) -> Ref | None:

@@ -67,8 +67,12 @@ class Rule(ABC):
         return None
 
     @abstractmethod
+    def missing(self, found: Convergence) -> float:
+        """How many times as many draws it takes, by what these show; at most one where they are enough."""
+
     def met(self, found: Convergence) -> bool:
         """Whether these draws are enough."""
+        return self.missing(found) <= 1
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,9 @@ class Ess(Rule):
     count: float = 1000
     rhat: float = AGREED
 
-    def met(self, found: Convergence) -> bool:
-        return bool((found.agreement <= self.rhat).all()) and bool((found.ess >= self.count).all())
+    def missing(self, found: Convergence) -> float:
+        apart = RHat(self.rhat).missing(found)
+        return apart if apart > 1 else self.count / max(float(found.ess.min()), 1e-9)
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,17 @@ class RHat(Rule):
     bound: float = AGREED
     nested: int | None = None
 
+    def __post_init__(self) -> None:
+        if not self.bound > 1:
+            raise ValueError(f"an r-hat is one or more: its bound must be above one, not {self.bound}")
+
     @property
     def super_chains(self) -> int | None:
         return self.nested
 
-    def met(self, found: Convergence) -> bool:
-        return bool((found.agreement <= self.bound).all())
+    def missing(self, found: Convergence) -> float:
+        """An r-hat falls to one as fast as the draws grow."""
+        return max(float(found.agreement.max()) - 1, 0.0) / (self.bound - 1)
 
 
 @dataclass(frozen=True)
@@ -112,8 +122,8 @@ class All(Rule):
             )
         return named.pop() if named else None
 
-    def met(self, found: Convergence) -> bool:
-        return all(rule.met(found) for rule in self.rules)
+    def missing(self, found: Convergence) -> float:
+        return max(rule.missing(found) for rule in self.rules)
 
 
 def rule_of(until: Rule | Iterable[Rule]) -> Rule:

@@ -27,7 +27,7 @@ from inference.sampling.kernel import Chains, Density, Kernel
 
 FORGOTTEN = 0.1
 """The correlation of each coordinate with where it was before the moves, which suffices."""
-PATIENCE = 5
+PATIENCE = 8
 """Moves over which the correlation has to fall by one part in fifty, or more of them are thought to be of no use."""
 
 

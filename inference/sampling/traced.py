@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,13 @@ class Traced:
     After the function's own outputs come `checks`: for each decomposition that may fail, zero where it did not.
     """
 
-    def __init__(self, function: Callable[[Tensor], Sequence[Tensor]], moving: Tensor, given: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        function: Callable[[Tensor], Sequence[Tensor]],
+        moving: Tensor,
+        given: Sequence[Tensor],
+        written: Callable[..., Any] = emitted,
+    ) -> None:
         recording = record(function, moving, given)
         steps = cleaned(recording)
         self.branched = recording.branched
@@ -29,7 +36,7 @@ class Traced:
         self._before = [step for step in steps if step.level == GIVEN]
         self._inputs = [ref.at for ref in recording.inputs[1:]]
         self.steps = [step for step in steps if step.level == MOVING]
-        self._make, self._frontier = emitted(recording, self.steps)
+        self._make, self._frontier = written(recording, self.steps)
         used = [*self._frontier, *(ref.at for step in self._before for ref in step.refs)]
         self._constants = {at: recording.values[at] for at in used if recording.levels[at] == CONSTANT}
         self._run = self._make(*(recording.values[at] for at in self._frontier))

@@ -13,6 +13,9 @@ SHORTEST = 16
 """Draws of a chain that a window keeps at least."""
 THINNED = (1, 2, 4)
 
+HOPELESS = 4.0
+"""Where so many times the draws are missing, no part of them is tried."""
+
 
 class Window(NamedTuple):
     """Every `every`-th draw from `first` on, of each chain."""
@@ -32,10 +35,11 @@ def window_of(draws: Tensor, names: Sequence[str], rule: Rule, super_chains: int
     chains is above one by as much as neighbouring draws are alike, (tau - 1) / n, although together they know enough.
     """
     whole = Convergence(draws, names, super_chains)
-    for window in _windows(draws.shape[1]):
-        found = whole if window == Window() else Convergence(window.of(draws), names, super_chains)
-        if rule.met(found):
-            return window, found
+    if 1 < rule.missing(whole) < HOPELESS:
+        for window in _windows(draws.shape[1]):
+            found = Convergence(window.of(draws), names, super_chains)
+            if rule.met(found):
+                return window, found
     return Window(), whole
 
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from inference.posterior import Posterior
-from inference.variational.climbing import Density
 from inference.variational.smoothing import smoothed, unreliable
 
-AT_ONCE = 256
-"""Rows q that a density is asked of in one batch, where nothing is to be differentiated."""
+AT_ONCE, NUMBERS = 256, 2**21
+"""Rows q that a density is asked of at once: so many at most, and no more than times the data fit into a cache."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,13 @@ class Asked:
     name: str
     program: Any
     density: Any
+
+    @property
+    def at_once(self) -> int:
+        """How many rows q are best scored in one batch."""
+        observed = {} if self.program is None else self.program.observed
+        numbers = sum(site.shape.numel() for site in observed.values())
+        return min(AT_ONCE, max(4, NUMBERS // max(1, numbers)))
 
     @staticmethod
     def of(model: Any, data: Any, *, precision: torch.dtype, device: Any, seed: int) -> Asked:
@@ -48,15 +54,15 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def scored(density: Density, q: Tensor) -> Tensor:
+def scored(asked: Asked, q: Tensor) -> Tensor:
     """The log density of q [..., dim], in batches of one size: [...] nats, minus infinity where it is no number."""
     flat = q.reshape(-1, q.shape[-1])
-    size = min(AT_ONCE, len(flat))
+    size = min(asked.at_once, len(flat))
     parts = []
     for part in flat.split(size):
         missing = size - len(part)
         padded = torch.cat([part, flat[:missing]]) if missing else part
-        parts.append(density(padded)[: len(part)])
+        parts.append(asked.density(padded)[: len(part)])
     return torch.cat(parts).nan_to_num(nan=-torch.inf, posinf=-torch.inf).view(q.shape[:-1])
 
 
@@ -75,7 +81,7 @@ def answer(
     `began` is when it was asked for, by `time.perf_counter`.
     `extra` gains "pareto_k", "elbo" and, unless it is there, "log_evidence" with its error, by the smoothed weights.
     """
-    log_p = scored(asked.density, q)
+    log_p = scored(asked, q)
     weights = log_p - log_q
     smooth = smoothed(weights)
     found = {

@@ -73,7 +73,8 @@ def made(guide: AutoGuide | Callable[..., AutoGuide], program: Program, starts: 
 
 
 def _at(guide: Callable[..., AutoGuide], model: Any, values: dict[str, Tensor]) -> AutoGuide:
-    if issubclass(getattr(guide, "func", guide), AutoNormalizingFlow):  # which have no place to begin at
+    kind: Any = getattr(guide, "func", guide)
+    if issubclass(kind, AutoNormalizingFlow):  # which have no place to begin at
         return guide(model)
     return guide(model, init_loc_fn=init_to_value(values=values))
 

@@ -21,8 +21,8 @@ LOG_2PI = math.log(2 * math.pi)
 class Start(Protocol):
     """K normals that guides begin from; `Normal` of Pathfinder is one."""
 
-    mean: Tensor
-
+    @property
+    def mean(self) -> Tensor: ...
     def variance(self) -> Tensor: ...
     def tril(self) -> Tensor: ...
 
@@ -72,6 +72,9 @@ GuideOf = Callable[[Start], Guide]
 class MeanField(Guide):
     """Independent normals: q(z) = prod_i N(z_i; m_i, s_i^2)."""
 
+    centre: Tensor
+    width: Tensor
+
     def __init__(self, start: Start) -> None:
         super().__init__()
         self.register_buffer("centre", start.mean.clone())
@@ -91,6 +94,9 @@ class MeanField(Guide):
 
 class FullCovariance(Guide):
     """A normal with any covariance: q(z) = N(z; m, L L'), L lower triangular; dim (dim + 3) / 2 parameters."""
+
+    centre: Tensor
+    frame: Tensor
 
     def __init__(self, start: Start) -> None:
         super().__init__()
@@ -123,6 +129,9 @@ class LowRank(Guide):
         rank: how many directions.
     """
 
+    centre: Tensor
+    width: Tensor
+
     def __init__(self, start: Start, *, rank: int = 8) -> None:
         super().__init__()
         if rank < 1:
@@ -154,6 +163,8 @@ class Flow(Guide):
     """
 
     lr = 0.005
+    centre: Tensor
+    frame: Tensor
 
     def __init__(self, start: Start, *, density: Any) -> None:
         super().__init__()
@@ -163,7 +174,7 @@ class Flow(Guide):
             raise ValueError(f"the guide {type(density).__name__} is over rows of {list(shape)}, but q has {[dim]}")
         self.register_buffer("centre", start.mean.clone())
         self.register_buffer("frame", start.tril())
-        self.flows = nn.ModuleList(copy.deepcopy(density) for _ in range(count)).to(start.mean)
+        self.flows: Any = nn.ModuleList(copy.deepcopy(density) for _ in range(count)).to(start.mean)
 
     def rsample(self, n: int) -> Tensor:
         inside = torch.stack([flow.distribution().rsample((n,)) for flow in self.flows], 1)

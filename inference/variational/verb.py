@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from inference.variational.guides import Flow, FullCovariance, Guide, GuideOf
 from inference.variational.minibatch import Batched
 from inference.variational.pathfinder import Paths, find_paths, kept
 
+COMPARED = 200
+"""Draws by which the starts are compared."""
 APART = 1.0
 """Nats between the ELBOs of two starts that are more than noise and haste."""
 
@@ -32,7 +35,7 @@ def variational(
     *,
     steps: int = 1000,
     starts: int = 4,
-    draws: int = 4000,
+    draws: int = 2000,
     particles: int = 8,
     batch_size: int | None = None,
     plate: str | None = None,
@@ -147,11 +150,12 @@ def _by_rows(asked: Asked, paths: Paths, batch_size: int | None, plate: str | No
 @torch.no_grad()
 def _best(guides: Guide, asked: Asked, draws: int) -> tuple[Tensor, Tensor, Tensor, dict[str, str]]:
     """Draws [1, draws, dim] of the guide with the largest ELBO, its log density, all ELBOs, and what ails them."""
-    q, log_q = guides.draw(draws)
-    gaps = scored(asked.density, q) - log_q
+    tried, log_q = guides.draw(COMPARED)
+    gaps = scored(asked, tried) - log_q
     elbos = gaps.mean(0)
     best = int(elbos.argmax())
-    alarms = _disagreement(q, elbos, gaps.std(0) / draws**0.5, best)
+    alarms = _disagreement(tried, elbos, gaps.std(0) / math.sqrt(COMPARED), best)
+    q, log_q = guides.draw(draws)
     return q[:, best][None], log_q[:, best][None], elbos, alarms
 
 

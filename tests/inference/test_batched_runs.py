@@ -86,6 +86,21 @@ def test_noise_is_every_rows_own_also_where_no_row_is_given():
     assert len(found["z"].unique()) == 100 and (found["u"] >= 2).all() and (found["u"] < 3).all()
 
 
+@pytest.mark.parametrize(
+    ("fill", "cdf"),
+    [
+        (lambda x: x.normal_(1, 3), stats.norm(1, 3).cdf),
+        (lambda x: x.uniform_(-1, 3), stats.uniform(-1, 4).cdf),
+        (lambda x: x.exponential_(4), stats.expon(scale=1 / 4).cdf),
+        (lambda x: x.cauchy_(2, 3), stats.cauchy(2, 3).cdf),
+    ],
+)
+def test_what_fills_a_tensor_in_place_means_what_it_says(fill, cdf):
+    torch.manual_seed(0)
+    found = of_each(lambda row, i: {"x": fill(torch.empty(()))}, {}, 2000, 2000)["x"]
+    assert stats.kstest(found.numpy(), cdf).pvalue > 1e-3
+
+
 def test_torch_is_left_as_it_was():
     before = dirichlet._Dirichlet
     asked = Program.of(turning, {"y": torch.tensor(9.0)})

@@ -1,6 +1,7 @@
 """Simulation-based calibration: exact bands, uniform for right code, and the right word for six kinds of wrong code."""
 
 from dataclasses import replace
+from functools import partial
 
 import arviz as az
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import torch
 from scipy import stats
 
+from inference import Ess, laplace, mcmc
 from inference.calibration import AllAtOnce, Amortised, calibration, coverage
 from inference.calibration.ranking import Ranks, ranks
+from inference.calibration.scoring import seen
 from inference.calibration.uniformity import band, ecdf_p_value, holm
-from inference.calibration.verdict import judge, seen
+from inference.calibration.verdict import judge
 from inference.posterior import Posterior
 from inference.predictive_draws import simulate
 from inference.program import Program
@@ -95,7 +98,9 @@ def test_holm_by_hand():
 def judged(pit):
     quantities = pit.shape[1]
     names = [f"theta[{i}]" for i in range(quantities)]
-    return judge(names, uniform_ranks(pit), np.random.default_rng(0).normal(size=pit.shape), np.zeros(quantities, bool), {})
+    return judge(
+        names, uniform_ranks(pit), np.random.default_rng(0).normal(size=pit.shape), np.zeros(quantities, bool), {}, {}
+    )
 
 
 def test_false_alarms_are_as_rare_as_the_level_says():
@@ -117,7 +122,10 @@ def test_errors_of_the_size_told_are_seen_nine_times_in_ten():
 
 def test_ties_take_a_random_place_and_constants_are_ranked():
     rng = np.random.default_rng(4)
-    each = [ranks(rng.poisson(1.0, 1).astype(float), rng.poisson(1.0, (2, 100, 1)).astype(float), 100, rng) for _ in range(400)]
+    each = [
+        ranks(rng.poisson(1.0, 1).astype(float), rng.poisson(1.0, (2, 100, 1)).astype(float), 100, rng)
+        for _ in range(400)
+    ]
     assert ecdf_p_value(Ranks.stacked(each).pit[:, 0]) > 0.01
     still = ranks(np.zeros(1), np.zeros((2, 100, 1)), 50, rng)
     assert still.ranked == 50
@@ -157,17 +165,18 @@ def test_right_code_is_uniform_and_says_what_would_have_been_seen():
 
 
 def test_a_beta_binomial_is_uniform_in_all_its_latents():
-    def counts(k, n):
+    def tosses(k):
         with pyro.plate("group", 3):
             p = pyro.sample("p", dist.Beta(2.0, 3.0))
-            pyro.sample("k", dist.Binomial(n, p), obs=k)
+            with pyro.plate("toss", 10):
+                pyro.sample("k", dist.Bernoulli(p), obs=k)
 
     def by(program, data, seed):
         rng = np.random.default_rng(seed)
-        k = data["k"].numpy()
+        k = data["k"].sum(0).numpy()
         return {"p": torch.tensor(rng.beta(2 + k, 3 + 10 - k, (2, 100, 3)))}
 
-    found = asked(counts, {"k": torch.tensor([1.0, 2.0, 3.0]), "n": 10}, by, statistics={"sum": lambda z, data: z["p"].sum(1)})
+    found = asked(tosses, {"k": torch.zeros(10, 3)}, by, statistics={"sum": lambda z, data: z["p"].sum(1)})
     assert found.uniform
     assert list(found.table.index) == ["p[0]", "p[1]", "p[2]", "log likelihood", "sum"]
     assert found.idata["prior_sbc"]["p"].shape == (1, 200, 3)
@@ -265,7 +274,7 @@ def test_weights_of_a_guide_count(weighed):
         mean, sd = data["y"].sum() / 5, 5**-0.5
         draws = normals(mean, 2 * sd, seed, (1, 2000))
         scores = (draws - mean) / sd
-        posterior = Posterior("guide", None, {"mu": draws}, log_weights=-scores**2 / 2 + scores**2 / 8)
+        posterior = Posterior("guide", None, {"mu": draws}, log_weights=-(scores**2) / 2 + scores**2 / 8)
         return posterior if weighed else replace(posterior, log_weights=None)
 
     found = asked(normal, Y, by)
@@ -394,3 +403,35 @@ def test_chains_for_all_data_sets_at_once():
 
     found = asked(scaled, torch.zeros(6), AllAtOnce(draws=50), simulations=60)
     assert found.uniform and found.table["effective"].min() > 80
+
+
+def scale_and_mean(y):
+    sd = pyro.sample("sd", dist.LogNormal(0.0, 0.5))
+    mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+    with pyro.plate("n", len(y)):
+        pyro.sample("y", dist.Normal(mu, sd), obs=y)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
+@pytest.mark.parametrize("by", [partial(laplace, draws=1000, starts=2), partial(mcmc, until=Ess(300), progress=False)])
+def test_inferences_of_the_house_are_calibrated(by):
+    found = asked(scale_and_mean, torch.zeros(6), by, simulations=60)
+    assert found.uniform
+    assert found.table["ranked"].min() > 100
+
+
+@pytest.mark.slow
+def test_eight_schools_and_a_prior_too_narrow_by_chains_for_all_at_once():
+    sigma = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+
+    def schools(y, sigma, width=5.0):
+        mu, tau = pyro.sample("mu", dist.Normal(0.0, 5.0)), pyro.sample("tau", dist.HalfCauchy(width))
+        with pyro.plate("school", 8):
+            eta = pyro.sample("eta", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(mu + tau * eta, sigma), obs=y)
+
+    data = {"y": torch.zeros(8), "sigma": sigma}
+    assert asked(schools, data, AllAtOnce()).uniform
+    wrong = asked(partial(schools, width=0.5), data, AllAtOnce(), simulate_from=schools)
+    assert "tau" in wrong.alarms["biased downwards"]

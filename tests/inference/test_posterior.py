@@ -15,7 +15,9 @@ from inference import posterior_groups
 from inference.diagnostics import arviz_io
 from inference.diagnostics.arviz_io import arviz, group_names
 from inference.posterior import Posterior, systematic
+from inference.predictive_draws import simulate
 from inference.program import Program
+from zoo.bayesian_mixture import BayesianGaussianMixture
 
 Y = torch.tensor([1.2, -0.4, 0.7, 2.5, -1.9], dtype=torch.float64)
 NOISE = torch.tensor([0.5, 1.0, 1.5, 0.8, 1.2], dtype=torch.float64)
@@ -201,6 +203,17 @@ def test_rows_of_a_mixture_are_summed_over_its_components():
     found = posterior.idata.log_likelihood["x"]
     assert found.dims == ("chain", "draw", "row")
     np.testing.assert_allclose(found, mixture_likelihood(x.numpy(), share.numpy(), means.numpy()), rtol=1e-10)
+
+
+def test_a_pair_whose_parameters_are_of_single_precision():
+    x = torch.randn(6, 2)
+    program = Program.of(BayesianGaussianMixture(2, size=6, components=2), {"x": x})
+    latents, _ = simulate(program, 3, seed=0)
+    found = Posterior("pair", program, {name: value[None] for name, value in latents.items()}).idata.log_likelihood["x"]
+    assert found.dims == ("chain", "draw", "data")
+    weights, means, scales = (latents[name].double().numpy()[:, None] for name in ("weights", "means", "scales"))
+    log_p = np.log(weights) + stats.norm(means, scales).logpdf(x.numpy()[:, None]).sum(-1)
+    np.testing.assert_allclose(found[0], np.logaddexp(log_p[..., 0], log_p[..., 1]), rtol=1e-5)
 
 
 def test_rows_that_share_a_component_have_their_likelihood_together():

@@ -19,6 +19,7 @@ from inference.diagnostics.arviz_io import arviz, group_names
 from inference.importance import Weighted
 from tests.inference.test_likelihood import linear_vae
 from tests.inference.test_posterior import NOISE, Y, exact_draws, mean_and_sd, of_schools, schools
+from zoo.bayesian_network import BayesianNetwork
 from zoo.conditionals import StandardGaussian
 from zoo.gan import GAN
 from zoo.gaussian_mixture import GaussianMixture
@@ -125,6 +126,15 @@ def test_what_em_finds_is_a_point():
         1,
         1,
     )
+
+
+def test_a_networks_tables_are_named_by_its_variables():
+    network = BayesianNetwork(network="asia")
+    found = to_idata(network)
+    xray = found.posterior["xray_probability"]
+    assert found.attrs["kind"] == "point estimate" and xray.dims == ("chain", "draw", "either", "xray")
+    np.testing.assert_allclose(xray.sum("xray"), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(xray[0, 0].values[:, 0], [0.98, 0.05], rtol=1e-6)
 
 
 def test_generative_fits_have_their_likelihood_and_samples():

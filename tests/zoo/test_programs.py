@@ -18,6 +18,11 @@ from pyro import poutine
 from scipy import stats
 from scipy.linalg import toeplitz
 
+from benchmarks.mcmc_tasks.judging import completed, judged
+from inference.mcmc import mcmc
+from inference.posterior import Posterior
+from inference.program import Program
+from inference.sampling.stopping import Ess
 from zoo import programs
 from zoo.datasets import Missing
 from zoo.programs.data import DATA, POSTERIORDB
@@ -28,6 +33,8 @@ from zoo.programs.series import decayed
 
 norm, halfnorm, halfcauchy = stats.norm.logpdf, stats.halfnorm.logpdf, stats.halfcauchy.logpdf
 RNG = np.random.default_rng(0)
+ENDLESS = ("eight_schools", "garch11")
+"""Where a path in a thousand may diverge: there is mass at tau = 0 and beta1 = 0, whose logarithms have no end."""
 PUBLIC = ("eight_schools", "diabetes")
 
 
@@ -350,3 +357,46 @@ def test_unknown_names_are_told_the_near_ones() -> None:
         programs.data("eight_school")
     with pytest.raises(ValueError, match=r"posteriordb has no draws of 'diabetes': it has those of eight_schools"):
         programs.reference("diabetes")
+
+
+@pytest.mark.slow
+def test_numpyros_versions_that_ours_are_timed_beside_have_the_same_density() -> None:
+    pytest.importorskip("numpyro")
+    from numpyro.infer.util import log_density
+
+    from benchmarks.mcmc_tasks.peers_numpyro import CONSTANTS, MODELS
+
+    for name, model in MODELS.items():
+        _, data, values = FORMULAS[name]
+        given, at = data(), values()
+        theirs, _ = log_density(model, (), given, at)
+        ours = log_joint(programs.POSTERIORS[name], given, at)
+        assert ours == pytest.approx(float(theirs) + CONSTANTS.get(name, 0.0), rel=1e-9, abs=1e-9), name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* paths diverged")
+@pytest.mark.parametrize("name", POSTERIORDB)
+def test_chains_find_the_reference_posterior(name: str) -> None:
+    real(name)
+    posterior = mcmc(programs.POSTERIORS[name], programs.data(name), until=Ess(10_000), seed=1, progress=False)
+    draws, truth = completed(name, posterior.draws), programs.reference(name)
+    found = judged(name, posterior.draws)
+    assert found["ess"] > 1_000
+    assert found["rhat"] < 1.01
+    diverging = posterior.stats["diverging"].double().mean().item()
+    assert diverging == 0 or (name in ENDLESS and diverging < 1e-3 and "divergences" in posterior.alarms)
+    for site, value in draws.items():
+        reference = truth[site].numpy()
+        sd = reference.std((0, 1))
+        assert (abs(value.mean((0, 1)) - reference.mean((0, 1))) < 0.1 * sd).all(), site
+        assert (abs(value.std((0, 1)) / sd - 1) < 0.1).all(), site
+
+
+def test_what_a_program_derives_is_found_beside_its_draws() -> None:
+    program = Program.of(programs.eight_schools, programs.data("eight_schools"))
+    draws = {"mu": torch.randn(2, 3), "tau": torch.rand(2, 3), "eta": torch.randn(2, 3, 8)}
+    posterior = Posterior("eight_schools", program, draws)
+    expected = draws["mu"][..., None] + draws["tau"][..., None] * draws["eta"]
+    assert torch.allclose(posterior["theta"], expected)
+    assert posterior.idata.posterior["theta"].dims == ("chain", "draw", "school")

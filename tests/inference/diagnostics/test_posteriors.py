@@ -122,7 +122,7 @@ def test_chains_that_are_well_have_none() -> None:
 
 def test_where_divergences_gather_and_what_to_do_about_a_funnel() -> None:
     alarms = diagnose(ill_chains()["divergences"]()).alarms
-    assert "divergences gather where tau is small (below 0.4: " in alarms["divergences"]
+    assert "Divergences gather where tau is small (below 0.4: " in alarms["divergences"]
     assert "Write theta non-centred: a standard normal, times tau" in alarms["funnel"]
 
 
@@ -260,6 +260,27 @@ def test_several_observed_sites_counts_and_events() -> None:
     assert found.alarms == {}, found
     assert {"predictive_counts", "predictive_y"} <= set(found.plots())
     assert "p-value of the max of counts" in found.table.index and math.isfinite(found.table["value"].sum())
+
+
+def two_components(y: torch.Tensor) -> None:
+    share = pyro.sample("share", dist.Beta(2.0, 2.0))
+    with pyro.plate("component", 2):
+        mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
+    with pyro.plate("row", len(y)):
+        z = pyro.sample("z", dist.Categorical(torch.stack([share, 1 - share])), infer={"enumerate": "parallel"})
+        pyro.sample("y", dist.Normal(mu[z], 1.0), obs=y)
+
+
+def test_a_mixture_whose_labels_switch() -> None:
+    y = torch.cat([data_of(50, mean=-4.0), data_of(50, mean=4.0, seed=1)])
+    noise = torch.randn(8, 300, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mu = torch.tensor([-4.0, 4.0]).double() + noise[..., :2] / 50**0.5
+    mu[:4] = mu[:4].flip(-1)
+    program = Program.of(two_components, {"y": y})
+    found = diagnose(sampled(Posterior("mixture", program, {"share": 0.5 + 0.05 * noise[..., 2], "mu": mu})))
+    assert "components 0 and 1 of mu have changed places in 50% of the draws" in found.alarms["label switching"]
+    assert set(found.alarms) == {"chains disagree", "label switching"}, found
+    assert found.verdict[0].endswith("What is said of the program rests on them.")
 
 
 # ---- the door

@@ -7,7 +7,7 @@ import torch
 
 from inference.sampling.adaptation import Dense, Diagonal
 from inference.sampling.approach import Climb, regathered
-from inference.sampling.chees import Chees
+from inference.sampling.chees import RAREST, Chees
 from inference.sampling.kernel import Chains
 from inference.sampling.loop import Walk
 from inference.sampling.stopping import Ess
@@ -120,7 +120,7 @@ def test_fifty_dimensions_of_condition_ten_thousand():
 def test_step_size_brings_the_harmonic_mean_of_the_rates_to_the_target():
     walk = walked(skewed(20, 100.0), Ess(2000), warmup=80, limit=60, target=0.8)
     rates = torch.stack([s["acceptance_rate"] for s in walk.stats])
-    harmonic = 1 / (1 / rates.clamp(min=0.01)).mean()
+    harmonic = 1 / (1 / rates.clamp(min=RAREST)).mean()
     assert harmonic.item() == pytest.approx(0.8, abs=0.1)
 
 

@@ -91,7 +91,7 @@ def test_what_is_run_again_is_what_was_run_first(case):
 
 
 def by_hand(q, y):
-    """log p + log|J| of `bounded`: level = e^a, first = s(b), second = (1 - first) s(c), p(second) = 1 / (1 - first)."""
+    """log p + log|J| of `bounded`: level = e^a, first = s(b), second = (1 - first) s(c), uniform below 1 - first."""
     a, b, c = q
     level, first = a.exp(), torch.sigmoid(b)
     second = (1 - first) * torch.sigmoid(c)

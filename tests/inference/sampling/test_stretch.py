@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from inference.sampling.stretch import DifferentialEvolution, Ensemble, Stretch
-from tests.inference.sampling.targets import Banana, Gaussian, Mixture, moment_scores
+from tests.inference.sampling.targets import Banana, Gaussian, Mixture, Target, moment_scores
 
 MOVES = [Stretch(), DifferentialEvolution()]
 
@@ -56,6 +57,36 @@ def test_a_linear_map_of_the_space_maps_the_chains(kernel: Ensemble) -> None:
             chains, _ = kernel.step(chains, None)
         ends.append(chains.q)
     torch.testing.assert_close(ends[0] @ wide.distribution.scale_tril.T + wide.distribution.mean, ends[1])
+
+
+class Flat(Target):
+    dim = 2
+
+    def __call__(self, q: Tensor) -> Tensor:
+        return torch.zeros_like(q[:, 0])
+
+
+class Watched(Ensemble):
+    """Everyone goes one to the right; keeps what it was asked."""
+
+    name = "watched"
+
+    def propose(self, moving: Tensor, standing: Tensor) -> tuple[Tensor, Tensor]:
+        self.asked = [*getattr(self, "asked", []), (moving, standing)]
+        return moving + 1, torch.zeros_like(moving[:, 0])
+
+
+def test_each_half_moves_by_where_the_other_stands_by_then() -> None:
+    torch.manual_seed(6)
+    kernel = Watched()
+    chains = kernel.begin(Flat(), torch.randn(10, 2, dtype=torch.float64))
+    after, _ = kernel.step(chains, None)
+    torch.testing.assert_close(after.q, chains.q + 1)
+    (first, resting), (second, moved) = kernel.asked
+    assert torch.equal(torch.cat([first, resting]).sort(0).values, chains.q.sort(0).values)
+    assert torch.equal(second, resting) and torch.equal(moved, first + 1)
+    kernel.step(chains, None)
+    assert not torch.equal(kernel.asked[2][0], first)  # halves are drawn anew
 
 
 def test_the_stretch_is_on_the_line_with_the_density_of_the_paper() -> None:

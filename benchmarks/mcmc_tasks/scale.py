@@ -1,0 +1,89 @@
+"""Logistic regression of 100,000 rows and 100 coefficients, by chains on all rows and by a guide on minibatches.
+
+The data are drawn from the prior, so that intervals must hold the coefficients they were made with as often as they
+claim to. With so many rows the posterior is a normal about its mode: Newton's method gives the reference.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from benchmarks.common import Row
+from inference.mcmc import mcmc
+from inference.posterior import Posterior
+from inference.sampling.stopping import Ess
+from inference.variational import variational
+
+ROWS, COLUMNS = 100_000, 100
+CHAINS, BATCH, STEPS = 64, 1_000, 2_000
+LEVEL = 0.9
+
+
+def logistic_regression(X: Tensor, y: Tensor) -> None:
+    with pyro.plate("column", X.shape[1]):
+        beta = pyro.sample("beta", dist.Normal(0.0, 1.0))
+    with pyro.plate("row", len(y)):
+        pyro.sample("y", dist.Bernoulli(logits=X @ beta), obs=y)
+
+
+def drawn(rows: int, columns: int, seed: int = 0) -> tuple[dict[str, Tensor], Tensor]:
+    """The data, and the coefficients [columns] they were made with; logits have a standard deviation of about 2."""
+    torch.manual_seed(seed)
+    beta = torch.randn(columns, dtype=torch.float64)
+    X = torch.randn(rows, columns, dtype=torch.float64) * 2 / math.sqrt(columns)
+    return {"X": X, "y": torch.bernoulli((X @ beta).sigmoid())}, beta
+
+
+def normal(X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The mode and the standard deviations of the normal about it, [columns] each."""
+    beta, prior = torch.zeros(X.shape[1], dtype=X.dtype), torch.eye(X.shape[1], dtype=X.dtype)
+    for _ in range(20):
+        p = (X @ beta).sigmoid()
+        curvature = (X * (p * (1 - p))[:, None]).T @ X + prior
+        beta = beta + torch.linalg.solve(curvature, X.T @ (y - p) - beta)
+    return beta, torch.linalg.inv(curvature).diagonal().sqrt()
+
+
+def by_chains(given: dict[str, Tensor]) -> Posterior:
+    return mcmc(logistic_regression, given, chains=CHAINS, until=Ess(1000), progress=False)
+
+
+def by_guide(given: dict[str, Tensor]) -> Posterior:
+    return variational(logistic_regression, given, batch_size=BATCH, steps=STEPS, starts=1, progress=False)
+
+
+def rows(rounds: int) -> list[Row]:
+    given, truth = drawn(ROWS, COLUMNS)
+    mode, sd = normal(**given)
+    ways: dict[str, Callable[[dict[str, Tensor]], Posterior]] = {"mcmc": by_chains, "guide": by_guide}
+    return [row for name, way in ways.items() for row in calibrated(name, way, given, truth, mode, sd)]
+
+
+def calibrated(
+    name: str,
+    way: Callable[[dict[str, Tensor]], Posterior],
+    given: dict[str, Tensor],
+    truth: Tensor,
+    mode: Tensor,
+    sd: Tensor,
+) -> list[Row]:
+    begun = time.process_time()
+    draws = way(given)["beta"].flatten(0, 1)
+    told = f"{time.process_time() - begun:.0f} CPU s"
+    low, high = draws.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=draws.dtype), 0)
+    held = ((low < truth) & (truth < high)).double().mean()
+    off = ((draws.mean(0) - mode) / sd).abs().max()
+    wide = (draws.std(0) / sd - 1).abs().max()
+    chance = 2 * math.sqrt(LEVEL * (1 - LEVEL) / len(truth))
+    return [
+        Row(f"logistic_{name}_worst_mean_in_sds", float(off), 0.1, "lower", told),
+        Row(f"logistic_{name}_worst_sd", float(wide), 0.1, "lower", told),
+        Row(f"logistic_{name}_coverage_off_{LEVEL}", float((held - LEVEL).abs()), chance, "lower", told),
+    ]
