@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -23,13 +20,12 @@ class SeparateData(LogDensity):
         super().__init__(program)
         self.observed = observed
 
-    def _each(self, one: Callable[[Any], Any], rows: Any) -> Any:
-        if one != self._single:  # maps of values to and fro, which read no data
-            return super()._each(one, rows)
-        return torch.vmap(self._of_its_own)(rows, self.observed)
+    def of_all(self, q: Tensor) -> Tensor:
+        return self.each(self._of_its_own, {"": q, **self.observed})
 
-    def _of_its_own(self, q: Tensor, observed: dict[str, Tensor]) -> Tensor:
-        return LogDensity.of(self.program.with_observed(observed))._single(q)
+    def _of_its_own(self, row: dict[str, Tensor]) -> Tensor:
+        observed = {name: row[name] for name in self.observed}
+        return LogDensity.of(self.program.with_observed(observed)).single(row[""])
 
 
 class Whitened:
@@ -44,18 +40,21 @@ class Whitened:
         self.centre, self.scale = centre, scale
 
     @classmethod
-    def by(cls, density: Density, q: Tensor, size: Tensor) -> Whitened:
-        """By the positions q [S, n, dim] of each group; the fewer there are, the less their correlations are believed.
+    def plain(cls, density: Density, groups: int, like: Tensor) -> Whitened:
+        """As the density has it."""
+        unit = torch.eye(density.dim, dtype=like.dtype, device=like.device)
+        return cls(density, like.new_zeros(groups, density.dim), unit.expand(groups, -1, -1))
 
-        `size` [S] is how large a unit is: a group whose density bends sharply needs small ones.
+    @classmethod
+    def by(cls, density: Density, q: Tensor, slope: Tensor | None) -> Whitened:
+        """By positions q and slopes [S, n, dim] of each group: units in which both vary alike, or the positions alone.
+
+        The fewer there are, the less their correlations are believed.
         """
-        n = q.shape[1]
-        away = q - q.mean(1, keepdim=True)
-        covariance = away.mT @ away / n
-        own = covariance.diagonal(dim1=1, dim2=2).clamp(min=TINY).diag_embed()
-        believed = n / (n + SHRINK * q.shape[2])
-        scale = torch.linalg.cholesky(believed * covariance + (1 - believed) * own)
-        return cls(density, q.mean(1), scale * size[:, None, None])
+        covariance = _covariance(q)
+        if slope is not None:
+            covariance = geometric_means(covariance, _covariance(slope))
+        return cls(density, q.mean(1), torch.linalg.cholesky(covariance))
 
     def __call__(self, q: Tensor) -> Tensor:
         return self.density(self.back(q))
@@ -75,3 +74,23 @@ class Whitened:
 
     def _grouped(self, q: Tensor) -> Tensor:
         return q.unflatten(0, (len(self.centre), -1))
+
+
+def _covariance(rows: Tensor) -> Tensor:
+    """Of rows [S, n, dim], [S, dim, dim]."""
+    n = rows.shape[1]
+    away = rows - rows.mean(1, keepdim=True)
+    covariance = away.mT @ away / n
+    own = covariance.diagonal(dim1=1, dim2=2).clamp(min=TINY).diag_embed()
+    believed = n / (n + SHRINK * rows.shape[2])
+    return believed * covariance + (1 - believed) * own
+
+
+def geometric_means(spread: Tensor, steepness: Tensor) -> Tensor:
+    """The S of S steepness S = spread, of each of [groups, dim, dim]: `adaptation.geometric_mean` of many."""
+    root = torch.linalg.cholesky(steepness)
+    values, vectors = torch.linalg.eigh(root.mT @ spread @ root)
+    half = (vectors * values.clamp(min=TINY).sqrt().unsqueeze(-2)) @ vectors.mT
+    unroot = torch.linalg.inv(root)
+    mean = unroot.mT @ half @ unroot
+    return (mean + mean.mT) / 2
