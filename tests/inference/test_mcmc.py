@@ -125,7 +125,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_finished_one_goes_on(tmp_p
     first = quiet(normal, Y, chains=16, draws=20, until=Ess(1e9), checkpoint=path)
     more = quiet(normal, Y, draws=40, until=Ess(1e9), resume=path)
     assert more.shape == (16, 40) and torch.equal(more["mu"][:, :20], first["mu"])
-    with pytest.raises(ValueError, match="is of .*ChEES-HMC.* this run of .*random-walk"):
+    with pytest.raises(ValueError, match=r"is of .*ChEES-HMC.* this run of .*random-walk"):
         quiet(normal, Y, kernel=RandomWalk(), resume=path)
 
 
