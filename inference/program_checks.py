@@ -49,7 +49,7 @@ def _check_data(name: str, site: str, node: Any) -> None:
         raise ValueError(
             f"{name}: the data of the site {site!r} are {list(value.shape)}, and its distribution {list(fn.shape())}"
         ) from None
-    support = getattr(fn, "support", None)
+    support: Any = getattr(fn, "support", None)
     if value.dim() < fn.event_dim or not _fixed(support):
         return
     outside = ~support.check(value)
