@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from inference.near import near
-from inference.program_checks import check_sites, in_a_sentence
+from inference.program_checks import check_sites, in_a_sentence, in_parallel
 from inference.program_data import arguments_of, framed, settings
-from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_draw, joint
+from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_draw, joint, pack
+from inference.seeding import seeded
 from inference.supports import map_of
 
 
@@ -77,8 +78,7 @@ class Program:
         name = getattr(called, "__name__", type(called).__name__)
         called_by = type(model).__name__ if called is not model else name
         program = cls(called, arguments_of(data, precision, device), precision, device, called_by)
-        with torch.random.fork_rng(), in_a_sentence(called_by):
-            torch.manual_seed(seed)
+        with seeded(seed, device), in_a_sentence(called_by):
             program._look()
         return program
 
@@ -98,6 +98,9 @@ class Program:
                 + (f", {', '.join(self.discrete)} would be summed out" if self.discrete else "")
                 + "; is every sample statement given obs=?"
             )
+        if self.discrete:
+            with in_parallel(self.name, self.discrete), settings(self.precision, self.device):
+                pack(self.trace({name: sites[name]["value"] for name in self.latents}))
 
     def run(self, *handlers: Messenger, summed: bool = False) -> Any:
         """The Pyro trace of a run under these handlers, innermost first; `summed`: discrete latents in parallel."""

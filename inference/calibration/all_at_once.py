@@ -12,6 +12,7 @@ from inference.calibration.densities import SeparateData, Whitened
 from inference.calibration.study import Compared, Question, Study
 from inference.sampling.chees import Chees
 from inference.sampling.kernel import Kernel
+from inference.seeding import seeded
 
 TARGET, SLOWEST = 0.8, 0.3
 """Data sets whose chains accept less than the first are given smaller units, by this factor at most a round."""
@@ -39,8 +40,7 @@ class AllAtOnce:
         study = Study.of(question)
         rows = {name: values.repeat_interleave(self.chains, 0) for name, values in study.observed.items()}
         density = SeparateData(study.program, rows)
-        with torch.random.fork_rng():
-            torch.manual_seed(study.seeds[0])
+        with seeded(study.seeds[0], study.program.device):
             q = self._drawn(density, self._grouped(density.start(question.simulations * self.chains)))
         for i in range(question.simulations):
             yield study.compared(i, density.constrain(q[i]))

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.naming import numbers
 from inference.program import Program
 from inference.program_data import settings
 from inference.program_sites import joint
-from inference.sampling.placing import Place, constrained, coordinates, freed
+from inference.sampling.placing import Place, constrained, freed
 from inference.sampling.starting import start
 from inference.sampling.traced import Traced
 
@@ -48,7 +49,7 @@ class LogDensity:
     @property
     def names(self) -> list[str]:
         """A name for each of the dim numbers: its site's, with its place in the site's unconstrained shape."""
-        return [place for name, shape in self.shapes.items() for place in coordinates(name, shape)]
+        return [place for name, shape in self.shapes.items() for place in numbers(name, shape)]
 
     def __call__(self, q: Tensor) -> Tensor:
         """The log density of each chain, [C] nats."""

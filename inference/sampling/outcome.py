@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inference.diagnostics.coordinates import Coordinates
 from inference.diagnostics.geometry import FEW, gathering
+from inference.naming import numbers
 from inference.posterior import Posterior
 from inference.program import Program
 from inference.sampling.loop import Walk
@@ -24,11 +25,7 @@ class Flat:
                 torch.zeros(1, density.dim, dtype=density.program.precision, device=density.program.device)
             )
         self.shapes = {name: value.shape[1:] for name, value in like.items()}
-        self.names = [
-            f"{name}[{', '.join(map(str, torch.unravel_index(torch.tensor(i), shape)))}]" if shape else name
-            for name, shape in self.shapes.items()
-            for i in range(shape.numel())
-        ]
+        self.names = [place for name, shape in self.shapes.items() for place in numbers(name, shape)]
 
     def __call__(self, q: Tensor) -> Tensor:
         """[..., P] of positions [..., dim]."""
