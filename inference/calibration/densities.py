@@ -31,37 +31,41 @@ class SeparateData(LogDensity):
 class Whitened:
     """A density whose chains, in groups of equal size, each see their own posterior as round and of unit size.
 
-    It is asked of u, and gives the density of q = centre + scale u: centre [S, dim] and scale [S, dim, dim] of each
-    group are learnt of its positions.
+    It is asked of u, and gives the density of q = centre + scale u over that of `level` [S]: centre [S, dim] and scale
+    [S, dim, dim] of each group are learnt of its positions. Kernels compare chains by their density, so that `level`
+    should bring those of all groups to one.
     """
 
-    def __init__(self, density: Density, centre: Tensor, scale: Tensor) -> None:
+    def __init__(self, density: Density, level: Tensor, centre: Tensor, scale: Tensor) -> None:
         self.density, self.dim = density, density.dim
-        self.centre, self.scale = centre, scale
+        self.level, self.centre, self.scale = level, centre, scale
 
     @classmethod
-    def plain(cls, density: Density, groups: int, like: Tensor) -> Whitened:
-        """As the density has it."""
-        unit = torch.eye(density.dim, dtype=like.dtype, device=like.device)
-        return cls(density, like.new_zeros(groups, density.dim), unit.expand(groups, -1, -1))
+    def plain(cls, density: Density, level: Tensor) -> Whitened:
+        """In the density's own units."""
+        unit = torch.eye(density.dim, dtype=level.dtype, device=level.device)
+        return cls(density, level, level.new_zeros(len(level), density.dim), unit.expand(len(level), -1, -1))
 
     @classmethod
-    def by(cls, density: Density, q: Tensor, slope: Tensor | None) -> Whitened:
-        """By positions q and slopes [S, n, dim] of each group: units in which both vary alike, or the positions alone.
+    def by(cls, density: Density, level: Tensor, q: Tensor, slope: Tensor | None) -> Whitened:
+        """In units in which the positions q and the slopes [S, n, dim] of each group vary alike.
 
-        The fewer there are, the less their correlations are believed.
+        Without slopes, those in which positions vary by one. The fewer rows there are, the less their correlations are
+        believed.
         """
-        covariance = _covariance(q)
-        if slope is not None:
-            covariance = geometric_means(covariance, _covariance(slope))
-        return cls(density, q.mean(1), torch.linalg.cholesky(covariance))
+        square = _covariance(q) if slope is None else geometric_means(_covariance(q), _covariance(slope))
+        return cls(density, level, q.mean(1), torch.linalg.cholesky(square))
 
     def __call__(self, q: Tensor) -> Tensor:
-        return self.density(self.back(q))
+        return self._levelled(self.density(self.back(q)))
 
     def value_and_grad(self, q: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = self.density.value_and_grad(self.back(q))
-        return value, (self._grouped(slope) @ self.scale).flatten(0, 1)
+        return self._levelled(value), (self._grouped(slope) @ self.scale).flatten(0, 1)
+
+    def slope_there(self, slope: Tensor) -> Tensor:
+        """The density's own slope of the slope in u, both [C, dim]."""
+        return torch.linalg.solve_triangular(self.scale, self._grouped(slope), upper=False, left=False).flatten(0, 1)
 
     def back(self, u: Tensor) -> Tensor:
         """q of u, both [C, dim]."""
@@ -71,6 +75,9 @@ class Whitened:
         """u of q."""
         away = (self._grouped(q) - self.centre.unsqueeze(1)).mT
         return torch.linalg.solve_triangular(self.scale, away, upper=False).mT.flatten(0, 1)
+
+    def _levelled(self, value: Tensor) -> Tensor:
+        return (self._grouped(value) - self.level.unsqueeze(1)).flatten()
 
     def _grouped(self, q: Tensor) -> Tensor:
         return q.unflatten(0, (len(self.centre), -1))

@@ -9,7 +9,6 @@ from inference.diagnostics.health import listed
 from inference.diagnostics.posterior_findings import Findings
 
 
-
 def on_chains(found: Findings) -> None:
     """All that chains show of themselves, and what ails them."""
     posterior, coordinates = found.posterior, found.coordinates

@@ -133,9 +133,15 @@ class LogDensity:
         key = function.__name__, q.shape, q.dtype, q.device
         if key in self._traces:
             return _checked(self._traces[key](q))
+        known, where = self.program.recorded, (type(self), self.program.frame, key)
+        if known is not None and where in known:
+            self._traces[key] = known[where].on(self.program.inputs)
+            return _checked(self._traces[key](q))
         traced = Traced(function, q, self.program.inputs)
         if not self._one_by_one:
             self._traces[key] = traced
+            if known is not None and not traced.branched:
+                known[where] = traced
         return _checked(traced.first)
 
     def _value(self, q: Tensor) -> tuple[Tensor]:

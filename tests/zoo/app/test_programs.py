@@ -16,7 +16,7 @@ until = {name = "ess", count = 400}
 [coords]
 school = ["A", "B", "C", "D", "E", "F", "G", "H"]
 """
-LINE = '''
+LINE = """
 import pyro
 import pyro.distributions as dist
 
@@ -24,7 +24,7 @@ def line(x, y):
     slope = pyro.sample("slope", dist.Normal(0.0, 10.0).expand([x.shape[1]]).to_event(1))
     with pyro.plate("row", len(y)):
         pyro.sample("y", dist.Normal(x @ slope, 1.0), obs=y)
-'''
+"""
 
 
 @pytest.fixture(scope="module")
