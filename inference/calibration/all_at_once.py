@@ -15,14 +15,10 @@ from inference.calibration.densities import SeparateData, Whitened
 from inference.calibration.study import Compared, Question, Study
 from inference.mcmc import mcmc
 from inference.sampling.chees import Chees
-<<<<<<< HEAD
-from inference.sampling.kernel import Kernel
-from inference.seeding import seeded
-=======
 from inference.sampling.kernel import Chains, Kernel
 from inference.sampling.statistics import bulk_ess
 from inference.sampling.stopping import Ess
->>>>>>> sbc
+from inference.seeding import seeded
 
 UNLIKE = 0.5
 """A data set whose chains accept less than this share of what is usual would make the kernel small-stepped for all."""
@@ -55,21 +51,12 @@ class AllAtOnce:
     ceiling: int = 500
 
     def answers(self, question: Question) -> Iterator[Compared]:
-<<<<<<< HEAD
-        study = Study.of(question)
-        rows = {name: values.repeat_interleave(self.chains, 0) for name, values in study.observed.items()}
-        density = SeparateData(study.program, rows)
-        with seeded(study.seeds[0], study.program.device):
-            q = self._drawn(density, self._grouped(density.start(question.simulations * self.chains)))
-=======
         study, least = Study.of(question), ENOUGH * question.draws
         alone = partial(
             mcmc, kernel=copy.deepcopy(self.kernel), draws=self.ceiling, until=Ess(least, AGREED), progress=False
         )
-        with torch.random.fork_rng():
-            torch.manual_seed(study.seeds[0])
+        with seeded(study.seeds[0], study.program.device):
             density, drawn = self._drawn(study)
->>>>>>> sbc
         for i in range(question.simulations):
             effective = _effective(drawn[i]) if i in drawn else 0.0
             if effective >= least:

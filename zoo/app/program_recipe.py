@@ -138,7 +138,10 @@ def from_file(asked: str) -> Callable[..., Any]:
         raise SpecError(
             f'program.file is {asked!r}, but a file and its function were expected, such as "mine.py:model"'
         )
-    module = importlib.util.module_from_spec(found := importlib.util.spec_from_file_location(path.stem, path))
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise SpecError(f"program.file is {asked!r}, but {path.name} is no Python file")
+    module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
     if function not in functions:

@@ -68,7 +68,8 @@ def test_a_function_and_a_table_of_ones_own(tmp_path, capsys):
     y = x @ [1.0, -2.0] + np.random.default_rng(1).normal(size=50)
     pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y}).to_csv(tmp_path / "rows.csv", index=False)
     (tmp_path / "line.toml").write_text(
-        'program = {file = "mine.py:line", data = {csv = "rows.csv", arguments = {x = ["a", "b"], y = "y"}}}\n[laplace]\n'
+        'program = {file = "mine.py:line", data = {csv = "rows.csv", arguments = {x = ["a", "b"], y = "y"}}}\n'
+        "[laplace]\n"
     )
     assert cli.main(["run", str(tmp_path / "line.toml"), "--out", str(tmp_path / "run")]) == 0
     precision = x.T @ x + np.eye(2) / 100
