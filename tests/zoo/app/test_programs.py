@@ -57,7 +57,7 @@ def test_diagnose_tells_of_a_run_and_of_any_netcdf_file(run, capsys):
     whole = capsys.readouterr().out
     assert cli.main(["diagnose", str(run / "posterior.nc")]) == 0
     of_file = capsys.readouterr().out
-    assert "Leave-one-out" in whole and "Leave-one-out" not in of_file
+    assert "(leave-one-out)" in whole and "(leave-one-out)" not in of_file
     largest = [line.split()[2] for text in (whole, of_file) for line in text.splitlines() if "largest r-hat" in line]
     assert [float(r_hat) for r_hat in largest] == pytest.approx([1.005, 1.005], abs=0.02)
 
