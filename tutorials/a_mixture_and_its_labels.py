@@ -159,7 +159,7 @@ axes[1].scatter(*particles.flat["mu"].T, s=5, alpha=0.5, label="particles, excha
 axes[1].scatter(*ordered.thinned(4).flat["mu"].T, s=5, alpha=0.3, color="C1", label="chains, ordered")
 axes[1].plot(*truth, "k*", markersize=11, label="the grapes")
 axes[1].set(title="Two mirrored modes", xlabel="mu_0", ylabel="mu_1", xlim=(-1.5, 2), ylim=(-1.5, 2))
-axes[1].legend(fontsize="small", loc="lower left")
+axes[1].legend(fontsize="small", loc="upper right")
 axes[2].hist(
     [y[~nebbiolo], y[nebbiolo]],
     24,
