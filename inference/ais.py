@@ -17,8 +17,6 @@ A latent variable has such a path too, from its proposal to its posterior: `infe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,6 +24,7 @@ import torch
 from torch import Tensor
 
 from inference.protocols import Energy, name_of, offers
+from inference.seeding import seeded
 
 
 @runtime_checkable
@@ -108,7 +107,7 @@ def ais(
     """
     _check(model, chains, temperatures)
     path: Path = model.annealing(data)
-    with seeded(path.log_partition().device, seed):
+    with seeded(seed, path.log_partition().device), torch.no_grad():
         log_weights = path.log_partition().double() + climb(path, path.start(chains), temperatures)
     return LogPartition(*log_mean(log_weights), log_weights)
 
@@ -140,7 +139,7 @@ def reverse_ais(
     """
     _check(model, chains if rows is None else len(rows), temperatures)
     path: Path = model.annealing(data)
-    with seeded(path.log_partition().device, seed):
+    with seeded(seed, path.log_partition().device), torch.no_grad():
         whole = getattr(model, "joint", model)  # whose rows the path has, where units are hidden
         draws = getattr(whole, "exact_rows", None) or getattr(whole, "sample", None)
         if rows is None and draws is None:
@@ -200,14 +199,6 @@ def log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     weights = (log_weights - top).exp()
     mean = weights.mean(0)
     return mean.log() + top, weights.std(0) / mean / math.sqrt(len(log_weights))
-
-
-@contextmanager
-def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Noise of this seed within; the caller's as it was afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-        torch.manual_seed(seed)
-        yield
 
 
 def _check(model: Any, chains: int, temperatures: int) -> None:

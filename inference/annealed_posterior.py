@@ -26,9 +26,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.ais import Bracket, LogPartition, climb, descend, log_mean, seeded
+from inference.ais import Bracket, LogPartition, climb, descend, log_mean
 from inference.importance import repeated
 from inference.protocols import Latent, name_of, offers
+from inference.seeding import seeded
 
 Base = Callable[[Any, Tensor, Tensor | None], Any]
 LEAPFROGS = 5
@@ -64,7 +65,7 @@ def annealed(
         base: where the path begins, `from_proposal` or `from_prior`.
     """
     _check(model, chains, temperatures)
-    with seeded(x.device, seed):
+    with seeded(seed, x.device), torch.no_grad():
         path = _tuned(model, x, context, base, temperatures)
         way = path.repeated(chains)
         log_weights = climb(way, way.start(chains * len(x)), temperatures).view(chains, len(x))
@@ -86,7 +87,7 @@ def bidirectional(
     From above there is one chain a row, as one exact draw of its posterior is known: the z that made it.
     """
     _check(model, chains, temperatures)
-    with seeded(model.device, seed):
+    with seeded(seed, model.device), torch.no_grad():
         prior = model.prior(context)
         z = prior.sample() if prior.batch_shape else prior.sample((n,))
         x = model.decoder(z, context).sample()

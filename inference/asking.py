@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.seeding import seeded
+
 
 @contextmanager
 def asking(model: Any, seed: int) -> Iterator[None]:
@@ -16,14 +18,10 @@ def asking(model: Any, seed: int) -> Iterator[None]:
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     training = [module.training for module in modules]
     like = anchor(model)
-    devices = [like.device] if like is not None and like.is_cuda else []
     try:
         for module in modules:
             module.training = False
-        with torch.random.fork_rng(devices), torch.no_grad():
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach devices that are not put back
-            for device in devices:
-                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+        with seeded(seed, None if like is None else like.device), torch.no_grad():
             yield
     finally:
         for module, was in zip(modules, training, strict=True):

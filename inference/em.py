@@ -18,6 +18,7 @@ from inference.exact.learning import ExpectedCounts
 from inference.progress import Bar, Progress
 from inference.protocols import ClosedForm, name_of, offers, sums_out
 from inference.results import Fit
+from inference.seeding import seeded
 from inference.world import World
 
 
@@ -96,8 +97,7 @@ def _rows(model: Any, data: Any) -> Tensor:
 def _start(model: Any, x: Tensor, seed: int) -> None:
     """Starting parameters, the first process's everywhere."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, x.device):
         model.em_start(x, generator)
     world = World.current()
     if world.size > 1:

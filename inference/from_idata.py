@@ -27,7 +27,8 @@ def from_idata(source: Any, model: Any = None, data: Any = None) -> Posterior:
     """
     groups = datasets_of(_read(source) if isinstance(source, (str, os.PathLike)) else source)
     if "posterior" not in groups:
-        raise ValueError(f"there are no draws to read: the group 'posterior' is not among {', '.join(groups) or 'none'}")
+        known = ", ".join(groups) or "none"
+        raise ValueError(f"there are no draws to read: the group 'posterior' is not among {known}")
     attrs = groups["posterior"].attrs
     draws, stats = (_tensors(groups[name]) if name in groups else {} for name in ("posterior", "sample_stats"))
     each = {name: tensor for name, tensor in stats.items() if tensor.dim() == 2}

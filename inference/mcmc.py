@@ -23,6 +23,7 @@ from inference.sampling.kernel import Kernel
 from inference.sampling.loop import FEWEST, Walk
 from inference.sampling.outcome import Flat, alarms_of, posterior_of
 from inference.sampling.stopping import Ess, Rule, rule_of
+from inference.seeding import seeded
 
 ENOUGH = Ess(1000)
 
@@ -77,8 +78,7 @@ def mcmc(
     program = Program.of(model, data, precision=precision, device=device, seed=seed)
     density = LogDensity.of(program)
     saved = None if resume is None else checkpoints.load(resume, torch.device(program.device or "cpu"))
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, program.device), torch.no_grad():
         flat = Flat(density)
         walk = Walk(
             kernel,

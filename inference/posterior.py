@@ -104,9 +104,9 @@ class Posterior:
 
         Of draws that have weights, r-hat is NaN, and the effective draws are those of the weights.
         """
-        from inference.diagnostics.arviz_io import arviz, of_one_chain
+        from inference.diagnostics.arviz_io import arviz, untold
 
-        with of_one_chain():
+        with untold():
             return arviz().summary(self.idata, **options)
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:

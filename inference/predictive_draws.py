@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from inference.batched_runs import at_once, of_each, run_all
 from inference.program import Program
 from inference.program_data import settings
 from inference.program_sites import Draw, log_prob
+from inference.seeding import seeded
 from inference.summed_out import summed_out
 
 Draws = dict[str, Tensor]
@@ -73,6 +73,5 @@ def _count(draws: Mapping[str, Tensor]) -> int:
 
 def _seeded(program: Program, draws: Draws, n: int, seed: int, names: tuple[str, ...]) -> Draws:
     """The sites of n runs in which the observed ones are drawn anew."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, program.device):
         return run_all(program, draws, n, Draw(observed=tuple(program.observed)), names)

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from inference.near import near
-from inference.program_checks import check_sites, in_a_sentence
+from inference.program_checks import check_sites, in_a_sentence, in_parallel
 from inference.program_data import arguments_of, framed, settings
-from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_draw, joint
+from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_draw, joint, pack
+from inference.seeding import seeded
 from inference.supports import map_of
 
 
@@ -43,6 +44,7 @@ class Program:
     `latents`, `observed` and `derived` (what `pyro.deterministic` names) are sites by name, in the program's order;
     `discrete` the latents that are summed over, in parallel. The model is any callable with sample statements, or an
     object that has one as `.model`. Values are tensors of the sites' own shapes; log densities are in nats.
+    `recorded`, where it is given, holds what densities recorded of the program, for itself on other observed values.
     """
 
     model: Any
@@ -56,6 +58,7 @@ class Program:
     discrete: tuple[str, ...] = ()
     nesting: int = 0
     seen: dict[str, Tensor] = field(default_factory=dict)
+    recorded: dict[Any, Any] | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -77,8 +80,7 @@ class Program:
         name = getattr(called, "__name__", type(called).__name__)
         called_by = type(model).__name__ if called is not model else name
         program = cls(called, arguments_of(data, precision, device), precision, device, called_by)
-        with torch.random.fork_rng(), in_a_sentence(called_by):
-            torch.manual_seed(seed)
+        with seeded(seed, device), in_a_sentence(called_by):
             program._look()
         return program
 
@@ -98,6 +100,9 @@ class Program:
                 + (f", {', '.join(self.discrete)} would be summed out" if self.discrete else "")
                 + "; is every sample statement given obs=?"
             )
+        if self.discrete:
+            with in_parallel(self.name, self.discrete), settings(self.precision, self.device):
+                pack(self.trace({name: sites[name]["value"] for name in self.latents}))
 
     def run(self, *handlers: Messenger, summed: bool = False) -> Any:
         """The Pyro trace of a run under these handlers, innermost first; `summed`: discrete latents in parallel."""
@@ -139,6 +144,7 @@ class Program:
     def with_data(self, data: Any) -> Program:
         """The same program on other data of the same structure, not checked again."""
         other = copy.copy(self)
+        other.recorded = None
         other.arguments = arguments_of(data, self.precision, self.device)
         return other
 

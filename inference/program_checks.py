@@ -1,4 +1,4 @@
-"""What is wrong with a program, in a sentence that names the site or the plate."""
+"""What is wrong with a program and its data, in a sentence that names the site or the plate."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+from torch.distributions.constraints import Constraint
+
 from inference.supports import map_of
 
 
 def check_sites(name: str, sites: Mapping[str, Any]) -> None:
-    """Refuses plates of which a part is drawn, latents that can't be summed out, and data of another length."""
+    """Refuses plates of which a part is drawn, latents that can't be summed out, and data that are none of a site."""
     for site, node in sites.items():
         for frame in node["cond_indep_stack"]:
             _check_plate(name, site, node, frame)
-        if not node["is_observed"]:
+        if node["is_observed"]:
+            _check_data(name, site, node)
+        else:
             _check_latent(name, site, node)
 
 
@@ -33,6 +38,40 @@ def _check_plate(name: str, site: str, node: Any, frame: Any) -> None:
         raise ValueError(
             f"{name}: the plate {frame.name!r} has {frame.size} rows, and the data of the site {site!r} {length}"
         )
+
+
+def _check_data(name: str, site: str, node: Any) -> None:
+    """Refuses data of another shape than their distribution's, and such as it has no density for, whatever is drawn."""
+    fn, value = node["fn"], node["value"]
+    try:
+        torch.broadcast_shapes(value.shape, fn.shape())
+    except RuntimeError:
+        raise ValueError(
+            f"{name}: the data of the site {site!r} are {list(value.shape)}, and its distribution {list(fn.shape())}"
+        ) from None
+    support: Any = getattr(fn, "support", None)
+    if value.dim() < fn.event_dim or not _fixed(support):
+        return
+    outside = ~support.check(value)
+    nan = value.isnan()
+    while nan.dim() > outside.dim():
+        nan = nan.any(-1)
+    for mask in (~nan, node["mask"], getattr(fn, "_mask", None)):
+        outside = outside if mask is None else outside & mask
+    if outside.any():
+        some = value[outside].flatten()[:3].tolist() if outside.shape == nan.shape else value.flatten()[:3].tolist()
+        raise ValueError(
+            f"{name}: data of the site {site!r} lie outside of the support of its {type(fn).__name__}, {support}: "
+            f"{', '.join(f'{each:.4g}' for each in some)}"
+        )
+
+
+def _fixed(support: Any) -> bool:
+    """Whether it is known what a support's bounds are, whatever the latents."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    bounds = vars(support).values() if isinstance(support, Constraint) else (None,)
+    return all(isinstance(bound, (int, float)) for bound in bounds)
 
 
 def _check_latent(name: str, site: str, node: Any) -> None:
@@ -75,4 +114,24 @@ def in_a_sentence(name: str) -> Iterator[None]:
         raise ValueError(
             f"{name}: the plate {plate!r} and the distribution of the site {site!r} in it have {one} and {two} rows; "
             "are the data as long as the plate?"
+        ) from error
+
+
+@contextlib.contextmanager
+def in_parallel(name: str, discrete: tuple[str, ...]) -> Iterator[None]:
+    """Complaints of a program whose discrete latents take all their values at once, as one of ours."""
+    codes = ", ".join(map(repr, discrete))
+    try:
+        yield
+    except (ValueError, RuntimeError, IndexError) as error:
+        found = re.search(r"packing tensors at site (\S+?):.*Actual shape: (\(.*?\))", str(error), re.DOTALL)
+        if found is None:
+            first = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"{name} can't be run on all values of {codes} at once, to sum them out: {first}"
+            ) from error
+        site, shape = found.groups()
+        raise ValueError(
+            f"{name}: the site {site} gets the shape {shape} where all values of {codes} are summed out: these stand "
+            "in an axis of their own on the left of all plates, so that a value of them has to broadcast from there"
         ) from error

@@ -9,16 +9,18 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from inference.ais import log_mean, seeded
+from inference.ais import log_mean
 from inference.posterior import Posterior
-from inference.predictive_draws import simulate
+from inference.predictive_draws import APART, simulate
 from inference.program import Program
 from inference.results import Alarm
 from inference.sampling.density import LogDensity
 from inference.sampling.hmc import Hmc
 from inference.sampling.kernel import Kernel
 from inference.sampling.prior import prior_of
+from inference.sampling.starting import why
 from inference.sampling.tempering import Annealed, annealed
+from inference.seeding import seeded
 
 SHARE = 0.8
 """What the weights of one step of temperature are worth, of the particles."""
@@ -75,8 +77,11 @@ def smc(
     joint = LogDensity.of(program)
     prior = prior_of(joint)
     latents, _ = simulate(prior.program, particles, seed)
-    with seeded(torch.device(device or "cpu"), seed), tqdm(total=1.0, disable=None if progress else True) as bar:
+    bar = tqdm(total=1.0, disable=None if progress else True)
+    with seeded(seed + APART, program.device), torch.no_grad(), bar:
         q = joint.unconstrain(latents, check=False).view(populations, -1, joint.dim)
+        if not joint(q.flatten(0, 1)).isfinite().any():
+            raise ValueError(f"{program.name}: {why(joint, q[0, 0])}")
         found = annealed(
             prior, joint, q, kernel, share=SHARE, limit=MOVES, report=lambda beta: bar.update(beta - bar.n)
         )

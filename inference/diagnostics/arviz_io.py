@@ -28,13 +28,14 @@ def arviz() -> Any:
 
 
 @contextmanager
-def of_one_chain() -> Iterator[None]:
-    """Without the lines that ArviZ logs where there is no r-hat to tell; that it is NaN says as much."""
-    log = logging.getLogger("arviz")
+def untold() -> Iterator[None]:
+    """Without ArviZ's lines where there is nothing to tell: of one chain, or of what is constant; NaN says as much."""
+    log = getattr(arviz(), "_log", logging.getLogger("arviz"))  # 0.23's is not the one that logging knows
     was = log.level
     log.setLevel(logging.ERROR)
     try:
-        yield
+        with np.errstate(invalid="ignore"):
+            yield
     finally:
         log.setLevel(was)
 

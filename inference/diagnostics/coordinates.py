@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from inference.diagnostics.predictive import to_numpy
+from inference.naming import numbers
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Coordinates:
             value = (to_numpy(given) if isinstance(given, Tensor) else np.asarray(given)).astype(np.float64)
             shapes[name] = value.shape[2:]
             of[name] = slice(len(names), len(names) + int(np.prod(shapes[name], dtype=int)))
-            names += [number(name, index) for index in np.ndindex(*shapes[name])]
+            names += numbers(name, shapes[name])
             parts.append(value.reshape(*value.shape[:2], -1))
         return cls(names, np.concatenate(parts, 2), of, shapes)
 
@@ -53,8 +53,3 @@ class Coordinates:
     def site(self, name: str) -> np.ndarray:
         """The draws of one site, [chains, draws, numbers of the site]."""
         return self.values[:, :, self.of[name]]
-
-
-def number(site: str, index: tuple[Any, ...]) -> str:
-    """The name of one number of a site."""
-    return f"{site}[{', '.join(str(i) for i in index)}]" if index else site

@@ -19,9 +19,9 @@ import torch
 import xarray as xr
 
 from inference.diagnostics.arviz_io import datasets_of, leave_one_out
-from inference.diagnostics.coordinates import number
 from inference.diagnostics.health import listed
 from inference.diagnostics.pareto import EVEN
+from inference.naming import numbers
 from inference.near import near
 from inference.protocols import name_of
 from inference.variational.smoothing import smoothed
@@ -109,7 +109,7 @@ def log_likelihood_of(groups: dict[str, xr.Dataset], name: str, site: str | None
     parts, names = [], []
     for each in sites:
         values = scored[each].transpose("chain", "draw", ...).values
-        names += [number(each, index) for index in np.ndindex(*values.shape[2:])]
+        names += numbers(each, values.shape[2:])
         parts.append(values.reshape(*values.shape[:2], -1))
     joined = np.concatenate(parts, 2)
     coords = {axis: scored[axis].values for axis in ("chain", "draw")}

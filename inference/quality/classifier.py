@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inference.quality.features import Features
+from inference.seeding import seeded
 
 BATCH, RATE = 64, 1e-3
 
@@ -51,8 +52,7 @@ def classifier_features(
 
     told = _hash(x, labels, width, epochs, seed)
     file = None if folder is None else folder / f"{name}-{told[:8]}.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, x.device):
         body = _body(x.shape[1:], width).to(x.device)
         if file is None or not _kept(file, told, body):
             _teach(body, nn.Linear(width, int(labels.max()) + 1).to(x.device), scaled(x), labels.long(), epochs)

@@ -2,9 +2,22 @@
 
 from inference.sampling.chees import Chees
 from inference.sampling.elliptical import EllipticalSlice
+from inference.sampling.hmc import Hmc
 from inference.sampling.nuts import Nuts
+from inference.sampling.pyro_nuts import PyroNuts
 from inference.sampling.random_walk import RandomWalk
 from inference.sampling.stopping import Ess, RHat
-from inference.sampling.stretch import Stretch
+from inference.sampling.stretch import DifferentialEvolution, Stretch
 
-__all__ = ["Chees", "EllipticalSlice", "Ess", "Nuts", "RHat", "RandomWalk", "Stretch"]
+__all__ = [
+    "Chees",
+    "DifferentialEvolution",
+    "EllipticalSlice",
+    "Ess",
+    "Hmc",
+    "Nuts",
+    "PyroNuts",
+    "RHat",
+    "RandomWalk",
+    "Stretch",
+]

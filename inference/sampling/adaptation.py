@@ -14,6 +14,8 @@ from torch import Tensor
 
 ROWS_A_DIMENSION = 2
 """Below so many rows a dimension a dense scale is noise, and the diagonal one serves."""
+DENSE_UP_TO = 200
+"""Dimensions in which a dense metric still costs little beside a slope."""
 
 
 class Metric(ABC):

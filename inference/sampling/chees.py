@@ -8,12 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.sampling.adaptation import ROWS_A_DIMENSION, Ascent, Dense, Diagonal, DualAveraging, Metric, halton
+from inference.sampling.adaptation import (
+    DENSE_UP_TO,
+    ROWS_A_DIMENSION,
+    Ascent,
+    Dense,
+    Diagonal,
+    DualAveraging,
+    Metric,
+    halton,
+)
 from inference.sampling.approach import Climb
-from inference.sampling.kernel import Chains, Density, Kernel
-
-DIVERGED = 1000.0
-"""The energy error, in nats, from which on a path has left the level set: a divergence, as Stan says it."""
+from inference.sampling.kernel import DIVERGED, Chains, Density, Kernel
 
 RAREST = 0.1
 """Chains that accept less count as accepting so much: a stuck one may not stop all others."""
@@ -22,7 +28,6 @@ GAIN, DELAY = 0.3, 3.0
 """Of dual averaging, which elsewhere listens to one chain, a noisy one, and here to the mean of many."""
 
 FEWEST = 4
-DENSE_UP_TO = 200
 
 
 class Chees(Kernel):

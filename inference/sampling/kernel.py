@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+DIVERGED = 1000.0
+"""The energy error, in nats, from which on a path has left its level set: the step does not follow it (Stan's)."""
+
 
 class Density(Protocol):
     """A log density on unconstrained space, of a Pyro program (`LogDensity`) or of anything else: q is [C, dim]."""

@@ -13,13 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.sampling.adaptation import Dense, Diagonal, DualAveraging, Metric
+from inference.sampling.adaptation import DENSE_UP_TO, Dense, Diagonal, DualAveraging, Metric
 from inference.sampling.approach import Climb
 from inference.sampling.kernel import Chains, Density, Kernel
 from inference.sampling.nuts_tree import Point, Tree, grown
 
-DENSE_UP_TO = 200
-"""Dimensions in which a dense metric still costs little beside a slope."""
 ROWS = 20
 """Of the draws of a chain's warm-up, what they tell of the scale is worth so many rows."""
 

@@ -22,8 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-DIVERGED = 1000.0
-"""A fall of the log density of the joint by so many nats is no rounding: the step does not follow the path (Stan's)."""
+from inference.sampling.kernel import DIVERGED
 
 
 class Point(NamedTuple):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
@@ -79,12 +78,6 @@ def freed(program: Program, values: dict[str, Tensor]) -> tuple[dict[str, Tensor
 
 def _run(program: Program, handler: Messenger) -> None:
     try:
-        program.run(handler)
+        program.run(handler, summed=True)  # else what is summed out would be drawn, which can't be vmapped
     except _AllPlaced:
         return
-
-
-def coordinates(name: str, shape: torch.Size) -> list[str]:
-    """A name for each number of a site: "theta[3]", "w[0,1]"."""
-    places = torch.cartesian_prod(*(torch.arange(size) for size in shape)).reshape(-1, len(shape)) if shape else None
-    return [name] if places is None else [f"{name}[{','.join(map(str, place))}]" for place in places.tolist()]

@@ -32,7 +32,7 @@ class Traced:
         recording = record(function, moving, given)
         steps = cleaned(recording)
         self.branched = recording.branched
-        self.first = tuple(recording.values[ref.at] for ref in recording.outputs)
+        self.first = tuple(recording.values[ref.at].detach() for ref in recording.outputs)
         self._before = [step for step in steps if step.level == GIVEN]
         self._inputs = [ref.at for ref in recording.inputs[1:]]
         self.steps = [step for step in steps if step.level == MOVING]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +42,6 @@ class Asked:
 
         program = Program.of(model, data, precision=precision, device=device, seed=seed)
         return Asked(program.name, program, LogDensity.of(program))
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's generators seeded within, and what they were again afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 @torch.no_grad()

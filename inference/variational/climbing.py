@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from inference.sampling.kernel import Density
 from inference.variational.inverse_hessian import History, Normal
 
 MEMORY = 6
@@ -19,15 +19,6 @@ TRIALS = 30
 """Step lengths tried before a path is said to be at its end."""
 FLAT = 1e-9
 """Nats that a quadratic would still rise by, below which a path is at its end."""
-
-
-class Density(Protocol):
-    """log p(q) of rows q [C, dim] in nats, and its gradient: what this package asks of `LogDensity`."""
-
-    dim: int
-
-    def __call__(self, q: Tensor) -> Tensor: ...
-    def value_and_grad(self, q: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from inference.posterior import Posterior
-from inference.variational.asked import Asked, answer, seeded
+from inference.seeding import seeded
+from inference.variational.asked import Asked, answer
 from inference.variational.climbing import Place, climb
 
 CLIMB = 300
@@ -56,7 +57,7 @@ def laplace(
         Accurate Approximations for Posterior Moments and Marginal Densities (Tierney and Kadane, 1986)
     """
     began = time.perf_counter()
-    with seeded(seed):
+    with seeded(seed, device):
         asked = Asked.of(model, data, precision=precision, device=device, seed=seed)
         tops = _tops(asked, starts)
         mode, value, precision_root = _polished(asked, tops.q[tops.value.argmax()])

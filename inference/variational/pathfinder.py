@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from inference.posterior import Posterior
-from inference.variational.asked import Asked, answer, seeded
-from inference.variational.climbing import Density, climb
+from inference.sampling.kernel import Density
+from inference.seeding import seeded
+from inference.variational.asked import Asked, answer
+from inference.variational.climbing import climb
 from inference.variational.inverse_hessian import Normal
 
 ELBO_DRAWS = 10
@@ -86,7 +88,7 @@ def pathfinder(
         https://arxiv.org/abs/2108.03782
     """
     began = time.perf_counter()
-    with seeded(seed):
+    with seeded(seed, device):
         asked = Asked.of(model, data, precision=precision, device=device, seed=seed)
         found = kept(find_paths(asked.density, asked.density.start(paths)), asked.name)
         q, log_q = found.normal.draw(draws)

@@ -15,7 +15,8 @@ from inference.posterior import Posterior
 from inference.progress import Callback
 from inference.results import Fit
 from inference.schedules import cosine
-from inference.variational.asked import Asked, answer, scored, seeded
+from inference.seeding import seeded
+from inference.variational.asked import Asked, answer, scored
 from inference.variational.automatic import is_automatic, made
 from inference.variational.elbo import Approximation, Bounded, GlobalElbo
 from inference.variational.guides import Flow, FullCovariance, Guide, GuideOf
@@ -82,7 +83,7 @@ def variational(
         Robust, Accurate Stochastic Optimization for Variational Inference (Dhaka et al., 2020)
     """
     began = time.perf_counter()
-    with seeded(seed):
+    with seeded(seed, device):
         asked = Asked.of(model, data, precision=precision, device=device, seed=seed)
         paths = kept(find_paths(asked.density, asked.density.start(starts)), asked.name)
         guides = _guides(guide, asked, paths)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import warnings
 
@@ -125,7 +126,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_finished_one_goes_on(tmp_p
     first = quiet(normal, Y, chains=16, draws=20, until=Ess(1e9), checkpoint=path)
     more = quiet(normal, Y, draws=40, until=Ess(1e9), resume=path)
     assert more.shape == (16, 40) and torch.equal(more["mu"][:, :20], first["mu"])
-    with pytest.raises(ValueError, match="is of .*ChEES-HMC.* this run of .*random-walk"):
+    with pytest.raises(ValueError, match=r"is of .*ChEES-HMC.* this run of .*random-walk"):
         quiet(normal, Y, kernel=RandomWalk(), resume=path)
 
 
@@ -135,6 +136,16 @@ def test_stops_when_the_rule_is_met_and_says_so_when_it_is_not():
     with pytest.warns(Alarm, match=r"20 draws of 16 chains .*Ess\(count=5000.*mu"):
         posterior = mcmc(normal, Y, chains=16, draws=20, until=[Ess(5000), RHat(1.01)], progress=False)
     assert "mu" in posterior.alarms["not converged"] and posterior.shape == (16, 20)
+
+
+def test_alarms_name_a_number_as_tables_do():
+    def pair(y):
+        with pyro.plate("two", 2):
+            w = pyro.sample("w", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(w.sum(), 1.0), obs=y)
+
+    posterior = quiet(pair, torch.tensor(1.0), chains=16, warmup=5, draws=8, until=Ess(1e6))
+    assert re.search(r": w\[[01]\] has an r-hat of .*, w\[[01]\] \d+ effective", posterior.alarms["not converged"])
 
 
 def test_groups_of_chains_with_one_start():

@@ -64,6 +64,13 @@ def test_summary_is_arvizs_on_the_same_draws():
     assert list(ours.columns) == list(theirs.columns) and list(ours.index) == list(theirs.index)
 
 
+def test_the_summary_of_what_is_constant_or_of_one_chain_is_quiet(capfd):
+    draws = {"a": torch.randn(1, 40, dtype=torch.float64), "b": torch.ones(1, 40, 2, dtype=torch.float64)}
+    table = Posterior("plain", None, draws).summary()
+    assert list(table.index) == ["a", "b[0]", "b[1]"] and table["r_hat"].isna().all()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_dims_are_plates_and_coords_what_one_says():
     posterior = of_schools(exact_draws(2, 50), stats={"diverging": torch.zeros(2, 50, dtype=torch.bool)})
     idata = posterior.to_idata(coords={"school": list("ABCDE")})

@@ -255,6 +255,48 @@ def test_data_of_another_length_than_their_plate_are_refused():
     ):
         Program.of(wide, (4, Y, Y))
 
+    def vector(y):
+        mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(mu, 1.0).expand([4]).to_event(1), obs=y)
+
+    with pytest.raises(ValueError, match=r"vector: the data of the site 'y' are \[5\], and its distribution \[4\]"):
+        Program.of(vector, Y)
+
+
+def waiting(y, mask=None):
+    rate = pyro.sample("rate", dist.Gamma(2.0, 1.0))
+    with pyro.plate("rows", len(y)), poutine.mask(mask=torch.tensor(True) if mask is None else mask):
+        pyro.sample("y", dist.Exponential(rate), obs=y)
+
+
+def below(y):
+    top = pyro.sample("top", dist.HalfNormal(1.0))
+    with pyro.plate("rows", len(y)):
+        pyro.sample("y", dist.Uniform(0.0, top), obs=y)
+
+
+def test_data_that_no_value_of_the_latents_allows_are_refused():
+    with pytest.raises(ValueError, match=r"'y' lie outside of the support of its Exponential, .*lower_bound=0.*: -1.2"):
+        Program.of(waiting, Y)
+    Program.of(waiting, (Y, Y >= 0))
+    Program.of(waiting, Y.abs().index_fill(0, torch.tensor([1]), torch.nan))  # which a start tells of
+    Program.of(below, Y + 100)  # a latent moves the bound
+
+
+def test_discrete_latents_that_do_not_broadcast_are_refused_in_a_sentence():
+    def program(y, shift):
+        when = pyro.sample("when", dist.Categorical(torch.ones(3)))
+        level = pyro.sample("level", dist.Normal(0.0, 1.0))
+        with pyro.plate("rows", len(y)):
+            pyro.sample("y", dist.Normal(torch.where(shift(when), level, -level), 1.0), obs=y)
+
+    place = torch.arange(len(Y))
+    with pytest.raises(ValueError, match=r"program: the site 'y' gets the shape \(3, 1, 5\) where all .* 'when' are"):
+        Program.of(program, (Y, lambda when: place < when.unsqueeze(-1)))
+    with pytest.raises(ValueError, match="program can't be run on all values of 'when' at once, to sum them out: "):
+        Program.of(program, (Y, lambda when: place < int(when)))
+    assert Program.of(program, (Y, lambda when: place < when)).discrete == ("when",)
+
 
 def test_a_plate_of_which_a_part_is_drawn_is_refused():
     def program(y):

@@ -21,7 +21,14 @@ from inference.sampling.hmc import Hmc
 from inference.sampling.kernel import Kernel
 from inference.sampling.prior import prior_of
 from inference.sampling.random_walk import RandomWalk
-from inference.sampling.tempering import Tempered, annealed, conditional_ess, next_temperature, systematic
+from inference.sampling.tempering import (
+    Tempered,
+    annealed,
+    check_reached,
+    conditional_ess,
+    next_temperature,
+    systematic,
+)
 from inference.smc import smc
 from tests.inference.sampling.targets import Gaussian, Target
 
@@ -226,8 +233,15 @@ def unreachable(y: Tensor) -> None:
 
 
 def test_data_that_no_particle_reaches_are_refused() -> None:
-    with pytest.raises(ValueError, match="8 of 8 populations no particle at temperature 0 has a finite likelihood"):
+    with pytest.raises(ValueError, match="unreachable: the likelihood of the site 'y' is zero at every start tried"):
         smc(unreachable, torch.tensor(5.0), particles=64, progress=False)
+
+
+def test_populations_that_all_die_out_are_refused() -> None:
+    log_likelihood = torch.full((3, 4), -torch.inf)
+    log_likelihood[0, 1] = 0.0
+    with pytest.raises(ValueError, match=r"in 2 of 3 populations no particle at temperature 0.5 has a finite"):
+        check_reached(log_likelihood, 0.5)
 
 
 @pytest.mark.parametrize(("particles", "populations"), [(100, 8), (32, 8), (64, 1)])

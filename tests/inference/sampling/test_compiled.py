@@ -17,6 +17,7 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler"
 PROGRAMS = {**{name: case[:2] for name, case in CASES.items()}, "bounded": (programs.bounded, Y)}
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_is_torchs_own_value_and_slope(name):
@@ -39,6 +40,7 @@ def loop(y, first):
         pyro.sample(f"y_{t}", dist.Normal(level, 1.0), obs=y[t])
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_loop_runs_and_other_data_need_no_compiler():
     density = LogDensity.of(Program.of(loop, {"y": Y, "first": 0.5}))
@@ -53,6 +55,7 @@ def test_a_loop_runs_and_other_data_need_no_compiler():
     assert longer.native is None and longer.value_and_grad(q)[0].isfinite().all()
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_other_codes_are_left_to_torch_which_checks_them():
     group, y = CASES["counts"][1]
@@ -64,6 +67,7 @@ def test_other_codes_are_left_to_torch_which_checks_them():
     torch.testing.assert_close(other(q), LogDensity.of(Program.of(programs.counts, (group.flip(0), y)))(q))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_special_functions_are_torchs():
     x = torch.tensor([0.013, 0.7, 1.0, 3.3, 11.0, 250.0], dtype=torch.float64)
@@ -99,6 +103,7 @@ def test_what_has_no_machine_code_stays_as_it_was(monkeypatch):
     assert compiled(rare) is rare and "no C++ compiler" in rare.why_not
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_code_that_differs_is_not_trusted(monkeypatch):
     density = LogDensity.of(Program.of(loop, {"y": Y[:2], "first": 0.5}))

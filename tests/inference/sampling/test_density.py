@@ -1,5 +1,6 @@
 """The log density of a program against Pyro's own potential, hand-written densities and autograd's Jacobians."""
 
+import math
 import warnings
 
 import pyro
@@ -301,9 +302,39 @@ def test_a_decomposition_that_fails_is_one_chains_nan():
     torch.testing.assert_close(first[0], truth + unit.log_prob(q[0, 0]))
 
 
+def test_a_discrete_latent_may_come_before_the_continuous_ones(double, recwarn):
+    counts = torch.tensor([6.0, 5.0, 7.0, 1.0, 2.0])
+    place = torch.arange(len(counts))
+
+    def change(y):
+        when = pyro.sample("when", dist.Categorical(torch.ones(len(y))))
+        early = pyro.sample("early", dist.Exponential(0.1))
+        late = pyro.sample("late", dist.Exponential(0.1))
+        with pyro.plate("years", len(y)):
+            pyro.sample("y", dist.Poisson(torch.where(place < when, early, late)), obs=y)
+
+    density = LogDensity.of(Program.of(change, counts))
+    q = points(density, 4)
+    values = density.constrain(q)
+    torch.testing.assert_close(density.unconstrain(values), q)
+    early, late = values["early"], values["late"]
+    each = [dist.Poisson(torch.where(place < k, early[:, None], late[:, None])).log_prob(counts).sum(1) for k in place]
+    prior = dist.Exponential(0.1).log_prob(early) + dist.Exponential(0.1).log_prob(late) - math.log(len(counts))
+    truth = torch.stack(each).logsumexp(0) + prior + early.log() + late.log()
+    torch.testing.assert_close(density(q), truth)
+    assert not density._one_by_one and not len(recwarn)
+
+
+def test_values_are_free_of_the_graph_they_came_from(double):
+    density = LogDensity.of(Program.of(programs.bounded, torch.tensor([1.0, 2.0])))
+    q = points(density, 3)
+    for _ in range(2):  # as recorded, and as run again
+        assert all(part.grad_fn is None and not part.requires_grad for part in density.value_and_grad(q))
+
+
 def test_coordinates_have_names():
     density = LogDensity.of(Program.of(programs.markov, Y))
-    assert density.names == ["rows[0,0]", "rows[1,0]", "mean[0]", "mean[1]"]
+    assert density.names == ["rows[0, 0]", "rows[1, 0]", "mean[0]", "mean[1]"]
     schools = LogDensity.of(Program.of(programs.schools, programs.SCHOOLS))
     assert schools.names[:3] == ["mu", "tau", "raw[0]"] and len(schools.names) == schools.dim == 10
 

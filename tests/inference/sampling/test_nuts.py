@@ -15,9 +15,9 @@ from torch import Tensor
 
 from inference.sampling import nuts_tree
 from inference.sampling.adaptation import Dense, Diagonal, Metric
-from inference.sampling.kernel import Chains
+from inference.sampling.kernel import DIVERGED, Chains
 from inference.sampling.nuts import Nuts
-from inference.sampling.nuts_tree import DIVERGED, Point, grown
+from inference.sampling.nuts_tree import Point, grown
 from inference.sampling.pyro_nuts import PyroNuts
 from tests.inference.sampling.targets import Banana, Gaussian, Target, moment_scores
 
