@@ -82,8 +82,8 @@ gone(quiet(line, {"x": x, "y": y}, kernel=RandomWalk(), chains=16, until=Ess(500
 # %% [markdown]
 # ## Steps far too large
 #
-# The same walk without a warm-up: its steps are some twenty posterior sds long, and nearly all are refused. A chain that
-# stands still is a flat line in the trace.
+# The same walk without a warm-up: its steps are some twenty posterior sds long, and nearly all are refused. A chain
+# that stands still is a flat line in the trace.
 
 # %%
 say(quiet(line, {"x": x, "y": y}, kernel=RandomWalk(), chains=8, warmup=1, draws=200), "stuck chains")
@@ -267,8 +267,8 @@ assert tight.flat["a"].std() < 0.3 * full.flat["a"].std()
 #
 # All of these look at one data set, and code that is wrong in the same way each time passes them. Simulation-based
 # calibration draws latents and data from the program, infers, and ranks the truth among the draws: uniform, if all is
-# right. Any function that returns draws can be asked. This one works out a normal mean by hand, and in its first version
-# the author took the variance for the standard deviation:
+# right. Any function that returns draws can be asked. This one works out a normal mean by hand, and in its first
+# version the author took the variance for the standard deviation:
 
 # %%
 
