@@ -1,8 +1,8 @@
 """`mcmc` against conjugate posteriors and reference draws; stopping, alarms, resuming."""
 
 import math
-import re
 import os
+import re
 import signal
 import warnings
 
