@@ -44,6 +44,7 @@ class Program:
     `latents`, `observed` and `derived` (what `pyro.deterministic` names) are sites by name, in the program's order;
     `discrete` the latents that are summed over, in parallel. The model is any callable with sample statements, or an
     object that has one as `.model`. Values are tensors of the sites' own shapes; log densities are in nats.
+    `recorded`, where it is given, holds what densities recorded of the program, for itself on other observed values.
     """
 
     model: Any
@@ -57,6 +58,7 @@ class Program:
     discrete: tuple[str, ...] = ()
     nesting: int = 0
     seen: dict[str, Tensor] = field(default_factory=dict)
+    recorded: dict[Any, Any] | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -142,6 +144,7 @@ class Program:
     def with_data(self, data: Any) -> Program:
         """The same program on other data of the same structure, not checked again."""
         other = copy.copy(self)
+        other.recorded = None
         other.arguments = arguments_of(data, self.precision, self.device)
         return other
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,7 +63,10 @@ class Inference(Protocol):
 
 @dataclass(frozen=True)
 class Study:
-    """S data sets, as `program` sees them, with the latents {name: [S, *shape]} that each was drawn with."""
+    """S data sets, as `program` sees them, with the latents {name: [S, *shape]} that each was drawn with.
+
+    The program keeps what densities record of it: it is traced for the first data set, and not for the others.
+    """
 
     question: Question
     program: Program
@@ -74,7 +77,7 @@ class Study:
     @classmethod
     def of(cls, question: Question) -> Study:
         """Simulate from one program the data that another is asked about."""
-        program = Program.of(question.model, question.data)
+        program = replace(Program.of(question.model, question.data), recorded={})
         true = question.simulate_from
         source = program if true is None else Program.of(true, question.data)
         _check(program, source)
@@ -105,6 +108,23 @@ class Study:
             {name: value[:-1].reshape(chains, length, *value.shape[1:]) for name, value in found.items()},
             tuple(shared),
         )
+
+    def asked(self, i: int, by: Callable[..., Any]) -> Iterator[Compared]:
+        """What an inference says of the i-th data set; nothing, where it fails."""
+        question, seed = self.question, self.seeds[i]
+        try:
+            with warnings.catch_warnings():  # each posterior's alarms are counted instead
+                warnings.simplefilter("ignore", Alarm)
+                answer = by(self.seen(i), self.data(i), seed=seed)
+            question.warned.update(getattr(answer, "alarms", {}).keys())
+            found = self.compared(i, draws_of(answer, seed))
+        except (ValueError, ArithmeticError, torch.linalg.LinAlgError) as error:
+            question.failed[i] = f"{error}"
+            if len(question.failed) > question.simulations / 10:
+                often = f"{len(question.failed)} of the first {i + 1} data sets"
+                raise ValueError(f"`by` failed on {often}, the last time with: {error}") from error
+            return
+        yield found
 
     def _quantities(self, i: int, latents: Values) -> dict[str, np.ndarray]:
         """The latents and all that is asked of them, {name: [n, ...]}."""
@@ -146,20 +166,8 @@ class OneByOne:
 
     def answers(self, question: Question) -> Iterator[Compared]:
         study = Study.of(question)
-        for i, seed in enumerate(study.seeds):
-            try:
-                with warnings.catch_warnings():  # each posterior's alarms are counted instead
-                    warnings.simplefilter("ignore", Alarm)
-                    answer = self.by(study.seen(i), study.data(i), seed=seed)
-                question.warned.update(getattr(answer, "alarms", {}).keys())
-                found = study.compared(i, draws_of(answer, seed))
-            except (ValueError, ArithmeticError, torch.linalg.LinAlgError) as error:
-                question.failed[i] = f"{error}"
-                if len(question.failed) > question.simulations / 10:
-                    often = f"{len(question.failed)} of the first {i + 1} data sets"
-                    raise ValueError(f"`by` failed on {often}, the last time with: {error}") from error
-                continue
-            yield found
+        for i in range(question.simulations):
+            yield from study.asked(i, self.by)
 
 
 def _check(program: Program, source: Program) -> None:

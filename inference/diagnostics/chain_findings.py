@@ -8,9 +8,6 @@ from inference.diagnostics import convergence, geometry, grouping
 from inference.diagnostics.health import listed
 from inference.diagnostics.posterior_findings import Findings
 
-FEW = 1e-3
-"""The share of trajectories that may diverge, where they gather nowhere."""
-
 
 def on_chains(found: Findings) -> None:
     """All that chains show of themselves, and what ails them."""
@@ -96,7 +93,7 @@ def _divergences(found: Findings, diverging: np.ndarray, count: int) -> None:
     found.gathering = geometry.gathering(found.coordinates, diverging, suspect)
     where = "They gather nowhere in particular" if found.gathering is None else _sentence(str(found.gathering))
     cure = "Take smaller steps (a higher target)" if found.gathering is None else "Reparameterise what is narrow there"
-    if found.gathering is None and count <= FEW * diverging.size:
+    if found.gathering is None and count <= geometry.FEW * diverging.size:
         found.verdict.append(
             f"{count} of {diverging.size:,} trajectories diverged, nowhere in particular: too few to matter, as it "
             f"seems."

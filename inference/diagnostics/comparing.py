@@ -147,8 +147,9 @@ def _verdict(table: pd.DataFrame, n: int) -> tuple[list[str], dict[str, str]]:
     high = {name: int(k) for name, k in table["high_k"].items() if k}
     if high:
         alarms["unreliable LOO"] = (
-            f"Pareto k is too high for {listed([f'{k} observations of {name}' for name, k in high.items()], 4)}: their "
-            "leave-one-out is not to be trusted, nor what is said here of differences near their size; see loo(...)."
+            f"Pareto k is too high for {listed([f'{k} of {name}' for name, k in high.items()], 4)} of {n} "
+            "observations: their leave-one-out is not to be trusted, nor what is said here of differences near their "
+            "size; see loo(...)."
         )
     kinds = sorted(set(table["kind"]))
     if len(kinds) > 1:

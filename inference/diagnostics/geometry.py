@@ -15,6 +15,8 @@ from scipy.stats import rankdata
 
 from inference.diagnostics.coordinates import Coordinates
 
+FEW = 1e-3
+"""The share of trajectories that may diverge, where they gather nowhere."""
 CHANCE = 0.01
 """How often divergences would be said to gather somewhere, were they spread as all draws are."""
 BOUND, SPAN = 0.5, 3.0

@@ -79,7 +79,7 @@ def _in_short(found: Findings) -> str:
         nor = "" if found.posterior.program is None else " What is said of the program rests on them."
         return f"These draws are not to be trusted yet: {listed(of_draws)}.{nor}"
     if of_program:
-        return f"The draws can be trusted; what speaks against the program: {listed(of_program)}."
+        return f"The draws can be trusted; look, of the program, at: {listed(of_program)}."
     checked = "" if found.posterior.program is None else ", and nothing was found that speaks against the program"
     return f"The draws can be trusted{checked}."
 

@@ -111,12 +111,14 @@ def own_priors(program: Program, draw: Mapping[str, Tensor]) -> list[str]:
 
 
 def _rescaled(program: Program, draw: Mapping[str, Tensor], name: str, scale: str) -> bool:
-    """Whether the data are as likely with a site twice as large and a scale half, as of a standard normal times it."""
+    """Whether a site reaches the data as a standard normal times a scale: twice the one undoes half the other."""
     if not program.latents[name].support.check(-draw[name]).all() or draw[scale].numel() not in {1, draw[name].numel()}:
         return False
-    doubled = {**draw, name: 2 * draw[name], scale: draw[scale] / 2}
-    both = {key: torch.stack([draw[key], doubled[key]]) for key in program.latents}
-    return all(torch.allclose(x[0], x[1], rtol=1e-9, atol=1e-9) for x in pointwise(program, both).values())
+    twice = 2 * draw[name]
+    tried = [draw, {**draw, name: twice, scale: draw[scale] / 2}, {**draw, name: twice}]
+    scored = pointwise(program, {key: torch.stack([each[key] for each in tried]) for key in program.latents}).values()
+    kept, alone = (all(torch.allclose(x[0], x[i], rtol=1e-9, atol=1e-9) for x in scored) for i in (1, 2))
+    return kept and not alone  # what reaches the data through another site alone changes nothing either way
 
 
 def top_sites(program: Program, draw: Mapping[str, Tensor]) -> list[str]:

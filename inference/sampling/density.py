@@ -117,7 +117,7 @@ class LogDensity:
     def hessian(self, q: Tensor) -> Tensor:
         """The second derivatives at one q [dim], [dim, dim]."""
         with torch.enable_grad():
-            return torch.func.jacrev(torch.func.grad(self._single), chunk_size=CURVES)(q.detach())
+            return torch.func.jacrev(torch.func.grad(self.single), chunk_size=CURVES)(q.detach())
 
     def _on(self, program: Program) -> LogDensity:
         other = copy.copy(self)
@@ -133,19 +133,25 @@ class LogDensity:
         key = function.__name__, q.shape, q.dtype, q.device
         if key in self._traces:
             return _checked(self._traces[key](q))
+        known, where = self.program.recorded, (type(self), self.program.frame, key)
+        if known is not None and where in known:
+            self._traces[key] = known[where].on(self.program.inputs)
+            return _checked(self._traces[key](q))
         traced = Traced(function, q, self.program.inputs)
         if not self._one_by_one:
             self._traces[key] = traced
+            if known is not None and not traced.branched:
+                known[where] = traced
         return _checked(traced.first)
 
     def _value(self, q: Tensor) -> tuple[Tensor]:
         with torch.no_grad():
-            return (self._each(self._single, q),)
+            return (self.of_all(q),)
 
     def _value_and_slope(self, q: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             free = q.detach().requires_grad_()
-            value = self._each(self._single, free)
+            value = self.of_all(free)
             if not value.requires_grad:  # flat, as where every site is masked
                 return value, torch.zeros_like(q)
             (slope,) = torch.autograd.grad(value.sum(), free)
@@ -155,12 +161,18 @@ class LogDensity:
         """Value and slope of one position [dim], run as it is."""
         with torch.enable_grad():
             free = q.detach().requires_grad_()
-            value = self._single(free)
+            value = self.single(free)
             (slope,) = torch.autograd.grad(value, free)
         return value.detach(), slope
 
-    def _each(self, one: Callable[[Any], Any], rows: Any) -> Any:
-        """`one` of every row, all at once if that can be."""
+    def of_all(self, q: Tensor) -> Tensor:
+        """The log density of each chain, [C] nats, differentiable: what is recorded, and what a density overrides whose
+        chains are asked of different things.
+        """
+        return self.each(self.single, q)
+
+    def each(self, one: Callable[[Any], Any], rows: Any) -> Any:
+        """`one` of every row of a tensor, or of tensors by name, all at once if that can be."""
         if self._one_by_one:
             return looped(one, rows)
         try:
@@ -178,14 +190,15 @@ class LogDensity:
 
     def _rows(self, one: Callable[[Any], dict[str, Tensor]], chunks: Sequence[Any]) -> dict[str, Tensor]:
         with torch.no_grad():
-            parts = [self._each(one, chunk) for chunk in chunks]
+            parts = [self.each(one, chunk) for chunk in chunks]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _parts(self, q: Tensor) -> dict[str, Tensor]:
         pieces = q.split(self.sizes, -1)
         return {name: piece.reshape(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)}
 
-    def _single(self, q: Tensor) -> Tensor:
+    def single(self, q: Tensor) -> Tensor:
+        """The log density at one position [dim], as the program gives it: differentiable, and for `torch.func`."""
         place = Place(self._parts(q))
         trace = self.program.run(place, summed=True)
         with settings(self.program.precision, self.program.device):

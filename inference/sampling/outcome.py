@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inference.diagnostics.coordinates import Coordinates
-from inference.diagnostics.geometry import gathering
+from inference.diagnostics.geometry import FEW, gathering
 from inference.naming import numbers
 from inference.posterior import Posterior
 from inference.program import Program
@@ -50,9 +50,11 @@ def alarms_of(walk: Walk) -> dict[str, str]:
         )
     diverging = diverging_of(walk)
     count = int(diverging.sum())
+    where = None
     if count:
-        values = walk.window.of(walk.seen[0]).cpu().numpy()
+        values = walk.seen[0][:, : diverging.shape[1]].cpu().numpy()
         where = gathering(Coordinates(list(walk.names), values, {}, {}), diverging.cpu().numpy())
+    if where is not None or count > FEW * diverging.numel():
         alarms["divergences"] = (
             f"{count} of {diverging.numel()} paths diverged ({count / diverging.numel():.2%})"
             + (f"; {where}" if where is not None else ", nowhere in particular")
@@ -62,10 +64,10 @@ def alarms_of(walk: Walk) -> dict[str, str]:
 
 
 def diverging_of(walk: Walk) -> Tensor:
-    """Which draws ended a path that diverged, [chains, draws]; none where the kernel knows no divergence."""
+    """Which of all paths diverged, [chains, draws], kept or not; none where the kernel knows no divergence."""
     if "diverging" not in walk.stats[0]:
         return torch.zeros(walk.chains.q.shape[0], 1, dtype=torch.bool)
-    return walk.window.of(torch.stack([stats["diverging"] for stats in walk.stats], 1))
+    return torch.stack([stats["diverging"] for stats in walk.stats], 1)
 
 
 def posterior_of(walk: Walk, program: Program, flat: Flat, alarms: dict[str, str], seconds: float) -> Posterior:

@@ -245,7 +245,7 @@ def test_data_that_no_particle_reaches_are_refused() -> None:
 def test_populations_that_all_die_out_are_refused() -> None:
     log_likelihood = torch.full((3, 4), -torch.inf)
     log_likelihood[0, 1] = 0.0
-    with pytest.raises(ValueError, match="in 2 of 3 populations no particle at temperature 0.5 has a finite"):
+    with pytest.raises(ValueError, match=r"in 2 of 3 populations no particle at temperature 0.5 has a finite"):
         check_reached(log_likelihood, 0.5)
 
 

@@ -33,8 +33,8 @@ from zoo.programs.series import decayed
 
 norm, halfnorm, halfcauchy = stats.norm.logpdf, stats.halfnorm.logpdf, stats.halfcauchy.logpdf
 RNG = np.random.default_rng(0)
-ENDLESS = ("eight_schools", "garch11")
-"""Where a path in a thousand may diverge: there is mass at tau = 0 and beta1 = 0, whose logarithms have no end."""
+ENDLESS = ("eight_schools",)
+"""Where a path in a thousand may diverge: there is mass at tau = 0, whose logarithm has no end."""
 PUBLIC = ("eight_schools", "diabetes")
 
 
@@ -385,7 +385,7 @@ def test_chains_find_the_reference_posterior(name: str) -> None:
     assert found["ess"] > 1_000
     assert found["rhat"] < 1.01
     diverging = posterior.stats["diverging"].double().mean().item()
-    assert diverging == 0 or (name in ENDLESS and diverging < 1e-3 and "divergences" in posterior.alarms)
+    assert diverging == 0 or (name in ENDLESS and diverging < 1e-3)
     for site, value in draws.items():
         reference = truth[site].numpy()
         sd = reference.std((0, 1))

@@ -30,7 +30,7 @@ from zoo.app.recipe import as_table
 from zoo.app.rows import numbers, read_csv
 from zoo.app.settings import called
 from zoo.registry import near
-from zoo.spec import SpecError, check, in_short, plain
+from zoo.spec import SpecError, check, plain
 
 METHODS: dict[str, Callable[..., Any]] = {
     "mcmc": inference.mcmc,
@@ -135,8 +135,13 @@ def from_file(asked: str) -> Callable[..., Any]:
     file, _, function = asked.rpartition(":")
     path = Path(file)
     if not function or not path.is_file():
-        raise SpecError(f'program.file is {asked!r}, but a file and its function were expected, such as "mine.py:model"')
-    module = importlib.util.module_from_spec(found := importlib.util.spec_from_file_location(path.stem, path))
+        raise SpecError(
+            f'program.file is {asked!r}, but a file and its function were expected, such as "mine.py:model"'
+        )
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise SpecError(f"program.file is {asked!r}, but {path.name} is no Python file")
+    module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
     if function not in functions:

@@ -227,7 +227,7 @@ def ill_programs() -> dict[str, Callable[[], Posterior]]:
 def test_each_illness_of_a_program_has_its_alarm(illness: str) -> None:
     found = diagnose(sampled(ill_programs()[illness]()))
     assert illness in found.alarms and set(found.alarms) <= OF_THE_PROGRAM
-    assert found.verdict[0].startswith("The draws can be trusted; what speaks against the program: ")
+    assert found.verdict[0].startswith("The draws can be trusted; look, of the program, at: ")
     for figure in found.plots().values():
         figure.canvas.draw()
 

@@ -174,3 +174,16 @@ def test_what_cannot_be_scaled_is_said() -> None:
         power_scaling(Posterior("bare", None, {"mu": torch.randn(2, 50)}))
     with pytest.raises(ValueError, match="no latent 'nu'"):
         power_scaling(posterior_of(data_of(5)), sites=["nu"])
+
+
+def test_the_top_of_a_hierarchy_written_centred_has_a_prior_of_its_own() -> None:
+    def centred(y):
+        mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
+        tau = pyro.sample("tau", dist.HalfCauchy(5.0))
+        with pyro.plate("group", len(y)):
+            theta = pyro.sample("theta", dist.Normal(mu, tau))
+            pyro.sample("y", dist.Normal(theta, 1.0), obs=y)
+
+    program = Program.of(centred, torch.tensor([1.0, 5.0, -3.0]))
+    draw = {name: torch.full(site.shape, 0.7, dtype=torch.float64) for name, site in program.latents.items()}
+    assert own_priors(program, draw) == ["mu", "tau"]  # the data hear of both through theta alone
