@@ -15,6 +15,7 @@ from torch import Tensor
 from inference.near import near
 from inference.predictive_draws import derive, pointwise, predict
 from inference.program import Program
+from inference.resampling import by_seed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,7 +131,7 @@ class Posterior:
         """
         if self.log_weights is None:
             return self
-        index = systematic(self.weights.flatten(), seed)
+        index = by_seed(self.weights.flatten(), seed)
         taken = self._each(lambda tensor: tensor.flatten(0, 1)[index.to(tensor.device)][None])
         stats = {**taken.stats, "log_weight": self.log_weights.flatten()[index.to(self.log_weights.device)][None]}
         return replace(taken, stats=stats, log_weights=None, super_chains=None)
@@ -171,11 +172,3 @@ class Posterior:
 
     def _chained(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.unflatten(0, self.shape) for name, tensor in values.items()}
-
-
-def systematic(weights: Tensor, seed: int) -> Tensor:
-    """Indices [N] of N draws: each as often as N times its weight [N], rounded up or down, by one uniform number."""
-    n = len(weights)
-    generator = torch.Generator().manual_seed(seed)
-    places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=generator, dtype=torch.float64)) / n
-    return torch.searchsorted(weights.cpu().double().cumsum(0), places).clamp(max=n - 1).to(weights.device)

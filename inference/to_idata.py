@@ -29,10 +29,11 @@ from inference.diagnostics.predictive import to_numpy
 from inference.importance import Weighted
 from inference.likelihood import LogLikelihood
 from inference.near import near
-from inference.posterior import Posterior, systematic
+from inference.posterior import Posterior
 from inference.program import Program
 from inference.protocols import ClosedForm, Pair, Tabular, name_of, offers
 from inference.query.answer import Answer
+from inference.resampling import by_seed
 from inference.results import Fit
 
 Coords = Mapping[str, Any] | None
@@ -107,7 +108,7 @@ def _(thing: LogLikelihood, data: Any = None, coords: Coords = None) -> Any:
 @to_idata.register
 def _(thing: Weighted, data: Any = None, coords: Coords = None, *, seed: int = 0) -> Any:
     log_w = thing.log_weights.detach()
-    index = torch.stack([systematic(weights, seed) for weights in log_w.double().softmax(0).T], 1)
+    index = torch.stack([by_seed(weights, seed) for weights in log_w.double().softmax(0).T], 1)
     rows = torch.arange(log_w.shape[1], device=log_w.device)
     groups = {
         "posterior": _by_row({name: z[index, rows] for name, z in thing.latents.items()}),

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.sampling.statistics import normal_scores, plain_rhat, split
+
 WINDOW = 10
 """Reports that R-hat is of."""
 ROWS = 128
@@ -78,14 +80,7 @@ class ChainWatch(nn.Module):
 
 def split_r_hat(series: Tensor) -> float:
     """Split R-hat of ranks, those of [chains, draws] together, as normal scores: 1 where all halves are alike."""
-    chains, draws = series.shape
-    flat = series.flatten()
-    order = torch.stack([torch.searchsorted(flat.sort().values, flat, right=right) for right in (False, True)])
-    ranks = (order[0] + order[1] + 1) / 2  # the mean rank of those that are alike
-    scores = torch.special.ndtri((ranks - 3 / 8) / (len(flat) + 1 / 4)).reshape(chains, draws)
-    half = draws // 2
-    halves = torch.cat([scores[:, :half], scores[:, draws - half :]])
-    within, between = halves.var(1).mean(), half * halves.mean(1).var()
-    if not between > 0:
+    halves = normal_scores(split(series.unsqueeze(-1)))
+    if not halves.mean(1).var(0) > 0:
         return 1.0  # nothing moved, and all are alike
-    return float((((half - 1) / half * within + between / half) / within).sqrt())
+    return float(plain_rhat(halves))

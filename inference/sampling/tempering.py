@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.resampling import systematic
 from inference.sampling.kernel import Chains, Density, Kernel
 
 FORGOTTEN = 0.1
@@ -103,7 +104,7 @@ def annealed(
         after = next_temperature(log_likelihood, beta, share)
         gained = (after - beta) * log_likelihood
         log_evidence = log_evidence + gained.logsumexp(1) - math.log(q.shape[1])
-        kept = systematic(gained.softmax(1))
+        kept = systematic(gained.softmax(1), torch.rand_like(gained[:, :1]))
         q = q.gather(1, kept[..., None].expand_as(q))
         beta = after
         chains, moves, acceptance, correlation = moved(kernel, Tempered(prior, joint, beta), q, limit)
@@ -150,15 +151,6 @@ def next_temperature(log_likelihood: Tensor, beta: float, share: float) -> float
         else:
             high = middle
     return min(1.0, max(beta + low, math.nextafter(beta, 1.0)))
-
-
-def systematic(weights: Tensor) -> Tensor:
-    """Which particle each place goes to [P, N], by one uniform number a population: i N w_i times, up to rounding."""
-    populations, size = weights.shape
-    offset = torch.rand(populations, 1, dtype=weights.dtype, device=weights.device)
-    places = (torch.arange(size, dtype=weights.dtype, device=weights.device) + offset) / size
-    ends = weights.cumsum(1)
-    return torch.searchsorted(ends / ends[:, -1:], places, right=True).clamp(max=size - 1)
 
 
 def moved(kernel: Kernel, density: Tempered, q: Tensor, limit: int) -> tuple[Chains, int, float, float]:

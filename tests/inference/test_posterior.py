@@ -14,9 +14,10 @@ from scipy import stats
 from inference import posterior_groups
 from inference.diagnostics import arviz_io
 from inference.diagnostics.arviz_io import arviz, group_names
-from inference.posterior import Posterior, systematic
+from inference.posterior import Posterior
 from inference.predictive_draws import simulate
 from inference.program import Program
+from inference.resampling import by_seed
 from zoo.bayesian_mixture import BayesianGaussianMixture
 
 Y = torch.tensor([1.2, -0.4, 0.7, 2.5, -1.9], dtype=torch.float64)
@@ -342,9 +343,9 @@ def test_each_draw_is_taken_as_often_as_its_weight_says():
     weights = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).square()
     weights = weights / weights.sum()
     for seed in range(5):
-        counts = systematic(weights, seed).bincount(minlength=50)
+        counts = by_seed(weights, seed).bincount(minlength=50)
         assert ((counts - 50 * weights).abs() < 1).all() and counts.sum() == 50
-    assert (systematic(weights, 0).diff() >= 0).all()
+    assert (by_seed(weights, 0).diff() >= 0).all()
 
 
 def guided(draws=4000, seed=0):

@@ -16,6 +16,7 @@ from scipy import integrate, special, stats
 from torch import Tensor
 
 from inference.program import Program
+from inference.resampling import systematic
 from inference.sampling.density import LogDensity
 from inference.sampling.hmc import Hmc
 from inference.sampling.kernel import Kernel
@@ -27,7 +28,6 @@ from inference.sampling.tempering import (
     check_reached,
     conditional_ess,
     next_temperature,
-    systematic,
 )
 from inference.smc import smc
 from tests.inference.sampling.targets import Gaussian, Target
@@ -197,7 +197,12 @@ def test_resampling_is_systematic() -> None:
     weights = torch.rand(4, 50, dtype=torch.float64).softmax(1)
     weights[0, :30] = 0
     weights = weights / weights.sum(1, keepdim=True)
-    times = torch.stack([torch.stack([row.bincount(minlength=50) for row in systematic(weights)]) for _ in range(2000)])
+    times = torch.stack(
+        [
+            torch.stack([row.bincount(minlength=50) for row in systematic(weights, torch.rand_like(weights[:, :1]))])
+            for _ in range(2000)
+        ]
+    )
     expected = 50 * weights
     assert ((times >= expected.floor() - 1e-9) & (times <= expected.ceil() + 1e-9)).all()
     assert ((times.double().mean(0) - expected).abs() < 4.5 * 0.5 / math.sqrt(2000)).all()
