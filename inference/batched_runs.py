@@ -95,13 +95,21 @@ def _cauchy(x: Tensor, median: Any = 0.0, sigma: Any = 1.0, **_: Any) -> Tensor:
     return torch.tan(math.pi * (torch.rand_like(x) - 0.5)) * sigma + median
 
 
+def _binomial(count: Tensor, p: Tensor) -> Tensor:
+    """Of numbers that both differ from row to row: torch's rule resizes its output, with a warning, where one does."""
+    return _binomial_of_torch(count + torch.zeros_like(p), p + torch.zeros_like(count))
+
+
+_binomial_of_torch = torch.binomial
+
 OUT_OF_PLACE: Mapping[Any, Callable[..., Tensor]] = {
     Tensor.normal_: _normal,
     Tensor.uniform_: _uniform,
     Tensor.exponential_: _exponential,
     Tensor.cauchy_: _cauchy,
+    torch.binomial: _binomial,
 }
-"""What torch's distributions fill an empty tensor with; vmap can't give each of its rows other noise in place."""
+"""What torch's distributions fill an empty tensor with, where vmap can't give each row other noise; and binomials."""
 
 
 class _OutOfPlace(TorchFunctionMode):

@@ -71,7 +71,7 @@ def calibration(
     verdict = judge(truth.names, every, truth.values[0], tests, question.failed, question.warned)
     seconds = time.perf_counter() - began
     name = str(getattr(model, "__name__", getattr(model, "name", name_of(model))))
-    return Calibration(name, verdict.sentences, verdict.alarms, verdict.table, every, truth, seconds)
+    return Calibration(name, verdict.sentences, verdict.alarms, verdict.table, every, truth, seconds, question.plates)
 
 
 def _stacked(truths: list[dict[str, np.ndarray]]) -> Coordinates:

@@ -40,6 +40,7 @@ class Calibration:
     ranks: Ranks = field(repr=False)
     truth: Coordinates = field(repr=False)
     seconds: float = 0.0
+    plates: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def pit(self) -> np.ndarray:
@@ -101,8 +102,13 @@ class Calibration:
         wide = values.reshape(*(1,) * (len(lead) - 1), *values.shape)
         return {
             site: (
-                (*lead, *(f"{site}_dim_{i}" for i in range(len(self.truth.shapes[site])))),
+                (*lead, *self._axes(site)),
                 wide[..., columns].reshape(*wide.shape[:-1], *self.truth.shapes[site]),
             )
             for site, columns in self.truth.of.items()
         }
+
+    def _axes(self, site: str) -> list[str]:
+        """The names of a site's axes: their plates', where they have one."""
+        rank = len(self.truth.shapes[site])
+        return [plate or f"{site}_dim_{i}" for i, plate in enumerate(self.plates.get(site, (None,) * rank))]

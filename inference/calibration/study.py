@@ -41,7 +41,8 @@ class Compared:
 class Question:
     """What `calibration` was asked.
 
-    `failed` collects what an inference said of data sets that it gave up on, `warned` how many posteriors had an alarm.
+    `failed` collects what an inference said of data sets that it gave up on, `warned` how many posteriors had an alarm,
+    and `plates` the plate of each axis of a latent.
     """
 
     model: Any
@@ -53,6 +54,7 @@ class Question:
     seed: int
     failed: dict[int, str] = field(default_factory=dict)
     warned: Counter[str] = field(default_factory=Counter)
+    plates: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
 
 
 class Inference(Protocol):
@@ -81,6 +83,7 @@ class Study:
         true = question.simulate_from
         source = program if true is None else Program.of(true, question.data)
         _check(program, source)
+        question.plates.update({name: site.plates for name, site in program.latents.items()})
         seeds = [int(each) for each in np.random.SeedSequence(question.seed).generate_state(question.simulations + 1)]
         return cls(question, program, *simulate(source, question.simulations, seeds[0]), seeds[1:])
 

@@ -180,6 +180,7 @@ def test_a_beta_binomial_is_uniform_in_all_its_latents():
     assert found.uniform
     assert list(found.table.index) == ["p[0]", "p[1]", "p[2]", "log likelihood", "sum"]
     assert found.idata["prior_sbc"]["p"].shape == (1, 200, 3)
+    assert found.idata["prior_sbc"]["p"].dims == ("chain", "draw", "group")
 
 
 # six kinds of wrong code
