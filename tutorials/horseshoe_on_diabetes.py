@@ -32,8 +32,8 @@ print(f"X {list(X.shape)}, y {list(y.shape)}, both standardised; s1 and s2 corre
 # %% [markdown]
 # ## Two priors
 #
-# A coefficient of the plain horseshoe is N(0, tau lambda_d) with half-Cauchy scales: a funnel in every pair of them, and
-# tails that no data may tame. `programs.horseshoe_regression` is what the field has made of it (Piironen and Vehtari,
+# A coefficient of the plain horseshoe is N(0, tau lambda_d) with half-Cauchy scales: a funnel in each pair, and tails
+# that no data may tame. `programs.horseshoe_regression` is what the field has made of it (Piironen and Vehtari,
 # 2017): standard normals times their scales, and a slab that bounds what is let through. tau's own scale says that
 # three coefficients are expected to matter. Beside it a Gaussian prior, whose one scale is learnt.
 
@@ -81,8 +81,8 @@ assert diverged < 0.01 * horseshoe.stats["diverging"].numel()
 # %% [markdown]
 # ## What is shrunk, and how far
 #
-# kappa_d = 1 / (1 + N s_d^2 / sigma^2), s_d a coefficient's prior scale, is the share of the least-squares estimate that
-# the prior takes away from a column that correlates with no other: near 0 it is left alone, near 1 it is gone. The
+# kappa_d = 1 / (1 + N s_d^2 / sigma^2), s_d a coefficient's prior scale, is the share of the least-squares estimate
+# that the prior takes away from a column that correlates with no other: near 0 it is left alone, near 1 it is gone. The
 # Gaussian prior has one kappa for all; the horseshoe's gather at both ends, whence its name.
 
 # %%
