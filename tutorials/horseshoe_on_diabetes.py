@@ -83,7 +83,8 @@ assert diverged < 0.01 * horseshoe.stats["diverging"].numel()
 #
 # kappa_d = 1 / (1 + N s_d^2 / sigma^2), s_d a coefficient's prior scale, is the share of the least-squares estimate
 # that the prior takes away from a column that correlates with no other: near 0 it is left alone, near 1 it is gone. The
-# Gaussian prior has one kappa for all; the horseshoe's gather at both ends, whence its name.
+# Gaussian prior has one kappa for all; the horseshoe's prior for each has most of its mass at both ends, and looks like
+# one.
 
 # %%
 scale = horseshoe["beta"] / horseshoe["z"]
