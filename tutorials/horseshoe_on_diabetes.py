@@ -178,9 +178,9 @@ axes[0].axvline(0, color="gray", linewidth=0.8)
 axes[0].set(title="Coefficients", yticks=range(len(names)), yticklabels=names)
 axes[0].invert_yaxis()
 axes[0].legend(fontsize="small")
-axes[1].violinplot(
-    [kappa[..., d].flatten().numpy() for d in range(len(names))], range(len(names)), vert=False, widths=0.8
-)
+low, middle, high = kappa.flatten(0, 1).quantile(kappa.new_tensor([0.05, 0.5, 0.95]), 0)
+axes[1].hlines(range(len(names)), low, high, color="C3")
+axes[1].plot(middle, range(len(names)), "o", color="C3", markersize=4, label="horseshoe, 90 %")
 axes[1].axvline(float(even.mean()), color="C0", linestyle="--", label="Gaussian prior")
 axes[1].set(title="kappa: what the horseshoe takes away", yticks=range(len(names)), yticklabels=names)
 axes[1].invert_yaxis()
