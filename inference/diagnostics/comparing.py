@@ -139,9 +139,8 @@ def _verdict(table: pd.DataFrame, n: int) -> tuple[list[str], dict[str, str]]:
     verdict = [
         f"{best} predicts best: {second}, the next, is behind by {told}."
         if sure
-        else f"{best} and {second} predict about equally well: {told} apart, which is no more than chance or too "
-        f"small to "
-        "matter; keep both (the weights mix them), or choose by what they are for."
+        else f"{best} and {second} predict about equally well: {told} apart, which is no more than chance or too small "
+        "to matter; choose by what they are for."
     ]
     alarms: dict[str, str] = {}
     high = {name: int(k) for name, k in table["high_k"].items() if k}

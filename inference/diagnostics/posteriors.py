@@ -101,15 +101,16 @@ def _weights(found: Findings) -> None:
     found.statistics = convergence.statistics(Coordinates.of_draws(posterior.resampled().draws))
     found.row("Pareto k of the weights", k)
     found.row("effective draws by the weights", worth)
-    told = f"Pareto k of the weights of {posterior.method} is {k:.2f}, and its {len(w):,} draws are worth {worth:,.0f}"
+    told = f"Pareto k of the weights of {posterior.method} is {k:.2f}, and its {len(w):,} draws "
     if k <= RELIABLE:
-        found.verdict.append(f"{told}: weighted, they stand for the posterior (k below {RELIABLE}).")
+        found.verdict.append(
+            f"{told}are worth {worth:,.0f}: weighted, they stand for the posterior (k below {RELIABLE})."
+        )
         return
     found.alarm(
         "unreliable guide",
-        f"{told}: above {RELIABLE} parts of the posterior are missed, and no weights make up for it. Take a richer "
-        f"guide, "
-        "another parameterisation, or mcmc.",
+        f"{told}seem worth {worth:,.0f}, which can't be relied on above {RELIABLE}: parts of the posterior may be "
+        "missed, and no weights make up for it. Take a richer guide, another parameterisation, or mcmc.",
     )
 
 

@@ -46,7 +46,7 @@ def alarms_of(walk: Walk) -> dict[str, str]:
     if not walk.met and walk.found is not None:
         alarms["not converged"] = (
             f"{len(walk.q)} draws of {len(walk.chains.q)} chains do not do what was asked ({walk.rule}): "
-            f"{walk.found.worst()}; see where the chains differ, reparametrise, or draw more"
+            f"{walk.found.worst()}; see where the chains differ, reparameterise, or draw more"
         )
     diverging = diverging_of(walk)
     count = int(diverging.sum())
@@ -58,7 +58,7 @@ def alarms_of(walk: Walk) -> dict[str, str]:
         alarms["divergences"] = (
             f"{count} of {diverging.numel()} paths diverged ({count / diverging.numel():.2%})"
             + (f"; {where}" if where is not None else ", nowhere in particular")
-            + ": draws are missing there; reparametrise, or take smaller steps (a higher target)"
+            + ": draws are missing there; reparameterise, or take smaller steps (a higher target)"
         )
     return alarms
 
