@@ -110,3 +110,13 @@ def test_torch_is_left_as_it_was():
     assert dirichlet._Dirichlet is before and torch.equal(torch.random.get_rng_state(), state)
     assert torch.get_default_dtype() == torch.float32
     assert prior_draws(asked, 4)["x"].shape == (4,)
+
+
+def test_binomials_whose_counts_are_the_same_in_every_row():
+    def tosses(k):
+        p = pyro.sample("p", dist.Beta(2.0, 3.0))
+        with pyro.plate("n", 3):
+            pyro.sample("k", dist.Binomial(torch.tensor([1.0, 5.0, 20.0]), p), obs=k)
+
+    _, observed = simulate(Program.of(tosses, torch.ones(3)), 4000, seed=0)
+    assert torch.allclose(observed["k"].mean(0), 0.4 * torch.tensor([1.0, 5.0, 20.0], dtype=torch.float64), rtol=0.06)
