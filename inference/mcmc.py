@@ -56,7 +56,8 @@ def mcmc(
     divergences and where they are) is in the posterior's `alarms` and warned of as `Alarm`.
 
     Parameters:
-        model: any callable with pyro.sample statements, or an object that has one as `.model`; or a `Program`.
+        model: any callable with pyro.sample statements, or an object that has one as `.model`; or a `Program`; or a
+            `LogDensity`, as `inference.sampling.compiled` makes one of machine code for long runs and long loops.
         data: its arguments: a mapping by name, a tuple in order, a tensor or array by itself.
         kernel: what moves the chains; `Chees()` unless told.
         chains, warmup: how many chains, and how many steps they adapt; unless told, as the kernel advises.
@@ -75,8 +76,12 @@ def mcmc(
     """
     began = time.perf_counter()
     kernel, rule = Chees() if kernel is None else kernel, rule_of(until)
-    program = Program.of(model, data, precision=precision, device=device, seed=seed)
-    density = LogDensity.of(program)
+    density = model if isinstance(model, LogDensity) else None
+    if density is None:
+        density = LogDensity.of(Program.of(model, data, precision=precision, device=device, seed=seed))
+    elif data is not None:
+        density = density.with_data(data)
+    program = density.program
     saved = None if resume is None else checkpoints.load(resume, torch.device(program.device or "cpu"))
     with seeded(seed, program.device), torch.no_grad():
         flat = Flat(density)

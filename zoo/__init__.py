@@ -87,12 +87,12 @@ _HOMES = {
     "DiscretisedLogistic": "zoo.discretised_logistic",
     "Convolutional": "zoo.convolutional",
 }
-__all__ = ["datasets", *_HOMES]
+__all__ = ["datasets", "programs", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return importlib.import_module("zoo.datasets")
+    if name in ("datasets", "programs"):
+        return importlib.import_module(f"zoo.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")

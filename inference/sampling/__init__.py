@@ -1,6 +1,8 @@
 """Samplers of unconstrained log densities: many chains in one batch."""
 
 from inference.sampling.chees import Chees
+from inference.sampling.compiled import compiled
+from inference.sampling.density import LogDensity
 from inference.sampling.elliptical import EllipticalSlice
 from inference.sampling.hmc import Hmc
 from inference.sampling.nuts import Nuts
@@ -15,9 +17,11 @@ __all__ = [
     "EllipticalSlice",
     "Ess",
     "Hmc",
+    "LogDensity",
     "Nuts",
     "PyroNuts",
     "RHat",
     "RandomWalk",
     "Stretch",
+    "compiled",
 ]

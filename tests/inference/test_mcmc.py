@@ -13,8 +13,10 @@ import torch
 
 from inference.checkpoint import Checkpoint
 from inference.mcmc import mcmc
+from inference.program import Program
 from inference.results import Alarm
 from inference.sampling.chees import Chees
+from inference.sampling.density import LogDensity
 from inference.sampling.loop import Walk
 from inference.sampling.random_walk import RandomWalk
 from inference.sampling.stopping import Ess, RHat
@@ -25,6 +27,15 @@ def normal(y):
     mu = pyro.sample("mu", dist.Normal(1.0, 2.0))
     with pyro.plate("rows", len(y)):
         pyro.sample("y", dist.Normal(mu, 0.5), obs=y)
+
+
+def test_a_density_of_ones_own_serves_for_a_program() -> None:
+    y, other = torch.linspace(0.0, 2.0, 9), torch.linspace(1.0, 4.0, 9)
+    density = LogDensity.of(Program.of(normal, y))
+    settings = {"chains": 4, "warmup": 8, "draws": 16, "until": RHat(9.0), "progress": False}
+    for given, data in ((None, y), (other, other)):
+        one, two = mcmc(density, given, **settings), mcmc(normal, data, **settings)
+        torch.testing.assert_close(one["mu"], two["mu"], rtol=0, atol=0)
 
 
 def successes(count):
