@@ -8,6 +8,9 @@ from inference.diagnostics import convergence, geometry, grouping
 from inference.diagnostics.health import listed
 from inference.diagnostics.posterior_findings import Findings
 
+APART = {"stuck chains", "label switching", "several modes"}
+"""Illnesses of chains that are in several places."""
+
 
 def on_chains(found: Findings) -> None:
     """All that chains show of themselves, and what ails them."""
@@ -22,7 +25,7 @@ def on_chains(found: Findings) -> None:
     found.row("largest MCSE of a mean, posterior sds", (table["mcse_mean"] / table["sd"]).max())
     found.tell(convergence.agreement(table, chains))
     _groups(found)
-    if not {"stuck chains", "label switching", "several modes"} & set(found.alarms):
+    if not APART & set(found.alarms):
         found.tell(convergence.sufficiency(table, chains * draws))
     _geometry(found)
 
@@ -34,9 +37,8 @@ def _groups(found: Findings) -> None:
     if still:
         found.alarm(
             "stuck chains",
-            f"{len(still)} of {chains} chains stand still ({listed([str(c) for c in still], 5)}): they hold no "
-            f"draws to "
-            "speak of. Warm up longer, start elsewhere (start=), or look for a likelihood that is flat or broken "
+            f"{len(still)} of {chains} chains stand still ({listed([str(c) for c in still], 5)}): they hold no draws "
+            "to speak of. Warm up longer, start elsewhere (start=), or look for a likelihood that is flat or broken "
             "there.",
         )
     labels = grouping.switched(coordinates)
@@ -44,19 +46,16 @@ def _groups(found: Findings) -> None:
         found.alarm(
             "label switching",
             f"Labels have switched: {labels}. The program says the same whichever component is which, so that means of "
-            f"one component's numbers mean nothing. Order them (a prior on ordered values), or sort {labels.site} "
-            f"in each "
-            "draw before you read them.",
+            f"one component's numbers mean nothing. Order them (a prior on ordered values), or sort {labels.site} in "
+            "each draw before you read them.",
         )
     apart = grouping.groups(coordinates, still)
     if apart is not None and labels is None:
         found.alarm(
             "several modes",
-            f"The chains live in {len(apart.chains)} places and do not travel between them: {apart}. How many are "
-            f"in each "
-            "tells where they began, not how probable it is: weigh the places by smc, or rule out by the prior what "
-            "can't "
-            "be meant.",
+            f"The chains live in {len(apart.chains)} places and do not travel between them: {apart}. How many are in "
+            "each tells where they began, not how probable it is: weigh the places by smc, or rule out by the prior "
+            "what can't be meant.",
         )
 
 
@@ -67,7 +66,8 @@ def _geometry(found: Findings) -> None:
         found.tell(convergence.energy_moves(energy))
     if depth is not None:
         found.tell(convergence.tree_depth(depth, int(found.posterior.extra.get("max_depth", 10))))
-    found.funnel = geometry.funnel(found.coordinates)
+    if not APART & set(found.alarms):  # a funnel is seen in chains that are in one place
+        found.funnel = geometry.funnel(found.coordinates)
     count = 0 if diverging is None else int(diverging.sum())
     if diverging is not None:
         found.row("divergences", count)
@@ -95,15 +95,13 @@ def _divergences(found: Findings, diverging: np.ndarray, count: int) -> None:
     cure = "Take smaller steps (a higher target)" if found.gathering is None else "Reparameterise what is narrow there"
     if found.gathering is None and count <= geometry.FEW * diverging.size:
         found.verdict.append(
-            f"{count} of {diverging.size:,} trajectories diverged, nowhere in particular: too few to matter, as it "
-            f"seems."
+            f"{count} of {diverging.size:,} trajectories diverged, nowhere in particular: too few to matter, it seems."
         )
         return
     found.alarm(
         "divergences",
-        f"{count} of {diverging.size:,} trajectories diverged: the steps were too long for the posterior's bends, "
-        f"and what "
-        f"lies behind them is missed. {where}. {cure}, and run again until none are left.",
+        f"{count} of {diverging.size:,} trajectories diverged: the steps were too long for the posterior's bends, and "
+        f"what lies behind them is missed. {where}. {cure}, and run again until none are left.",
     )
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from inference.diagnostics import convergence, criticism
 from inference.diagnostics.arviz_io import container, datasets_of
-from inference.diagnostics.chain_findings import on_chains
+from inference.diagnostics.chain_findings import APART, on_chains
 from inference.diagnostics.coordinates import Coordinates
 from inference.diagnostics.criticism import STATISTICS, Statistic
 from inference.diagnostics.health import listed
@@ -48,6 +48,8 @@ OF_THE_PROGRAM = {
     STRONG,
 }
 """Illnesses of the program, not of its draws."""
+UNFINISHED = {"chains disagree", "too few draws", *APART}
+"""What chains that did not come to an end are told of already."""
 
 
 def findings_on(posterior: Posterior, statistics: Mapping[str, Statistic] | None, seed: int) -> Findings:
@@ -65,6 +67,8 @@ def findings_on(posterior: Posterior, statistics: Mapping[str, Statistic] | None
     else:
         _criticise(found, statistics or STATISTICS, seed)
     judged = {"divergences"} if "diverging" in posterior.stats else set()
+    if UNFINISHED & set(found.alarms):
+        judged.add("not converged")
     for illness, sentence in posterior.alarms.items():
         if illness not in {*found.alarms, *judged}:
             found.alarm(illness, f"{posterior.method} warned. {sentence}")

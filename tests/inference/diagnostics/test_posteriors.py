@@ -98,6 +98,22 @@ def ill_chains() -> dict[str, Callable[[], Posterior]]:
     }
 
 
+def test_one_illness_is_told_once() -> None:
+    draws = funnel(centred=True)
+    calm = diagnose(chains_of(draws, diverging=draws["tau"] < 0.4))
+    assert "funnel" in calm.alarms
+    stuck = {
+        name: np.where(np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1)) == 2, x[:, :1], x)
+        for name, x in draws.items()
+    }
+    apart = diagnose(chains_of(stuck, diverging=draws["tau"] < 0.4))
+    assert "stuck chains" in apart.alarms and "funnel" not in apart.alarms
+    unfinished = replace(chains_of(stuck), alarms={"not converged": "tau has an r-hat of 1.4"})
+    assert "not converged" not in diagnose(unfinished).alarms
+    fine = replace(chains_of({"x": walk(8, 500, 3, 0.0)}), alarms={"not converged": "what was asked is not met"})
+    assert "not converged" in diagnose(fine).alarms
+
+
 @pytest.mark.parametrize("illness", list(ill_chains()))
 def test_each_illness_of_chains_has_its_alarm(illness: str) -> None:
     found = diagnose(ill_chains()[illness]())
