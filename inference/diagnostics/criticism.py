@@ -92,7 +92,7 @@ def on_prior(table: pd.DataFrame) -> tuple[str, str | None]:
         return (
             f"Before it has seen the data the program rules them out: the {name} of {site} is {row['observed']:.3g}, "
             f"and no data set drawn from the prior is beyond it (they have {row['predicted']:.3g} ± {row['sd']:.2g}). "
-            "Widen its priors, or look at the units.",
+            "Widen its priors, look at the units, or take a likelihood that can make such data.",
             "prior rules out the data",
         )
     return "Data sets drawn from the prior, before the data are seen, reach beyond the data on either side.", None
