@@ -31,13 +31,16 @@ def arviz() -> Any:
 def untold() -> Iterator[None]:
     """Without ArviZ's lines where there is nothing to tell: of one chain, or of what is constant; NaN says as much."""
     log = getattr(arviz(), "_log", logging.getLogger("arviz"))  # 0.23's is not the one that logging knows
-    was = log.level
-    log.setLevel(logging.ERROR)
+    log.addFilter(_is_error)  # its level would not do: what 0.23's has found of levels before it keeps
     try:
         with np.errstate(invalid="ignore"):
             yield
     finally:
-        log.setLevel(was)
+        log.removeFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def to_idata(

@@ -51,11 +51,13 @@ SPEC = """a spec, of which only data and model are needed:
   schedule = {name = "cosine"}        or warmup, linear, cooldown
   [ask]
   samples = 512                       for the report; and log_likelihood, diagnose, evaluate = true or false
-or of a program with global parameters (`zoo list` names them):
+views: raw, dequantised, logit, binarised, unit, standardised, flat; the family's own choice unless told"""
+PROGRAM = """a spec of a program with parameters of its own (`zoo list` names programs):
   program = "eight_schools"           or {file = "mine.py:model", data = {csv = "rows.csv", arguments = {y = "score"}}}
   [mcmc]                              or [smc], [variational], [laplace], [pathfinder]; the keywords of inference.mcmc
   kernel = {name = "nuts"}            chees (unless told), nuts, random_walk, stretch, elliptical_slice
-views: raw, dequantised, logit, binarised, unit, standardised, flat; the family's own choice unless told"""
+  [coords]
+  school = ["A", "B", "C", "D", "E", "F", "G", "H"]     names of a plate's places"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_runs(add: Callable[..., argparse.ArgumentParser]) -> None:
     run = add("run", run_spec, "fit the model of a spec, ask what it asks, leave a folder with a report",
-              f"zoo run digits-vae.toml --set fit.steps=500 --set model.latent=4\n\n{SPEC}")  # fmt: skip
+              f"zoo run digits-vae.toml --set fit.steps=500 --set model.latent=4\n\n{SPEC}\n\n{PROGRAM}")  # fmt: skip
     run.add_argument("spec", type=Path, metavar="SPEC.toml")
     compare = add("compare", compare_specs, "fit the models of several specs and put them on one scoreboard",
                   "zoo compare vae.toml realnvp.toml --out runs/digits")  # fmt: skip

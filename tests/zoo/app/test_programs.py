@@ -1,11 +1,14 @@
 """Programs by the command line: a spec in, a run's folder out, and one sentence for every mistake."""
 
+import tomllib
+
 import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
 
 from zoo.app import cli
+from zoo.app.program_recipe import program_recipe
 
 SCHOOLS = """
 program = "eight_schools"
@@ -57,7 +60,7 @@ def test_diagnose_tells_of_a_run_and_of_any_netcdf_file(run, capsys):
     whole = capsys.readouterr().out
     assert cli.main(["diagnose", str(run / "posterior.nc")]) == 0
     of_file = capsys.readouterr().out
-    assert "(leave-one-out)" in whole and "(leave-one-out)" not in of_file
+    assert "leave-one-out, nats" in whole and "leave-one-out, nats" not in of_file
     largest = [line.split()[2] for text in (whole, of_file) for line in text.splitlines() if "largest r-hat" in line]
     assert [float(r_hat) for r_hat in largest] == pytest.approx([1.005, 1.005], abs=0.02)
 
@@ -96,6 +99,12 @@ def test_a_function_and_a_table_of_ones_own(tmp_path, capsys):
 def test_a_wrong_spec_is_told_in_a_sentence(capsys, tmp_path, spec, said):
     error = refused(capsys, tmp_path, spec)
     assert said in error and error.count("\n") == 1
+
+
+def test_the_help_of_run_shows_a_spec_that_can_be_read():
+    spec = "\n".join(line.strip().split("   ")[0] for line in cli.PROGRAM.splitlines()[1:])
+    made = program_recipe(tomllib.loads(spec), "told")
+    assert made.settings["kernel"].name == "NUTS" and len(made.coords["school"]) == 8
 
 
 def test_show_tells_a_programs_arguments(capsys):
