@@ -146,16 +146,15 @@ def _verdict(table: pd.DataFrame, n: int) -> tuple[list[str], dict[str, str]]:
     high = {name: int(k) for name, k in table["high_k"].items() if k}
     if high:
         alarms["unreliable LOO"] = (
-            f"Pareto k is too high for {listed([f'{k} of {name}' for name, k in high.items()], 4)} of {n} "
-            "observations: their leave-one-out is not to be trusted, nor what is said here of differences near their "
-            "size; see loo(...)."
+            f"Pareto k is too high for some of the {n} observations "
+            f"(of {listed([f'{name}: {k}' for name, k in high.items()], 4)}): their leave-one-out is not to be trusted, "
+            "nor what is said here of differences near their size; see loo(...)."
         )
     kinds = sorted(set(table["kind"]))
     if len(kinds) > 1:
         alarms["different kinds"] = (
             f"These numbers are of different kinds ({listed(kinds)}): a lower bound may be that of the better model "
-            f"all "
-            "the same, and rows that were left out are not rows held out unless they are the same."
+            "all the same, and rows that were left out are not rows held out unless they are the same."
         )
     if n < FEW:
         verdict.append(f"With {n} observations the errors are themselves uncertain, and differences may be larger.")

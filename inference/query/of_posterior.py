@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from inference.diagnostics.convergence import ESS, R_HAT, statistics
 from inference.diagnostics.coordinates import Coordinates
+from inference.diagnostics.geometry import FEW
 from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.near import near
 from inference.posterior import Posterior
@@ -73,7 +75,7 @@ def answer(question: Question) -> Answer:
         values[target] = _shaped(tables[-1][STATISTICS], shape, axes)
         trust |= {f"{m}_{name}": _shaped(tables[-1][m], shape, axes) for m in MEASURES if m in tables[-1]}
     found = {**_worst(pd.concat(tables)), **_of_draws(posterior)}
-    warned = (*posterior.alarms.values(), *_warnings(found, posterior.alarms.values()))
+    warned = (*posterior.alarms.values(), *_warnings(found, posterior.alarms.values(), math.prod(posterior.shape)))
     evidence = posterior.extra.get("log_evidence")
     return Answer(str(question), values, _method(posterior), "estimate", evidence, {**found, **trust}, warned)
 
@@ -138,14 +140,18 @@ def _of_draws(posterior: Posterior) -> dict[str, Any]:
     return found
 
 
-def _warnings(found: dict[str, Any], alarms: Iterable[str]) -> list[str]:
+def _warnings(found: dict[str, Any], alarms: Iterable[str], draws: int) -> list[str]:
     """What speaks against the draws, where the inference has not said it itself."""
     r_hat = found.get("nested_r_hat_max", found.get("r_hat_max", 1.0))
     ess, gone, k = found["ess_min"], found.get("divergences", 0), found.get("pareto_k", 0.0)
     said = (
         (not r_hat <= R_HAT, "r-hat", f"r-hat is {r_hat:.3f}, above {R_HAT}: the chains do not agree; draw more"),
         (ess < ESS, "independent", f"the draws are worth {ess:.0f} independent ones, fewer than {ESS}: take more"),
-        (gone > 0, "diverge", f"{gone} draws diverged: a part of the posterior may be out of reach"),
+        (
+            gone > FEW * draws,
+            "diverge",
+            f"{gone} of {draws:,} draws diverged: a part may be out of reach",
+        ),
         (k > RELIABLE, "Pareto k", f"Pareto k is {k:.2f}, above {RELIABLE}: {UNFIT}"),
     )
     told = " ".join(alarms)

@@ -156,7 +156,19 @@ def _scale(spread: Tensor, steepness: Tensor) -> Tensor:
     return torch.where(scale.isfinite() & (scale > 0), scale, 1.0)
 
 
-class DualAveraging:
+class Kept:
+    """Something that is nothing but its numbers: kept and taken up again bit for bit."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All numbers of it."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        vars(self).update(state)
+
+
+class DualAveraging(Kept):
     """A step size under which the mean of what `update` is told comes to `target`, its logarithm averaged over time.
 
     Reference:
@@ -192,16 +204,8 @@ class DualAveraging:
         """The step to keep."""
         return math.exp(self.log_mean)
 
-    def state_dict(self) -> dict[str, Any]:
-        """All numbers of it."""
-        return dict(vars(self))
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
-        vars(self).update(state)
-
-
-class Ascent:
+class Ascent(Kept):
     """Adam's steps up a slope of one number's logarithm, averaged over time."""
 
     def __init__(self, start: float, rate: float = 0.05, slow: float = 0.9, wide: float = 0.95) -> None:
@@ -230,14 +234,6 @@ class Ascent:
     def mean(self) -> float:
         """Where it stood of late."""
         return math.exp(self.log_mean)
-
-    def state_dict(self) -> dict[str, Any]:
-        """All numbers of it."""
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
-        vars(self).update(state)
 
 
 def halton(index: int) -> float:

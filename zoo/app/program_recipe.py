@@ -6,7 +6,7 @@ name = "eight_schools"              # of zoo.programs; or file = "mine.py:model"
 data = "eight_schools"              # or {csv = "rows.csv", arguments = {y = "score", X = ["age", "income"]}}
 [mcmc]                              # the keywords of inference.mcmc; or [smc], [variational], [laplace], [pathfinder]
 kernel = {name = "nuts"}
-until = {name = "ess", draws = 1000}
+until = {name = "ess", count = 1000}
 [coords]                            # names of a plate's places
 school = ["Choate", "Deerfield"]
 """

@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 def run(made: ProgramRecipe, folder: Path, say: Say = print) -> Path:
     """Draw, diagnose and leave the folder; the path of the report."""
     refuse_existing(folder)
-    program = Program.of(made.program, made.arguments)
+    program = Program.of(made.program, made.arguments, device=made.settings.get("device"), seed=made.seed)
     check_coords(made, program)
     say(f"{made.name}: drawing the posterior of {made.program.__name__} by {made.method}")
     posterior = made.infer(program)
