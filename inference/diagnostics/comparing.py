@@ -147,7 +147,7 @@ def _verdict(table: pd.DataFrame, n: int) -> tuple[list[str], dict[str, str]]:
     if high:
         alarms["unreliable LOO"] = (
             f"Pareto k is too high for some of the {n} observations "
-            f"(of {listed([f'{name}: {k}' for name, k in high.items()], 4)}): their leave-one-out is not to be trusted, "
+            f"(of {listed([f'{x}: {k}' for x, k in high.items()], 4)}): their leave-one-out is not to be trusted, "
             "nor what is said here of differences near their size; see loo(...)."
         )
     kinds = sorted(set(table["kind"]))

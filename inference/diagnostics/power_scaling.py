@@ -86,7 +86,7 @@ def components(posterior: Posterior, sites: Sequence[str] | None = None) -> tupl
             raise ValueError(f"{posterior.name} has no latent {name!r}{near(name, program.latents)}")
     chosen = list(sites or own_priors(program, {name: x[0] for name, x in posterior.flat.items()}))
     by_site = posterior.log_likelihood().values()
-    likelihood = torch.stack([x.flatten(0, 1).flatten(1).sum(1) for x in by_site]).sum(0)
+    likelihood = torch.stack([x.reshape(len(x) * x.shape[1], -1).sum(1) for x in by_site]).sum(0)
     return log_prior(program, posterior.flat, chosen), likelihood
 
 

@@ -305,3 +305,14 @@ def test_a_mixture_whose_labels_switch() -> None:
 def test_a_fit_needs_data_and_a_posterior_has_its_own() -> None:
     with pytest.raises(TypeError, match="needs rows of data to ask"):
         diagnose(torch.nn.Linear(2, 2))
+
+
+def test_data_that_are_one_event_are_diagnosed() -> None:
+    def program(y):
+        scale = pyro.sample("scale", dist.HalfNormal(1.0))
+        pyro.sample("y", dist.MultivariateNormal(torch.zeros(3), scale.square() * torch.eye(3)), obs=y)
+
+    asked = Program.of(program, torch.tensor([0.5, -1.0, 0.3]))
+    draws = {"scale": torch.rand(4, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5}
+    found = power_scaling(Posterior("one", asked, draws))
+    assert found.table.loc["scale"].notna().all() and diagnose(Posterior("one", asked, draws)).verdict
