@@ -16,7 +16,7 @@ import torch
 from inference import diagnose
 from inference.diagnostics.arviz_io import group_names
 from inference.diagnostics.posteriors import OF_THE_PROGRAM
-from inference.diagnostics.power_scaling import CONFLICT, STRONG
+from inference.diagnostics.power_scaling import CONFLICT, STRONG, power_scaling
 from inference.posterior import Posterior
 from inference.program import Program
 from tests.inference.diagnostics.conjugate import data_of, posterior_of
