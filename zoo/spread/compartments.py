@@ -1,0 +1,239 @@
+"""Compartments and the transitions between them: one declaration for a population, a graph, and every way to run it.
+
+    sir = Compartments("SIR", [Transition("S", "I", "beta", by="I"), Transition("I", "R", "gamma")])
+
+A head of S meets others at the rate beta, and a share I / N of them infects it: beta S I / N events a unit of time. A
+head of I recovers at the rate gamma. Rates are named, so that they can be given, drawn from priors, or change in time.
+Groups (ages, regions) make each compartment a vector; `contacts` says who meets whom, `travel` who moves where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.registry import near
+
+Rate = Tensor | float | Callable[[float], Tensor | float]
+"""A number, one for each of a batch, or a function of time that gives either."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What moves heads from one compartment to another.
+
+    Parameters:
+        source: where from; None for births, at `rate` times all heads of the group.
+        target: where to; None for deaths.
+        rate: the name of the rate, a head and a unit of time.
+        by: compartments by whose share of all heads the rate is multiplied: who infects, persuades, is met.
+        pairs: that two heads of `source` meet and both move, so that `by` is `source` itself.
+    """
+
+    source: str | None
+    target: str | None
+    rate: str
+    by: str | tuple[str, ...] = ()
+    pairs: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by", (self.by,) if isinstance(self.by, str) else tuple(self.by))
+        if self.source is None and (self.target is None or self.by):
+            raise ValueError(f"the transition {self.label} has no source: births need a target, and are `by` no one")
+        if self.pairs and self.by != (self.source,):
+            raise ValueError(f"in the transition {self.label} pairs of {self.source} move, so that by={self.source!r}")
+
+    @property
+    def label(self) -> str:
+        return f"{self.source or 'birth'} -> {self.target or 'death'}"
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A transition in one group, or a travel of one compartment; ends are (compartment, group)."""
+
+    label: str
+    source: tuple[str, int] | None
+    target: tuple[str, int] | None
+    group: int
+    rate: int
+    by: tuple[str, ...]
+    scale: float
+    moved: int = 1
+
+
+class Compartments:
+    """Compartments of a population, and the events that move heads between them.
+
+    Heads are tensors `[..., K]`; with G groups, K is G times the compartments, group by group. The E events are the
+    transitions, group by group, then the travels.
+
+    Parameters:
+        names: the compartments; a string is one letter each.
+        transitions: between them.
+        groups: names of the groups, or None.
+        contacts: [G, G], by what the rate is multiplied for a head of the row's group that meets one of the column's;
+            the identity where None.
+        travel: [G, G], at which rate a head moves from the row's group to the column's; the diagonal does not count.
+
+    Raises:
+        ValueError: a transition of an unknown compartment; a matrix of another shape, or with negative numbers.
+    """
+
+    def __init__(
+        self,
+        names: str | Sequence[str],
+        transitions: Sequence[Transition],
+        *,
+        groups: Sequence[str] | None = None,
+        contacts: Tensor | Sequence[Sequence[float]] | None = None,
+        travel: Tensor | Sequence[Sequence[float]] | None = None,
+    ) -> None:
+        self.names, self.transitions = tuple(names), tuple(transitions)
+        self.groups = None if groups is None else tuple(groups)
+        for transition in self.transitions:
+            for name in (transition.source, transition.target, *transition.by):
+                if name is not None and name not in self.names:
+                    raise ValueError(
+                        f"the transition {transition.label} names {name!r}, which is no compartment"
+                        f"{near(name, self.names)}"
+                    )
+        self.contacts = self._matrix("contacts", contacts, torch.eye(self._count, dtype=torch.float64))
+        self.travel = self._matrix("travel", travel, torch.zeros(self._count, self._count, dtype=torch.float64))
+        self.parameters = tuple(dict.fromkeys(transition.rate for transition in self.transitions))
+        self._lay_out()
+
+    @property
+    def _count(self) -> int:
+        return 1 if self.groups is None else len(self.groups)
+
+    @property
+    def size(self) -> int:
+        """K, the numbers of a state."""
+        return self._count * len(self.names)
+
+    def _matrix(self, what: str, given: Any, otherwise: Tensor) -> Tensor:
+        if given is None:
+            return otherwise
+        matrix = torch.as_tensor(given, dtype=torch.float64)
+        if matrix.shape != otherwise.shape:
+            raise ValueError(f"{what} of {self._count} groups is {list(otherwise.shape)}, not {list(matrix.shape)}")
+        if not (matrix.isfinite() & (matrix >= 0)).all():
+            raise ValueError(f"{what} has a number that is negative or not finite")
+        return matrix
+
+    def _lay_out(self) -> None:
+        """What each event changes, whose heads it takes, and whom they meet."""
+        events = [*self._happenings(), *self._travels()]
+        self.events = tuple(event.label for event in events)
+        self.change = torch.zeros(len(events), self.size, dtype=torch.float64)
+        """[E, K], what one event adds to each number."""
+        self.taken = torch.zeros_like(self.change)
+        """[E, K], the heads that the rate is a head's: the source's, or all of the group for births."""
+        self.met = torch.zeros_like(self.change)
+        """[E, K], how many contacts a head of the event's source has with each number, were all of its group there."""
+        self.scale = torch.tensor([event.scale for event in events], dtype=torch.float64)
+        self.rate_of = torch.tensor([event.rate for event in events], dtype=torch.long)
+        self.contagious = torch.tensor([bool(event.by) for event in events])
+        """[E], whether the event needs a contact."""
+        for row, event in enumerate(events):
+            for sign, end in ((-1, event.source), (1, event.target)):
+                if end is not None:
+                    self.change[row, self.index(end[0], end[1])] += sign * event.moved
+            if event.source is None:
+                self.taken[row].view(self._count, -1)[event.group] = 1
+            else:
+                self.taken[row, self.index(*event.source)] = 1
+            for name in event.by:
+                self.met[row].view(self._count, -1)[:, self.names.index(name)] = self.contacts[event.group]
+        self._itself = torch.where(self.contagious, (self.met * self.taken).sum(-1), 0.0)
+        self._everyone = torch.zeros_like(self.change)
+        for row, event in enumerate(events):
+            self._everyone[row].view(self._count, -1)[event.group] = 1
+
+    def _happenings(self) -> Iterator[_Event]:
+        for group in range(self._count):
+            for transition in self.transitions:
+                source = None if transition.source is None else (transition.source, group)
+                target = None if transition.target is None else (transition.target, group)
+                where = f" in {self.groups[group]}" if self.groups else ""
+                rate, moved = self.parameters.index(transition.rate), 2 if transition.pairs else 1
+                yield _Event(
+                    transition.label + where, source, target, group, rate, tuple(transition.by), 1 / moved, moved
+                )
+
+    def _travels(self) -> Iterator[_Event]:
+        for here, there in (self.travel - self.travel.diag().diag()).nonzero().tolist():
+            for name in self.names:
+                label = f"{name} from {self.groups[here]} to {self.groups[there]}" if self.groups else name
+                scale = float(self.travel[here, there])
+                yield _Event(label, (name, here), (name, there), here, len(self.parameters), (), scale)
+
+    def index(self, name: str, group: int = 0) -> int:
+        """Where a compartment (of a group) is in a state."""
+        if name not in self.names:
+            raise ValueError(f"there is no compartment {name!r}{near(name, self.names)}")
+        return group * len(self.names) + self.names.index(name)
+
+    # ---- numbers given
+
+    def state(self, **heads: float | Sequence[float] | Tensor) -> Tensor:
+        """Heads [..., K] of numbers by compartment, [...] each, or [..., G] with groups; zeros of those not named.
+
+        Raises:
+            ValueError: an unknown compartment; a number that is negative or not finite.
+        """
+        given = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in heads.items()}
+        for name, value in given.items():
+            if name not in self.names:
+                raise ValueError(f"there is no compartment {name!r}{near(name, self.names)}")
+            if not (value.isfinite() & (value >= 0)).all():
+                raise ValueError(f"heads of {name} are numbers from 0 on, not {heads[name]}")
+        if self.groups is None:
+            given = {name: value[..., None] for name, value in given.items()}
+        shape = torch.broadcast_shapes((self._count,), *(value.shape for value in given.values()))
+        columns = [given.get(name, torch.zeros(shape, dtype=torch.float64)).expand(shape) for name in self.names]
+        return torch.stack(columns, -1).flatten(-2)
+
+    def rates(self, given: Mapping[str, Rate], time: float = 0.0) -> Tensor:
+        """The rates [..., P] at a time, in the order of `parameters`.
+
+        Raises:
+            ValueError: one that is missing, unknown, negative or not finite.
+        """
+        if unknown := [name for name in given if name not in self.parameters]:
+            raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
+        if missing := [name for name in self.parameters if name not in given]:
+            raise ValueError(f"the rate {missing[0]!r} is missing")
+        values = []
+        for name in self.parameters:
+            rate = given[name]
+            values.append(torch.as_tensor(rate(time) if callable(rate) else rate, dtype=torch.float64))
+            if not isinstance(rate, Tensor) and not (values[-1].isfinite() & (values[-1] >= 0)).all():
+                raise ValueError(f"the rate {name!r} must be a number from 0 on, not {rate}")
+        return torch.stack(torch.broadcast_tensors(*values), -1) if values else torch.zeros(0, dtype=torch.float64)
+
+    # ---- what happens how often
+
+    def hazards(self, heads: Tensor, rates: Tensor) -> Tensor:
+        """Events a unit of time, [..., E], where heads [..., K] are many: the deterministic limit. Rates [..., P]."""
+        return self._flow(heads, rates, torch.zeros_like(self._itself))
+
+    def propensities(self, heads: Tensor, rates: Tensor) -> Tensor:
+        """Events a unit of time, [..., E], of whole heads [..., K], none of which meets itself. Rates [..., P]."""
+        return self._flow(heads, rates, self._itself)
+
+    def _flow(self, heads: Tensor, rates: Tensor, itself: Tensor) -> Tensor:
+        one = rates.new_ones(*rates.shape[:-1], 1)  # the rate of travels, whose scale has it
+        rate = torch.cat([rates, one], -1)[..., self.rate_of] * self.scale
+        groups = heads.unflatten(-1, (self._count, len(self.names)))
+        shares = groups / groups.sum(-1, keepdim=True).clamp(min=1e-300)
+        pressure = shares.flatten(-2) @ self.met.T
+        if itself.any():
+            everyone = heads @ self._everyone.T
+            pressure = (pressure - itself / everyone.clamp(min=1e-300)).clamp(min=0)
+        return rate * (heads @ self.taken.T) * torch.where(self.contagious, pressure, 1.0)

@@ -1,0 +1,43 @@
+"""What happened: heads and events at times, of one run or of a batch of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from zoo.spread.compartments import Compartments
+
+
+@dataclass(frozen=True)
+class Course:
+    """The course of a spread.
+
+    Attributes:
+        compartments: what was run.
+        times: [T].
+        heads: [..., T, K] at each time; the batch is that of the rates, replicates before it.
+        happened: [..., T, E], events from the first time until each.
+    """
+
+    compartments: Compartments
+    times: Tensor
+    heads: Tensor
+    happened: Tensor
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The heads of a compartment, [..., T], or [..., T, G] with groups."""
+        places = [self.compartments.index(name, group) for group in range(len(self.compartments.groups or "1"))]
+        found = self.heads[..., places]
+        return found if self.compartments.groups else found[..., 0]
+
+    def new(self, source: str | None, target: str | None) -> Tensor:
+        """Events of a transition between each time and the next, [..., T - 1], or [..., T - 1, G] with groups."""
+        model = self.compartments
+        wanted = [t.source == source and t.target == target for t in model.transitions]
+        if not any(wanted):
+            raise ValueError(f"there is no transition from {source} to {target}; there are {', '.join(model.events)}")
+        width, groups = len(model.transitions), len(model.groups or "1")
+        happened = self.happened[..., : width * groups].unflatten(-1, (groups, width))
+        found = happened[..., [n for n, yes in enumerate(wanted) if yes]].sum(-1).diff(dim=-2)
+        return found if model.groups else found[..., 0]
