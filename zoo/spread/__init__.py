@@ -3,5 +3,7 @@
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
 from zoo.spread.graph import Changing, Graph
+from zoo.spread.graph_course import GraphCourse
+from zoo.spread.on_graph import GraphSpread
 
-__all__ = ["Changing", "Compartments", "Course", "Graph", "Transition"]
+__all__ = ["Changing", "Compartments", "Course", "Graph", "GraphCourse", "GraphSpread", "Transition"]
