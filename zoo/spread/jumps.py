@@ -7,6 +7,7 @@ time that gives either. Numbers never become negative, and are drawn from the se
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -74,7 +75,7 @@ def _leaping(
     rates: RatesAt = given.rates_at if given.changing else (lambda _: constant)
     moments, change = given.times.tolist(), given.model.change
     happened = [given.heads.new_zeros(len(given.heads), len(change))]
-    for span in zip(moments, moments[1:], strict=False):
+    for span in itertools.pairwise(moments):
         heads = given.heads + happened[-1] @ change
         happened.append(happened[-1] + leaps.over(heads, span, step, rates, chances, given.generator))
     return _course(given, torch.stack(happened, -2))

@@ -39,7 +39,7 @@ class Leaps:
         return [(found, self.places[found]) for found in (exits[order == number] for number in rounds)]
 
     def competing(self, heads: Tensor, time: float, step: float, rates: RatesAt) -> Tensor:
-        """Chances by the hazards h before the step: h_e / h (1 - exp(-h step)), h the sum over a compartment's exits."""
+        """Chances by the hazards before the step: h_e / h (1 - exp(-h step)), h the sum of a compartment's exits."""
         flow = self.model.propensities(heads, rates(time))
         hazard = flow * self.moved / (heads @ self.source.T).clamp(min=1)
         total = (hazard @ self.source) @ self.source.T
