@@ -2,5 +2,6 @@
 
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
+from zoo.spread.ode import ode
 
-__all__ = ["Compartments", "Course", "Transition"]
+__all__ = ["Compartments", "Course", "Transition", "ode"]
