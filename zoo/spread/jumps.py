@@ -71,14 +71,14 @@ def _leaping(
 ) -> Course:
     if not step > 0:
         raise ValueError(f"the step is a time above 0, not {step}")
-    constant = given.rates_at(float(given.times[0]))
+    constant = given.rates_at(given.times[0])
     rates: RatesAt = given.rates_at if given.changing else (lambda _: constant)
-    moments, change = given.times.tolist(), given.model.change
+    change = given.model.change
     happened = [given.heads.new_zeros(len(given.heads), len(change))]
-    for span in itertools.pairwise(moments):
+    for span in itertools.pairwise(given.times):
         heads = given.heads + happened[-1] @ change
         happened.append(happened[-1] + leaps.over(heads, span, step, rates, chances, given.generator))
-    return _course(given, torch.stack(happened, -2))
+    return given.course(torch.stack(happened, -2))
 
 
 @torch.no_grad()
@@ -109,14 +109,14 @@ def gillespie(
             f"gillespie needs rates that stay as they are, and {given.changing[0]!r} is a function of time: use "
             "tau_leaping, which takes it, with a short step"
         )
-    return _course(given, _events(given))
+    return given.course(_events(given))
 
 
 def _events(given: Given) -> Tensor:
     """What happened until each time, [R, T, E]."""
     model, heads = given.model, given.heads.clone()
-    moments = given.times.to(heads.device)
-    rates = given.rates_at(float(moments[0]))
+    moments = torch.tensor(given.times, dtype=heads.dtype, device=heads.device)
+    rates = given.rates_at(given.times[0])
     recorded = heads.new_zeros(len(heads), len(moments), len(model.change))
     rows = torch.arange(len(heads), device=heads.device)
     clock, passed = moments[:1].expand(len(heads)).clone(), torch.ones_like(rows)
@@ -139,13 +139,3 @@ def _events(given: Given) -> Tensor:
             rows, heads, rates, clock = rows[live], heads[live], rates[live], clock[live]
             passed, happened = passed[live], happened[live]
     return recorded
-
-
-def _course(given: Given, happened: Tensor) -> Course:
-    heads = given.heads[:, None] + happened @ given.model.change
-    return Course(
-        given.model,
-        given.times.to(heads.device),
-        heads.reshape(*given.shape, *heads.shape[1:]),
-        happened.reshape(*given.shape, *happened.shape[1:]),
-    )
