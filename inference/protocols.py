@@ -443,6 +443,32 @@ class Hybrid(Protocol):
     densities: Any
 
 
+class OnGraph(Protocol):
+    """A spread on a graph, in steps: of nodes in `compartments`, by `rates` by name, `simulate`d from those that begin.
+
+    `graph` has `nodes` (labels), `n`, and out-edges by rows: `indptr`, `indices`, `weights` or None.
+    `simulate(start, steps, replicates=..., seed=...)` gives an object with `states` [replicates, n], the compartment at
+    the end, `reached` [replicates, n], the step at which a node left the first compartment or -1, and `counts`
+    [replicates, steps + 1, compartments]; `start` maps compartments to labels, all others are in the first.
+    """
+
+    compartments: Any
+    graph: Any
+    rates: Any
+
+    def simulate(self, start: Any, steps: int, *, replicates: int = 1, seed: int = 0) -> Any: ...
+
+
+class Epidemic(Protocol):
+    """A spread in a mixed population: a Pyro program of new cases, `priors` of its rates, `start` its heads."""
+
+    compartments: Any
+    priors: Any
+    start: Any
+
+    def model(self, cases: Any = None) -> Any: ...
+
+
 def parts_of(model: Any, z: Tensor) -> dict[str, Tensor]:
     """The latents that z holds, by name: one, "z", where it is not made of layers."""
     if not offers(model, Layered):
