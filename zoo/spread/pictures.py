@@ -16,25 +16,22 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
-import torch
 from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import PathCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from zoo.spread.layouts import ends, layout
+from zoo.spread.layouts import layout
+from zoo.spread.strokes import MANY, as_numbers, colours_of, draw_edges, draw_nodes, draw_rings, node_size
 
-INK, THREAD = "0.15", "0.72"
 HEAT = "rocket_r"
-HUES = {"S": 0, "E": 1, "I": 3, "R": 2, "V": 9, "ignorant": 0, "spreader": 3, "stifler": 2}
-"""Which colour of the palette a compartment always has; any other has the next that is free."""
 BANDS = ((0.9, 0.18), (0.5, 0.32))
 """The shares of draws within each band, and how dark it is."""
-SHOWN, ACROSS, MANY = 15_000, 4, 1000
-"""At most: edges drawn, panels in a row; nodes from which on they and their edges are drawn fine."""
+ACROSS = 4
+"""Panels in a row at most."""
 
 
 def draw_curves(
@@ -56,19 +53,27 @@ def draw_curves(
     Raises:
         ValueError: curves that are not as long as the times.
     """
-    at = _numbers(times)
+    at = as_numbers(times)
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         ax = figure.subplots()
-    for name, colour in _colours([*draws, *(observed or {})]).items():
+    for name, colour in colours_of([*draws, *(observed or {})]).items():
         if name in draws:
-            _curve(ax, at, name, _numbers(draws[name]), colour)
+            _curve(ax, at, name, as_numbers(draws[name]), colour)
         if observed is not None and name in observed:
             seen = observed[name]
             when, values = seen if isinstance(seen, tuple) else (at, seen)
             label = f"{name}, observed" if name in draws else name
             ax.plot(
-                _numbers(when), _numbers(values), "o", ms=4.5, mfc="white", mec=colour, mew=1.4, label=label, zorder=4
+                as_numbers(when),
+                as_numbers(values),
+                "o",
+                ms=4.5,
+                mfc="white",
+                mec=colour,
+                mew=1.4,
+                label=label,
+                zorder=4,
             )
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     ax.margins(x=0.01)
@@ -111,7 +116,7 @@ def draw_graph(
     if not panels:
         raise ValueError("there is no panel to draw: give titles with a number for each node")
     values = {title: _of_nodes(graph, title, given) for title, given in panels.items()}
-    at = _numbers(layout(graph, seed=seed) if places is None else places)
+    at = as_numbers(layout(graph, seed=seed) if places is None else places)
     down = -(-len(panels) // ACROSS)
     across = -(-len(panels) // down)
     wide = 4.0 if graph.n > MANY else 3.0
@@ -120,10 +125,10 @@ def draw_graph(
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     for ax, (title, each) in zip(axes.flat, values.items(), strict=False):
-        _threads(ax, graph, at)
+        draw_edges(ax, graph, at)
         order = np.argsort(each, kind="stable")  # so that what is likely is not covered by what isn't
-        dots = _dots(ax, at[order], each[order], sns.color_palette(HEAT, as_cmap=True), 1.0)
-        rings = _rings(ax, at, marked or {}, _size(graph.n))
+        dots = draw_nodes(ax, at[order], each[order], sns.color_palette(HEAT, as_cmap=True), 1.0)
+        rings = draw_rings(ax, at, marked or {}, node_size(graph.n))
         ax.set_title(title, fontsize=10)
     figure.colorbar(dots, ax=axes, label=label, shrink=0.8, aspect=30)
     if rings:
@@ -139,7 +144,7 @@ def animate(
     names: Sequence[str],
     places: Any = None,
     titles: Sequence[str] | None = None,
-    fps: float = 3.0,
+    fps: int = 3,
     seed: int = 0,
 ) -> Path:
     """A spread as a GIF: each node in the colour of the compartment that it is in, [frames, n] of places in `names`.
@@ -149,13 +154,13 @@ def animate(
     Raises:
         ValueError: frames that are not a state of each node; another number of titles.
     """
-    states = _numbers(frames)
+    states = as_numbers(frames)
     if states.ndim != 2 or states.shape[1] != graph.n or not len(states):
         raise ValueError(f"frames are [frames, {graph.n}], a state of each node, not {list(states.shape)}")
     told = [f"step {step}" for step in range(len(states))] if titles is None else list(titles)
     if len(told) != len(states):
         raise ValueError(f"there are {len(states)} frames, but {len(told)} titles")
-    at = _numbers(layout(graph, seed=seed) if places is None else places)
+    at = as_numbers(layout(graph, seed=seed) if places is None else places)
     figure, ax, dots = _stage(graph, at, list(names))
     target = Path(path)
     beside = target.with_name(f".{target.stem}.{os.getpid()}.gif")
@@ -178,78 +183,21 @@ def _stage(graph: Any, at: np.ndarray, names: list[str]) -> tuple[Figure, Axes, 
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(100)
     ax = figure.add_axes((0.02, 0.07, 0.96, 0.87))
-    threads = _threads(ax, graph, at)
+    threads = draw_edges(ax, graph, at)
     canvas.draw()
     drawn = np.asarray(canvas.buffer_rgba()).copy()
     threads.remove()
     figure.figimage(drawn, zorder=-1)
     ax.patch.set_alpha(0)
-    colours = list(_colours(names).values())
-    dots = _dots(ax, at, np.zeros(graph.n), ListedColormap(colours), len(names) - 1)
+    colours = list(colours_of(names).values())
+    dots = draw_nodes(ax, at, np.zeros(graph.n), ListedColormap(colours), len(names) - 1)
     key = [Line2D([], [], marker="o", ls="", color=c, label=n) for n, c in zip(names, colours, strict=True)]
     figure.legend(handles=key, loc="lower center", ncols=len(names), fontsize=9, frameon=False)
     return figure, ax, dots
 
 
-def _threads(ax: Axes, graph: Any, at: np.ndarray) -> LineCollection:
-    """The edges, some of them at random where they are many: more would be a grey cloth."""
-    pairs = ends(graph)
-    if pairs.shape[1] > SHOWN:
-        pairs = pairs[:, torch.randperm(pairs.shape[1], generator=torch.Generator().manual_seed(0))[:SHOWN]]
-    many = pairs.shape[1] > MANY
-    lines = LineCollection(
-        list(at[pairs.T.numpy()]), colors=THREAD, linewidths=0.25 if many else 0.7, alpha=0.5 if many else 1.0, zorder=1
-    )
-    lines.set_rasterized(True)
-    ax.add_collection(lines)
-    low, high = at.min(0), at.max(0)
-    pad = 0.04 * (high - low) + 1e-6
-    ax.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]), xticks=[], yticks=[])
-    for side in ax.spines.values():
-        side.set_visible(False)
-    return lines
-
-
-def _dots(ax: Axes, at: np.ndarray, values: np.ndarray, colours: Any, top: float) -> PathCollection:
-    return ax.scatter(
-        at[:, 0], at[:, 1], c=values, cmap=colours, vmin=0, vmax=max(top, 1e-9), s=_size(len(at)),
-        linewidths=0 if len(at) > MANY else 0.5, edgecolors=INK, zorder=2,
-    )  # fmt: skip
-
-
-def _rings(ax: Axes, at: np.ndarray, marked: Mapping[str, Any], size: float) -> list[PathCollection]:
-    palette = sns.color_palette("colorblind")
-    return [
-        ax.scatter(
-            *at[_numbers(nodes).astype(int)].T,
-            s=2.0 * size + 28,
-            facecolors="none",
-            edgecolors=[palette[i]],
-            linewidths=1.4,
-            label=words,
-            zorder=3,
-        )  # fmt: skip
-        for i, (words, nodes) in enumerate(marked.items())
-    ]
-
-
-def _size(n: int) -> float:
-    """The area of a node in square points: a fifteenth of a panel's for all, and within bounds."""
-    return float(np.clip(3000 / n, 2.5, 70))
-
-
 def _of_nodes(graph: Any, title: str, given: Any) -> np.ndarray:
-    values = _numbers(given)
+    values = as_numbers(given)
     if values.shape != (graph.n,):
         raise ValueError(f"the panel {title!r} needs a number for each of {graph.n} nodes, not {list(values.shape)}")
     return values
-
-
-def _colours(names: Sequence[str]) -> dict[str, Any]:
-    palette = sns.color_palette("colorblind")
-    free = (i for i in range(len(palette)) if i not in {HUES.get(name) for name in names})
-    return {name: palette[HUES[name] if name in HUES else next(free, 7)] for name in dict.fromkeys(names)}
-
-
-def _numbers(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
