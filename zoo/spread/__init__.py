@@ -6,3 +6,6 @@ from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.ode import ode
 
 __all__ = ["Compartments", "Course", "Transition", "binomial_chain", "gillespie", "ode", "tau_leaping"]
+from zoo.spread.graph import Changing, Graph
+
+__all__ = ["Changing", "Compartments", "Course", "Graph", "Transition"]
