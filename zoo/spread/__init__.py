@@ -1,5 +1,6 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
+from zoo.spread.cascade import Cascade
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
@@ -9,3 +10,4 @@ __all__ = ["Compartments", "Course", "Transition", "binomial_chain", "gillespie"
 from zoo.spread.graph import Changing, Graph
 
 __all__ = ["Changing", "Compartments", "Course", "Graph", "Transition"]
+__all__ = ["Cascade", "Compartments", "Course", "Transition"]
