@@ -1,9 +1,9 @@
 """An outbreak as a Pyro program: compartments with priors, seen through reports of cases.
 
-    flu = Outbreak(sir(), {"S": 762, "I": 1}, {"beta": PositiveNormal(2, 1), "gamma": PositiveNormal(0.4, 0.5)},
-                   observes="I", times=range(1, 15))
-    posterior = inference.mcmc(flu, {"cases": cases})           # NaN: not seen, predicted
-    inference.query(posterior, ["R0", "peak", "peak_time"])
+flu = Outbreak(sir(), {"S": 762, "I": 1}, {"beta": PositiveNormal(2, 1), "gamma": PositiveNormal(0.4, 0.5)},
+               observes="I", times=range(1, 15))
+posterior = inference.mcmc(flu, {"cases": cases})           # NaN: not seen, predicted
+inference.query(posterior, ["R0", "peak", "peak_time"])
 """
 
 from __future__ import annotations
@@ -286,5 +286,7 @@ def _times(given: Sequence[float] | Tensor, begin: float) -> Tensor:
 def _shares(given: Sequence[float]) -> Tensor:
     shares = torch.as_tensor(np.asarray(given, dtype=float))
     if shares.dim() != 1 or not bool((shares >= 0).all()) or abs(float(shares.sum()) - 1) > 1e-6:
-        raise ValueError(f"a delay is the shares reported 0, 1, 2, ... units of time later, of sum 1, not {list(given)}")
+        raise ValueError(
+            f"a delay is the shares reported 0, 1, 2, ... units of time later, of sum 1, not {list(given)}"
+        )
     return shares

@@ -1,4 +1,5 @@
 """Stand-in."""
+
 import torch
 
 
