@@ -1,5 +1,6 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
+from zoo.spread.cascade import Cascade
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
 from zoo.spread.graph import Changing, Graph
@@ -7,3 +8,18 @@ from zoo.spread.graph_course import GraphCourse
 from zoo.spread.on_graph import GraphSpread
 
 __all__ = ["Changing", "Compartments", "Course", "Graph", "GraphCourse", "GraphSpread", "Transition"]
+from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
+from zoo.spread.ode import ode
+
+__all__ = [
+    "Cascade",
+    "Changing",
+    "Compartments",
+    "Course",
+    "Graph",
+    "Transition",
+    "binomial_chain",
+    "gillespie",
+    "ode",
+    "tau_leaping",
+]
