@@ -5,11 +5,10 @@ from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
 from zoo.spread.graph import Changing, Graph
 from zoo.spread.graph_course import GraphCourse
-from zoo.spread.on_graph import GraphSpread
-
-__all__ = ["Changing", "Compartments", "Course", "Graph", "GraphCourse", "GraphSpread", "Transition"]
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.ode import ode
+from zoo.spread.on_graph import GraphSpread
+from zoo.spread.rumours import independent_cascade, linear_threshold
 
 __all__ = [
     "Cascade",
@@ -17,9 +16,13 @@ __all__ = [
     "Compartments",
     "Course",
     "Graph",
+    "GraphCourse",
+    "GraphSpread",
     "Transition",
     "binomial_chain",
     "gillespie",
+    "independent_cascade",
+    "linear_threshold",
     "ode",
     "tau_leaping",
 ]

@@ -55,19 +55,19 @@ class GraphSpread(OnGraph):
     def active(self) -> frozenset[int]:
         """Compartments of those who pass it on, or will without being met."""
         found = {name for transition in self.compartments.transitions for name in transition.by}
-        while more := {t.source for t in self._alone if t.target in found} - found:
+        while more := {str(t.source) for t in self._alone if t.target in found} - found:
             found |= more
-        return frozenset(self.compartments.names.index(name) for name in found if name is not None)
+        return frozenset(self.compartments.names.index(name) for name in found)
 
     @property
     def _alone(self) -> list[Transition]:
         return [t for t in self.compartments.transitions if not t.by]
 
-    def _walk(self, begun: Tensor, portion: slice, generator: torch.Generator) -> tuple[Walk, Step]:
+    def _walk(self, begun: Tensor, portion: slice, of: int, generator: torch.Generator) -> tuple[Walk, Step]:
         index, moves = self.compartments.index, self.compartments.transitions
         followed = {index(name) for t in moves for name in t.by} | {index(t.source) for t in self._alone if t.source}
         walk = Walk(begun, self.compartments.size, followed)
-        return walk, _Stepper(self, portion, generator).step
+        return walk, _Stepper(self, portion, of, generator).step
 
 
 def _check(transition: Transition) -> None:
@@ -80,8 +80,8 @@ def _check(transition: Transition) -> None:
 class _Stepper:
     """Steps of a portion of the replicates."""
 
-    def __init__(self, spread: GraphSpread, portion: slice, generator: torch.Generator) -> None:
-        self.spread, self.generator, self.portion = spread, generator, portion
+    def __init__(self, spread: GraphSpread, portion: slice, of: int, generator: torch.Generator) -> None:
+        self.spread, self.generator, self.portion, self.of = spread, generator, portion, of
         self.changing = any(callable(rate) for rate in spread.rates.values())
         self.hazards = self._hazards(0)
         index = spread.compartments.index
@@ -94,6 +94,8 @@ class _Stepper:
         spread, device = self.spread, self.generator.device
         rates = spread.compartments.rates(spread.rates, t * spread.step) * spread.step
         rates = rates.reshape(-1, rates.shape[-1])
+        if len(rates) not in (1, self.of):
+            raise ValueError(f"the rates are rates of {len(rates)} replicates, and not of {self.of}")
         rates = (rates[self.portion] if len(rates) > 1 else rates).to(device)
         place = spread.compartments.parameters.index
         return [rates[:, place(transition.rate)] for transition in spread.compartments.transitions]

@@ -34,8 +34,8 @@ class OnGraph(ABC):
         """Compartments without whose members nothing ever happens."""
 
     @abstractmethod
-    def _walk(self, begun: Tensor, portion: slice, generator: torch.Generator) -> tuple[Walk, Step]:
-        """The walk of a portion of the replicates, and what makes a step of it."""
+    def _walk(self, begun: Tensor, portion: slice, of: int, generator: torch.Generator) -> tuple[Walk, Step]:
+        """The walk of a portion of so many replicates, and what makes a step of it."""
 
     def simulate(self, start: Start, steps: int, *, replicates: int = 1, seed: int = 0) -> GraphCourse:
         """Run it.
@@ -74,7 +74,7 @@ class OnGraph(ABC):
                 rows = begun[part] if len(begun) > 1 else begun.expand(part.stop - part.start, -1)
                 generator = torch.Generator(begun.device)
                 generator.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1))
-                yield self._walk(rows, part, generator)
+                yield self._walk(rows, part, replicates, generator)
 
     def _course(self, walk: Walk, step: Step, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         counts = [walk.heads.clone()]
@@ -108,7 +108,7 @@ class OnGraph(ABC):
             raise ValueError(
                 f"a start of states is [{self.graph.n}] or [{replicates}, {self.graph.n}], not {list(start.shape)}"
             )
-        if rows.numel() and not (0 <= int(rows.min()) and int(rows.max()) < self.compartments.size):
+        if rows.numel() and not (int(rows.min()) >= 0 and int(rows.max()) < self.compartments.size):
             raise ValueError(f"a start's states are 0 to {self.compartments.size - 1}")
         return rows.to(device=self.graph.at(0).indptr.device, dtype=torch.uint8)
 
