@@ -40,6 +40,7 @@ VACCINATED = [*SIR, ("S", "R", 0.3, "")]
 DYING = [*SIR, ("I", "D", 0.9, "")]
 CARRIERS = [("S", "I", 0.5, "IC"), ("I", "C", 0.7, ""), ("C", "R", 0.3, "")]
 RUMOUR = [("I", "S", 0.8, "S"), ("S", "R", 0.6, "SR")]
+FAST = [("S", "I", 3.0, "I"), ("S", "R", 1.0, ""), ("I", "R", 0.7, ""), ("I", "D", 4.0, "")]
 TWO_STRAINS = [("S", "I", 0.5, "I"), ("S", "J", 0.9, "J"), ("I", "R", 0.4, "")]
 
 CASES = {
@@ -58,6 +59,7 @@ CASES = {
     "two who infect": ("SICR", CARRIERS, PATH, "ISS", 3),
     "a rumour": ("ISR", RUMOUR, TRIANGLE, "SII", 3),
     "a weighted rumour": ("ISR", RUMOUR, WEIGHTED, "SSI", 2),
+    "two ways out, fast": ("SIRD", FAST, PATH, "SIS", 2),
     "two strains": ("SIJR", TWO_STRAINS, WEIGHTED, "SIJ", 2),
 }
 
