@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,8 +59,15 @@ class OnGraph(ABC):
         def again(wanted: Sequence[int], replicate: int) -> Tensor:
             return asked._frames(begun, wanted, replicate, replicates, seed)
 
-        done = [self._course(walk, step, steps) for walk, step in self._portions(begun, replicates, seed)]
-        counts, states, reached = (torch.cat(parts) for parts in zip(*done, strict=True))
+        counts = torch.empty(replicates, steps + 1, self.compartments.size, dtype=torch.long, device=begun.device)
+        states = torch.empty(replicates, self.graph.n, dtype=torch.uint8, device=begun.device)
+        reached = torch.empty(replicates, self.graph.n, dtype=torch.int32, device=begun.device)
+        for part, walk, step in self._portions(begun, replicates, seed):
+            counts[part, 0] = walk.heads
+            for t in range(steps):
+                step(walk, t)
+                counts[part, t + 1] = walk.heads
+            states[part], reached[part] = walk.states.view(-1, walk.n), walk.reached.view(-1, walk.n)
         return GraphCourse(self.compartments, self.graph.nodes, counts, states, reached, again)
 
     @property
@@ -67,25 +75,19 @@ class OnGraph(ABC):
         """Replicates that are walked at once."""
         return max(1, PORTION // max(1, self.graph.n))
 
-    def _portions(self, begun: Tensor, replicates: int, seed: int, which: int | None = None) -> Iterator:
+    def _portions(self, begun: Tensor, replicates: int, seed: int, which: int | None = None) -> Iterator[Any]:
+        """Portions, or one of them: which replicates, their walk, and what makes a step of it."""
         for number, first in enumerate(range(0, replicates, self._portion)):
             if which is None or number == which:
                 part = slice(first, min(first + self._portion, replicates))
                 rows = begun[part] if len(begun) > 1 else begun.expand(part.stop - part.start, -1)
                 generator = torch.Generator(begun.device)
                 generator.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1))
-                yield self._walk(rows, part, replicates, generator)
-
-    def _course(self, walk: Walk, step: Step, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-        counts = [walk.heads.clone()]
-        for t in range(steps):
-            step(walk, t)
-            counts.append(walk.heads.clone())
-        return torch.stack(counts, 1), walk.states.view(-1, walk.n), walk.reached.view(-1, walk.n)
+                yield part, *self._walk(rows, part, replicates, generator)
 
     def _frames(self, begun: Tensor, wanted: Sequence[int], replicate: int, replicates: int, seed: int) -> Tensor:
         which, row = divmod(replicate, self._portion)
-        ((walk, step),) = self._portions(begun, replicates, seed, which)
+        ((_, walk, step),) = self._portions(begun, replicates, seed, which)
         seen = {0: walk.states.view(-1, walk.n)[row].clone()}
         for t in range(max(wanted, default=0)):
             step(walk, t)
