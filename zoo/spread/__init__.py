@@ -4,6 +4,10 @@ from zoo.spread.cascade import Cascade
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
 from zoo.spread.graph import Changing, Graph
+from zoo.spread.graph_course import GraphCourse
+from zoo.spread.on_graph import GraphSpread
+
+__all__ = ["Changing", "Compartments", "Course", "Graph", "GraphCourse", "GraphSpread", "Transition"]
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.ode import ode
 
