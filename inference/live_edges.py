@@ -1,8 +1,8 @@
 """A spread on a graph by what is drawn once for each node and each edge: who reaches whom, and when.
 
 Where nobody comes back to the first compartment, a run is a draw for each edge (how long it takes to pass it on) and
-for each node (how long it stays in each compartment); the rest is shortest paths. The draws are functions of (seed, run,
-node or edge): a run with an intervention shares with the one without it all that the intervention doesn't touch.
+for each node (how long it stays in each compartment); the rest is shortest paths. The draws are functions of (seed,
+run, node or edge): a run with an intervention shares with the one without it all that the intervention doesn't touch.
 
 References:
     Maximizing the Spread of Influence through a Social Network (Kempe, Kleinberg and Tardos, 2003), for live edges
@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +31,7 @@ EDGES, NODES = 1, 2
 class Contacts:
     """By what contacts are multiplied, in pieces: `values[i]` from the step `steps[i]` on, the first from 0."""
 
-    steps: tuple[int, ...] = (0,)
+    steps: tuple[float, ...] = (0.0,)
     values: tuple[float, ...] = (1.0,)
 
     @cached_property
@@ -38,6 +39,9 @@ class Contacts:
         """Where each piece begins, its factor, and the sum of the factors until then."""
         steps, values = (torch.tensor(part, dtype=torch.float64) for part in (self.steps, self.values))
         return steps, values, torch.cat([steps.new_zeros(1), (steps.diff() * values[:-1]).cumsum(0)])
+
+    def factor(self, step: float) -> float:
+        return self.values[bisect_right(self.steps, step) - 1]
 
     def until(self, begin: Tensor, needed: Tensor) -> Tensor:
         """The first step by whose beginning the factors since `begin` have the sum needed; infinite for none."""
