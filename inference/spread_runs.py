@@ -123,12 +123,13 @@ def courses(spread: Any, begun: Begun, intervention: Intervention, draws: int, s
     names = tuple(spread.compartments.names)
     passing = tuple(sorted({names.index(name) for t in spread.compartments.transitions for name in t.by}))
     live = Live.of(spread, seed, intervention.contacts)
-    run = _stepwise if live is None else _lively
-    return Runs(names, passing, *run(spread, live, begun, intervention, draws, seed))
+    if live is None:
+        return Runs(names, passing, *_stepwise(spread, begun, intervention, draws, seed))
+    return Runs(names, passing, *_lively(spread, live, begun, intervention, draws, seed))
 
 
 def _lively(
-    spread: Any, live: Any, begun: Begun, intervention: Intervention, draws: int, seed: int
+    spread: Any, live: Live, begun: Begun, intervention: Intervention, draws: int, seed: int
 ) -> tuple[Tensor, Tensor, str]:
     cut, until = intervention.cut(spread.graph), NEVER - 1 if begun.steps is None else begun.steps
     mute = _mute(spread)
@@ -142,7 +143,7 @@ def _lively(
 
 
 def _stepwise(
-    spread: Any, live: None, begun: Begun, intervention: Intervention, draws: int, seed: int
+    spread: Any, begun: Begun, intervention: Intervention, draws: int, seed: int
 ) -> tuple[Tensor, Tensor, str]:
     if begun.steps is None:
         raise ValueError('this spread has no end of its own: say how long to follow it, given={..., "steps": 100}')
