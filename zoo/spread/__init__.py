@@ -3,5 +3,19 @@
 from zoo.spread.cascade import Cascade
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
+from zoo.spread.graph import Changing, Graph
+from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
+from zoo.spread.ode import ode
 
-__all__ = ["Cascade", "Compartments", "Course", "Transition"]
+__all__ = [
+    "Cascade",
+    "Changing",
+    "Compartments",
+    "Course",
+    "Graph",
+    "Transition",
+    "binomial_chain",
+    "gillespie",
+    "ode",
+    "tau_leaping",
+]

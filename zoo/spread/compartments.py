@@ -151,9 +151,12 @@ class Compartments:
             for name in event.by:
                 self.met[row].view(self._count, -1)[:, self.names.index(name)] = self.contacts[event.group]
         self._itself = torch.where(self.contagious, (self.met * self.taken).sum(-1), 0.0)
-        self._everyone = torch.zeros_like(self.change)
-        for row, event in enumerate(events):
-            self._everyone[row].view(self._count, -1)[event.group] = 1
+        self.alone = torch.where(self.contagious, 0.0, 1.0).to(torch.float64)
+        """[E], 1 for events that need no contact."""
+        self.group_of_events = torch.tensor([event.group for event in events], dtype=torch.long)
+        self.group_of_heads = torch.arange(self._count).repeat_interleave(len(self.names))
+        self.closed = not self.sizes(self.change).any()
+        """Whether each group keeps its size."""
 
     def _happenings(self) -> Iterator[_Event]:
         for group in range(self._count):
@@ -209,31 +212,84 @@ class Compartments:
             raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
         if missing := [name for name in self.parameters if name not in given]:
             raise ValueError(f"the rate {missing[0]!r} is missing")
-        values = []
-        for name in self.parameters:
-            rate = given[name]
-            values.append(torch.as_tensor(rate(time) if callable(rate) else rate, dtype=torch.float64))
-            if not isinstance(rate, Tensor) and not (values[-1].isfinite() & (values[-1] >= 0)).all():
-                raise ValueError(f"the rate {name!r} must be a number from 0 on, not {rate}")
+        now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}
+        device = next((rate.device for rate in now.values() if isinstance(rate, Tensor)), None)
+        values = [torch.as_tensor(now[name], dtype=torch.float64, device=device) for name in self.parameters]
+        for name, value in zip(self.parameters, values, strict=True):
+            if _told_wrong(value):
+                raise ValueError(f"the rate {name!r} must be a number from 0 on, not {_worst(value)} at time {time:g}")
         return torch.stack(torch.broadcast_tensors(*values), -1) if values else torch.zeros(0, dtype=torch.float64)
+
+    def checked(self, start: Tensor) -> Tensor:
+        """Heads [..., K] as given, float64.
+
+        Raises:
+            TypeError: no tensor.
+            ValueError: another width; heads that are negative or not finite.
+        """
+        if not isinstance(start, Tensor):
+            raise TypeError(f"a start is a tensor of heads, as `state` gives it, not {type(start).__name__}")
+        if not start.ndim or start.shape[-1] != self.size:
+            raise ValueError(f"a start has {self.size} heads, {', '.join(self.names)}, not {list(start.shape)}")
+        if _told_wrong(start):
+            raise ValueError("a start has heads that are negative or not finite")
+        return start.to(torch.float64)
+
+    @staticmethod
+    def clock(times: Tensor | Sequence[float]) -> list[float]:
+        """Times as numbers.
+
+        Raises:
+            ValueError: fewer than one, or not increasing, or not finite.
+        """
+        given = torch.as_tensor(times, dtype=torch.float64)
+        if given.ndim != 1 or not len(given):
+            raise ValueError(f"times are a list of numbers, not of shape {list(given.shape)}")
+        if not given.isfinite().all():
+            raise ValueError("a time is not finite")
+        if (wrong := (given.diff() <= 0).nonzero()).numel():
+            place = int(wrong[0])
+            raise ValueError(f"times increase, but {float(given[place + 1])} comes after {float(given[place])}")
+        return list(given.tolist())
 
     # ---- what happens how often
 
+    def paces(self, rates: Tensor) -> Tensor:
+        """The rate of every event, [..., E], of rates [..., P]; an event that two make counts once."""
+        one = rates.new_ones(*rates.shape[:-1], 1)  # the rate of travels, whose scale has it
+        return torch.cat([rates, one], -1)[..., self.rate_of.to(rates.device)] * self.scale.to(rates.device)
+
+    def sizes(self, heads: Tensor) -> Tensor:
+        """All heads of each group, [..., G], of heads [..., K]."""
+        return heads.unflatten(-1, (self._count, len(self.names))).sum(-1)
+
     def hazards(self, heads: Tensor, rates: Tensor) -> Tensor:
         """Events a unit of time, [..., E], where heads [..., K] are many: the deterministic limit. Rates [..., P]."""
-        return self._flow(heads, rates, torch.zeros_like(self._itself))
+        return self.flow(heads, self.paces(rates))
 
     def propensities(self, heads: Tensor, rates: Tensor) -> Tensor:
         """Events a unit of time, [..., E], of whole heads [..., K], none of which meets itself. Rates [..., P]."""
-        return self._flow(heads, rates, self._itself)
+        return self.flow(heads, self.paces(rates), itself=self._itself)
 
-    def _flow(self, heads: Tensor, rates: Tensor, itself: Tensor) -> Tensor:
-        one = rates.new_ones(*rates.shape[:-1], 1)  # the rate of travels, whose scale has it
-        rate = torch.cat([rates, one], -1)[..., self.rate_of] * self.scale
-        groups = heads.unflatten(-1, (self._count, len(self.names)))
-        shares = groups / groups.sum(-1, keepdim=True).clamp(min=1e-300)
-        pressure = shares.flatten(-2) @ self.met.T
-        if itself.any():
-            everyone = heads @ self._everyone.T
-            pressure = (pressure - itself / everyone.clamp(min=1e-300)).clamp(min=0)
-        return rate * (heads @ self.taken.T) * torch.where(self.contagious, pressure, 1.0)
+    def flow(self, heads: Tensor, paces: Tensor, *, itself: Tensor | None = None) -> Tensor:
+        """Events a unit of time, [..., E], of the rate of each; `itself` [E] is how often a head would meet itself."""
+        sizes = self.sizes(heads)
+        sizes = torch.where(sizes > 0, sizes, 1.0)
+        shares = heads / sizes[..., self.group_of_heads]
+        pressure = shares @ self.met.to(heads.device).T + self.alone.to(heads.device)
+        if itself is not None:
+            pressure = (pressure - itself.to(heads.device) / sizes[..., self.group_of_events]).clamp(min=0)
+        return paces * (heads @ self.taken.to(heads.device).T) * pressure
+
+
+def _told_wrong(values: Tensor) -> bool:
+    """Whether numbers are negative or not finite; not asked within `vmap`, where no number can be looked at."""
+    try:
+        return not bool((values.isfinite() & (values >= 0)).all())
+    except RuntimeError:
+        return False
+
+
+def _worst(values: Tensor) -> float:
+    """The first of the numbers that is negative or not finite."""
+    return float(values[~(values.isfinite() & (values >= 0))].flatten()[0])
