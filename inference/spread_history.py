@@ -29,6 +29,7 @@ from inference.spread_begin import begun
 from inference.spread_moves import Moves, moves_of
 from inference.spread_rates import Rates
 from inference.spread_seen import Seen, seen_of
+from inference.spread_swaps import swap
 from inference.spread_sweeps import log_joint, sweep, weigh_contacts
 
 METHOD = "chains over histories, each node's from its exact conditional"
@@ -95,10 +96,9 @@ def _chain(moves: Moves, seen: Seen, rates: Rates, draws: int, warmup: int, thin
     for number in range(warmup + draws * thin):
         weigh_contacts(states, *moves.arcs, moves.met, pressure, contacts)  # anew, that rounding does not pile up
         order = rates.random.permutation(free)
-        sweep(
-            states, pressure, contacts, moves.arcs, rates.table, moves.law, seen.log_start, seen.allowed, order,
-            rates.random,
-        )  # fmt: skip
+        law = moves.law, seen.log_start, seen.allowed, order, rates.random
+        sweep(states, pressure, contacts, moves.arcs, rates.table, *law)
+        swap(states, pressure, contacts, moves.arcs, rates.table, *law)
         rates.update(states, pressure, number < warmup)
         if number >= warmup and (number - warmup) % thin == thin - 1:
             for name, value in rates.values.items():
@@ -106,8 +106,7 @@ def _chain(moves: Moves, seen: Seen, rates: Rates, draws: int, warmup: int, thin
             kept["reached"].append(_first(states != 0))
             for k, name in enumerate(moves.names[1:], start=1):
                 kept[name].append(_first(states == k))
-            law = moves.source, moves.target, moves.group
-            kept["lp"].append(log_joint(states, pressure, rates.table, *law, seen.log_start))
+            kept["lp"].append(log_joint(states, pressure, rates.table, *moves.law[:3], seen.log_start))
     return {name: np.stack(values) for name, values in kept.items()}
 
 
