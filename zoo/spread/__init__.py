@@ -3,6 +3,16 @@
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
+from zoo.spread.master import master_equation
 from zoo.spread.ode import ode
 
-__all__ = ["Compartments", "Course", "Transition", "binomial_chain", "gillespie", "ode", "tau_leaping"]
+__all__ = [
+    "Compartments",
+    "Course",
+    "Transition",
+    "binomial_chain",
+    "gillespie",
+    "master_equation",
+    "ode",
+    "tau_leaping",
+]

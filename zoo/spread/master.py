@@ -1,7 +1,7 @@
 """The exact law of a spread among few heads: the probability of every state, by the master equation.
 
-    law = master_equation(sir, {"beta": 2.0, "gamma": 1.0}, sir.state(S=19, I=1), [0, 5, 10])
-    law.marginal("R")[-1]                   # [21], how many have recovered by 10
+law = master_equation(sir, {"beta": 2.0, "gamma": 1.0}, sir.state(S=19, I=1), [0, 5, 10])
+law.marginal("R")[-1]                   # [21], how many have recovered by 10
 """
 
 from __future__ import annotations
