@@ -28,7 +28,7 @@ def by_hand(n: int, infected: int, beta: float, gamma: float, time: float) -> di
 
 
 def test_sir_is_the_dense_matrix_exponential_for_every_rate_of_a_batch() -> None:
-    rates = {"beta": torch.tensor([2.0, 0.5]), "gamma": torch.tensor([1.0, 0.3])}
+    rates = {"beta": torch.tensor([2.0, 0.5]), "gamma": torch.tensor([1.0, 0.3], dtype=torch.float64)}
     law = master_equation(SIR, rates, SIR.state(S=6, I=2), [0.0, 0.7, 3.0])
     assert law.probabilities.shape == (2, 3, len(law.states))
     for row, (beta, gamma) in enumerate([(2.0, 1.0), (0.5, 0.3)]):
