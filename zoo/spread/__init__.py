@@ -3,5 +3,24 @@
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
 from zoo.spread.ode import ode
+from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
+from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
 
-__all__ = ["Compartments", "Course", "Transition", "ode"]
+__all__ = [
+    "Compartments",
+    "Course",
+    "Transition",
+    "bass",
+    "daley_kendall",
+    "effective_reproduction",
+    "final_size",
+    "growth_rate",
+    "maki_thompson",
+    "ode",
+    "reproduction_number",
+    "seir",
+    "si",
+    "sir",
+    "sirs",
+    "sis",
+]
