@@ -1,10 +1,11 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
-from zoo.spread.compartments import Compartments, Transition
+from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.ode import ode
 from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
 from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
+from zoo.spread.transitions import Transition
 
 __all__ = [
     "Compartments",

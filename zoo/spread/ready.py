@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.spread.compartments import Compartments, Transition
+from zoo.spread.compartments import Compartments
+from zoo.spread.transitions import Transition
 
 _INFECTION = Transition("S", "I", "beta", by="I")
 

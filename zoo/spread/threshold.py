@@ -24,7 +24,7 @@ def infected(model: Compartments) -> tuple[str, ...]:
     anyone = _before(model, {name for move in contacts for name in move.by})
     found = _before(model, {name for move in contacts if move.source not in anyone for name in move.by})
     if not found:
-        raise ValueError("nobody infects anybody here: no transition has a `by` that is not its own source")
+        raise ValueError("there is no threshold here: nobody infects anybody, or it begins without a meeting")
     return tuple(name for name in model.names if name in found)
 
 
