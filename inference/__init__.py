@@ -20,6 +20,7 @@ from inference.fit import fit
 from inference.from_idata import from_idata
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.mcmc import mcmc
+from inference.particle_filter import particle_filter
 from inference.posterior import Posterior
 from inference.query import Answer, query
 from inference.results import Alarm, Fit
@@ -62,6 +63,7 @@ __all__ = [
     "log_likelihood",
     "loo",
     "mcmc",
+    "particle_filter",
     "pathfinder",
     "power_scaling",
     "query",

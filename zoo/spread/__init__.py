@@ -1,7 +1,11 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
 from zoo.spread.compartments import Compartments
+from zoo.spread.cascade import Cascade
+from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
+from zoo.spread.graph import Changing, Graph
+from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.ode import ode
 from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
 from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
@@ -24,4 +28,14 @@ __all__ = [
     "sir",
     "sirs",
     "sis",
+    "Cascade",
+    "Changing",
+    "Compartments",
+    "Course",
+    "Graph",
+    "Transition",
+    "binomial_chain",
+    "gillespie",
+    "ode",
+    "tau_leaping",
 ]
