@@ -1,5 +1,6 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
+from zoo.spread.compartments import Compartments
 from zoo.spread.cascade import Cascade
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.course import Course
@@ -7,6 +8,9 @@ from zoo.spread.graph import Changing, Graph
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.master import master_equation
 from zoo.spread.ode import ode
+from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
+from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
+from zoo.spread.transitions import Transition
 
 __all__ = [
     "Compartments",
@@ -15,6 +19,19 @@ __all__ = [
     "binomial_chain",
     "gillespie",
     "master_equation",
+    "bass",
+    "daley_kendall",
+    "effective_reproduction",
+    "final_size",
+    "growth_rate",
+    "maki_thompson",
+    "ode",
+    "reproduction_number",
+    "seir",
+    "si",
+    "sir",
+    "sirs",
+    "sis",
     "Cascade",
     "Changing",
     "Compartments",
