@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,8 +117,7 @@ class Task:
         if particles < 2:
             raise ValueError(f"particles is {particles}, and must be 2 or more")
         first = next(iter(parameters.values()), torch.zeros(1, dtype=torch.float64))
-        seen = torch.as_tensor(data)
-        seen = seen.to(first.device, seen.dtype if seen.is_floating_point() else first.dtype)
+        seen = torch.as_tensor(data).to(first.device, first.dtype)
         marks, start = moments(times, begin)
         if seen.dim() < 1 or len(marks) != len(seen):
             raise ValueError(f"the {len(marks)} times are not those of data {list(seen.shape)}, one observation a row")
@@ -186,7 +186,9 @@ def taken(state: Tensor, index: Tensor) -> Tensor:
 def batched(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
     """{name: [B, *shape]} of numbers and tensors whose first axis is the batch."""
     given = {name: torch.as_tensor(value) for name, value in parameters.items()}
-    given = {name: value if value.is_floating_point() else value.double() for name, value in given.items()}
+    tensors = [value for value in parameters.values() if isinstance(value, Tensor) and value.is_floating_point()]
+    dtype = functools.reduce(torch.promote_types, (value.dtype for value in tensors)) if tensors else torch.float64
+    given = {name: value.to(dtype) for name, value in given.items()}
     sizes = {name: len(value) for name, value in given.items() if value.dim()}
     if len(set(sizes.values()) - {1}) > 1:
         told = ", ".join(f"{name} {size}" for name, size in sizes.items())
