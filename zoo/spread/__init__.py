@@ -4,6 +4,7 @@ from zoo.spread.cascade import Cascade
 from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.graph import Changing, Graph
+from zoo.spread.hidden_course import HiddenCourse
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.master import master_equation
 from zoo.spread.ode import ode
@@ -17,6 +18,7 @@ __all__ = [
     "Compartments",
     "Course",
     "Graph",
+    "HiddenCourse",
     "Transition",
     "bass",
     "binomial_chain",
