@@ -30,9 +30,12 @@ def tensors(**values: Any) -> dict[str, Tensor]:
     return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
+exactly = partial(ode, step=0.02)
+
+
 def certain(model: Compartments, rates: Any, start: Tensor, times: Any, *, seed: int) -> Course:
     """What a chain is, without chance: the rate equations, in steps too short to matter."""
-    return ode(model, rates, start, times, step=0.01)
+    return exactly(model, rates, start, times)
 
 
 # ---- the same reports as the outbreak's
@@ -55,7 +58,7 @@ def test_what_is_due_is_what_the_outbreak_expects(
     model: Compartments, start: dict[str, Any], settings: dict[str, Any], values: dict[str, Any]
 ) -> None:
     start = {name: torch.as_tensor(heads, dtype=torch.float64) for name, heads in start.items()}
-    outbreak = Outbreak(model, start, {**PRIORS, **values}, reporting=Poisson(), **settings)
+    outbreak = Outbreak(model, start, {**PRIORS, **values}, reporting=Poisson(), run=exactly, **settings)
     hidden = HiddenCourse(outbreak, run=certain)
     beta = [[2.0, 0.5, 1.0], [1.0, 1.0, 3.0]] if values else [2.0, 1.0]
     rates = tensors(beta=beta, gamma=[0.5, 0.3])
@@ -74,7 +77,8 @@ def test_what_is_due_is_what_the_outbreak_expects(
 
 
 def test_reports_are_scored_by_the_outbreaks_reporting() -> None:
-    two = Outbreak(TWO, {"S": [40, 50], "I": [5, 0]}, PRIORS, observes="I", times=[1.0], reporting=NegativeBinomial())
+    start = {name: torch.tensor(heads, dtype=torch.float64) for name, heads in {"S": [40, 50], "I": [5, 2]}.items()}
+    two = Outbreak(TWO, start, PRIORS, observes="I", times=[1.0], reporting=NegativeBinomial())
     hidden = HiddenCourse(two, run=certain)
     values = tensors(beta=[2.0, 1.0, 3.0], gamma=[0.5, 0.3, 0.1], phi_inv=[0.1, 0.2, 0.7])
     state = hidden.advance(values, hidden.draw_start(values, 2), 0.0, 1.0)
@@ -132,7 +136,7 @@ def test_a_start_of_a_prior_is_whole_and_adds_up() -> None:
 
 
 def test_the_posterior_by_particles() -> None:
-    """Deaths alone, all seen: of 60 ill, by the rate g, binomials; its posterior is beta-like and known by quadrature."""
+    """Deaths alone, all seen: of 60 ill, by the rate g, binomials; by quadrature."""
     model = Compartments("AB", [Transition("A", "B", "gamma")])
     prior = dist.Gamma(torch.tensor(2.0, dtype=torch.float64), 2.0)
     outbreak = Outbreak(model, {"A": 60}, {"gamma": prior}, observes="A", times=[1.0, 2.0], reporting=Poisson())
@@ -146,7 +150,9 @@ def test_the_posterior_by_particles() -> None:
     mean = float(weights @ grid)
     sd = float(weights @ (grid - mean).square()) ** 0.5
     program = hidden.program(inference.StateSpaceData, particles=100)
-    found = inference.particle_mcmc(program, {"cases": cases}, chains=64, warmup=100, draws=100, seed=2, progress=False)
+    found = inference.particle_mcmc(
+        program, {"cases": cases}, chains=32, warmup=100, draws=300, until=inference.Ess(800), seed=2, progress=False
+    )
     draws = found.draws["gamma"].double()
     assert float(draws.mean()) == pytest.approx(mean, abs=0.15 * sd)
     assert float(draws.std()) == pytest.approx(sd, rel=0.15)
