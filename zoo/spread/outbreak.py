@@ -147,7 +147,8 @@ class Outbreak:
         """What there is to report at each time, [..., T] or [..., T, G]."""
         axis = -2 if self.compartments.groups else -1
         if isinstance(self.observes, str):
-            return course[self.observes].index_select(axis, self._seen)
+            counted = course[self.observes]
+            return counted.narrow(axis, 1, counted.shape[axis] - 1)
         new = course.new(*self.observes)
         if self.delay is None:
             return new

@@ -102,7 +102,7 @@ class PositiveNormal(dist.TorchDistribution):
     support = dist.constraints.positive
 
     def __init__(self, mean: float | Tensor, sd: float | Tensor) -> None:
-        self.mean_of, self.sd = (torch.as_tensor(x, dtype=torch.get_default_dtype()) for x in (mean, sd))
+        self.mean_of, self.sd = (torch.as_tensor(x, dtype=torch.float64) for x in (mean, sd))
         super().__init__(torch.broadcast_shapes(self.mean_of.shape, self.sd.shape), validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> PositiveNormal:
