@@ -1,8 +1,7 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
-from zoo.spread.compartments import Compartments
 from zoo.spread.cascade import Cascade
-from zoo.spread.compartments import Compartments, Transition
+from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.graph import Changing, Graph
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
@@ -12,13 +11,18 @@ from zoo.spread.threshold import effective_reproduction, final_size, growth_rate
 from zoo.spread.transitions import Transition
 
 __all__ = [
+    "Cascade",
+    "Changing",
     "Compartments",
     "Course",
+    "Graph",
     "Transition",
     "bass",
+    "binomial_chain",
     "daley_kendall",
     "effective_reproduction",
     "final_size",
+    "gillespie",
     "growth_rate",
     "maki_thompson",
     "ode",
@@ -28,14 +32,5 @@ __all__ = [
     "sir",
     "sirs",
     "sis",
-    "Cascade",
-    "Changing",
-    "Compartments",
-    "Course",
-    "Graph",
-    "Transition",
-    "binomial_chain",
-    "gillespie",
-    "ode",
     "tau_leaping",
 ]
