@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.forecasting import Forecast, forecast
 from inference.mcmc import ENOUGH, mcmc
 from inference.posterior import Posterior
 from inference.program import Program
@@ -91,3 +92,7 @@ class ParticlePosterior(Posterior):
         """log p(observed site | draw) in nats, name -> [chains, draws]: the estimates that the draws were kept by."""
         names = list(self._program("score data").observed)
         return {names[0]: self.stats["log_likelihood"]} if len(names) == 1 else super().log_likelihood()
+
+    def forecast(self, times: Iterable[float], *, draws: int = 400, seed: int = 0) -> Forecast:
+        """Courses of the state given all data, and how they and the data go on at times to come."""
+        return forecast(self, times, draws=draws, seed=seed)
