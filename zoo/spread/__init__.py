@@ -10,8 +10,8 @@ from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.master import master_equation
 from zoo.spread.ode import ode
 from zoo.spread.on_graph import GraphSpread
-from zoo.spread.rumours import independent_cascade, linear_threshold
 from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
+from zoo.spread.rumours import independent_cascade, linear_threshold
 from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
 from zoo.spread.transitions import Transition
 
@@ -31,9 +31,9 @@ __all__ = [
     "effective_reproduction",
     "final_size",
     "gillespie",
+    "growth_rate",
     "independent_cascade",
     "linear_threshold",
-    "growth_rate",
     "maki_thompson",
     "master_equation",
     "ode",
