@@ -251,7 +251,16 @@ class Outbreak:
         wanted = list(self._axes().values())
         if list(given.shape) != wanted:
             raise ValueError(f"cases are {wanted}, one for each of the times, not {list(given.shape)}")
-        numbers = given.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
+        if self._all_seen(given):
+            return given, None
+        return given.nan_to_num(nan=0.0), given.isnan()
+
+    def _all_seen(self, given: Tensor) -> bool:
+        """Whether no case is missing; refuses what no report can be."""
+        try:
+            numbers = given.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
+        except RuntimeError:  # within `torch.func`, where no number can be looked at
+            return False
         seen = numbers[~np.isnan(numbers)]
         if (seen < 0).any():
             raise ValueError(f"cases are numbers from 0 on (NaN where missing), not {seen.min():g}")
@@ -262,9 +271,7 @@ class Outbreak:
                 f"{type(self.reporting).__name__} reports whole numbers, not {seen[seen != np.floor(seen)][0]:g}; "
                 "rates are reported by Normal"
             )
-        if len(seen) == numbers.size:
-            return given, None
-        return given.nan_to_num(nan=0.0), given.isnan()
+        return len(seen) == numbers.size
 
 
 def _is_prior(given: Any) -> bool:
