@@ -368,6 +368,20 @@ class Advising(Protocol):
     def recipe(self, rows: int) -> Any: ...
 
 
+class StateSpace(Protocol):
+    """A state that moves at random and is not seen, and data of it at times: for B values of the parameters at once.
+
+    `parameters` are {name: [B, *shape]}, and states [B, n, ...], n particles of each. `draw_start` gives n at the first
+    time, `advance` those at `t_next` of those at `t` (numbers), and `log_observation` log p(y_t | state), [B, n] nats,
+    y_t being [*y]. It is never asked of an observation that is NaN throughout. Random numbers are torch's global ones,
+    which the caller seeds. Optional: `draw_observation(parameters, state)`, an observation of each, [B, n, *y].
+    """
+
+    def draw_start(self, parameters: Any, n: int) -> Tensor: ...
+    def advance(self, parameters: Any, state: Tensor, t: float, t_next: float) -> Tensor: ...
+    def log_observation(self, parameters: Any, state: Tensor, y_t: Tensor) -> Tensor: ...
+
+
 class Graph(Protocol):
     """A pgmpy graph of tables, `DiscreteBayesianNetwork` as it stands."""
 
@@ -441,6 +455,32 @@ class Hybrid(Protocol):
 
     discrete: Any
     densities: Any
+
+
+class OnGraph(Protocol):
+    """A spread on a graph, in steps: of nodes in `compartments`, by `rates` by name, `simulate`d from those that begin.
+
+    `graph` has `nodes` (labels), `n`, and out-edges by rows: `indptr`, `indices`, `weights` or None.
+    `simulate(start, steps, replicates=..., seed=...)` gives an object with `states` [replicates, n], the compartment at
+    the end, `reached` [replicates, n], the step at which a node left the first compartment or -1, and `counts`
+    [replicates, steps + 1, compartments]; `start` maps compartments to labels, all others are in the first.
+    """
+
+    compartments: Any
+    graph: Any
+    rates: Any
+
+    def simulate(self, start: Any, steps: int, *, replicates: int = 1, seed: int = 0) -> Any: ...
+
+
+class Epidemic(Protocol):
+    """A spread in a mixed population: a Pyro program of new cases, `priors` of its rates, `start` its heads."""
+
+    compartments: Any
+    priors: Any
+    start: Any
+
+    def model(self, cases: Any = None) -> Any: ...
 
 
 def parts_of(model: Any, z: Tensor) -> dict[str, Tensor]:

@@ -11,6 +11,8 @@ query(model, "x", given={"x": rows with gaps})      closed form, importance samp
 query(rbm, "x", given={"x": rows with gaps})        units held, the others summed over or drawn by Gibbs chains
 query(model, "x")                                   draws
 query(posterior, "theta")                           what its draws say of a latent, or of data drawn anew
+query(spread, "source", given={"I": nodes, "step": 8})   who began it, a probability a node
+query(spread, "total", do={"vaccinate": nodes})     what becomes of a spread where one steps in
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from inference.query import latent as _latent
 from inference.query import missing as _missing
 from inference.query import network as _network
 from inference.query import of_posterior as _of_posterior
+from inference.query import of_spread as _of_spread
 from inference.query.answer import Answer
 from inference.query.chains import Chains
 from inference.query.clamped import ClampedChains, MeanField
@@ -55,6 +58,7 @@ __all__ = [
 
 METHODS: tuple[tuple[Callable[[Question], bool], Callable[[Question], Answer]], ...] = (
     (_of_posterior.answers, _of_posterior.answer),
+    (_of_spread.answers, _of_spread.answer),
     (_hybrid.answers, _hybrid.answer),
     (_network.answers, _network.answer),
     (_latent.answers_component, _latent.component),
@@ -85,15 +89,16 @@ def query(
     """p(targets | given, do), by the best method that the model allows.
 
     Parameters:
-        model: a pgmpy graph of tables, a model that holds one as `.graph`, a hybrid network, a Pyro pair, or a
-            `Posterior`.
+        model: a pgmpy graph of tables, a model that holds one as `.graph`, a hybrid network, a Pyro pair, a
+            `Posterior`, or a spread on a graph or in a population.
         targets: a name, or a list of names, each with an answer of its own; a tuple of names is one target,
             their joint distribution.
         given: what was observed: states by name or code for a network, {"x": rows} for a pair. For many cases at
             once, arrays of states, or a DataFrame with a column a variable and NaN where nothing is known; a float
             array [N, states] is the likelihood of what was seen.
             Rows of x may have gaps, NaN or in codes -1: then the target "x" is what is missing given the rest.
-        do: what was set from outside, for a network: its causes no longer matter.
+        do: what was set from outside, for a network: its causes no longer matter. For a spread whom one vaccinates,
+            which edges one cuts, or by what one multiplies contacts.
         context: what the pair is conditioned on, a row for each row of x.
         draws: how many, where the answer is an estimate.
         method: how to answer instead: `LikelihoodWeighting()` for a network too large for elimination, `Chains(...)`

@@ -7,15 +7,15 @@ are the start plus the events. So the state is what those products need, kept up
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from math import ceil
 
 import torch
 from torch import Tensor
 
+from zoo.spread.checks import clock, one_batch
 from zoo.spread.compartments import Compartments, Rate
 from zoo.spread.course import Course
-
-_ORDERS = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
 
 def ode(
@@ -48,34 +48,29 @@ def ode(
         A contribution to the mathematical theory of epidemics (Kermack and McKendrick, 1927),
         https://doi.org/10.1098/rspa.1927.0118
     """
-    clock = model.clock(times)
+    moments = clock(times)
     if not step > 0:
-        raise ValueError(f"a step is a time above 0, not {step}")
-    steps = [ceil((after - before) / step - 1e-9) for before, after in zip(clock, clock[1:], strict=False)]
-    pace = _paces(model, rates, clock[0])
-    start = model.checked(start).to(device=pace(clock[0]).device)
-    batch = torch.broadcast_shapes(start.shape[:-1], pace(clock[0]).shape[:-1])
-    flat = start.expand(*batch, model.size).reshape(-1, model.size)
-    field = _Closed(model, flat) if model.closed else _Open(model, flat)
-    seen = _runge_kutta(field, lambda time: _flat(pace(time), batch), clock, steps)
+        raise ValueError(f"a step must be a time above 0, not {step}")
+    start, pace = model.checked(start), _paces(model, rates, moments[0])
+    first = pace(moments[0])
+    batch = one_batch({"rates": first.shape[:-1], "a start": start.shape[:-1]})
+    start = start.to(first.device).expand(*batch, model.size)
+    field = (_Closed if model.closed else _Open)(model.to(start.device), start)
+    seen = _runge_kutta(field, pace, moments, step)
     heads, happened = field.told(torch.stack(seen, -2))
-    return Course(
-        model,
-        torch.tensor(clock, dtype=torch.float64),
-        heads.unflatten(0, batch) if batch else heads[0],
-        happened.unflatten(0, batch) if batch else happened[0],
-    )
-
-
-def _flat(pace: Tensor, batch: Sequence[int]) -> Tensor:
-    return pace.expand(*batch, pace.shape[-1]).reshape(-1, pace.shape[-1])
+    return Course(model, torch.tensor(moments, dtype=torch.float64), heads, happened)
 
 
 def _paces(model: Compartments, rates: Mapping[str, Rate], first: float) -> Callable[[float], Tensor]:
     """The rate of every event at a time; found once where none of them changes."""
-    constant = model.paces(model.rates(rates, first))
+
+    def pace(time: float) -> Tensor:
+        found = model.rates(rates, time)
+        return model.to(found.device).paces(found)
+
     if any(callable(rate) for rate in rates.values()):
-        return lambda time: model.paces(model.rates(rates, time))
+        return pace
+    constant = pace(first)
     return lambda time: constant
 
 
@@ -83,16 +78,15 @@ class _Closed:
     """No event moves heads between groups: in shares of each group, whose size stays."""
 
     def __init__(self, model: Compartments, start: Tensor) -> None:
-        taken, met, change, alone = (
-            table.to(start.device) for table in (model.taken, model.met, model.change, model.alone)
-        )
+        taken, met, change = model.taken.T, model.met.T, model.change
         sizes = model.sizes(start)
         sizes = torch.where(sizes > 0, sizes, 1.0)
-        self.of_heads, self.of_events = sizes[:, model.group_of_heads], sizes[:, model.group_of_events]
+        self.of_heads, self.of_events = sizes[..., model.group_of_heads], sizes[..., model.group_of_events]
         self.widths = [len(change), len(change), model.size, len(change)]
         shares = start / self.of_heads
-        self.first = torch.cat([shares @ taken.T, shares @ met.T + alone, shares, torch.zeros_like(self.of_events)], -1)
-        self.change = torch.cat([change @ taken.T, change @ met.T, change, torch.eye(len(change)).to(change)], -1)
+        parts = shares @ taken, shares @ met + model.alone, shares, torch.zeros_like(self.of_events)
+        self.first = torch.cat(parts, -1)
+        self.change = torch.cat([change @ taken, change @ met, change, torch.eye(len(change)).to(change)], -1)
 
     def flow(self, state: Tensor, pace: Tensor) -> Tensor:
         takers, pressure, _, _ = state.split(self.widths, -1)
@@ -100,17 +94,16 @@ class _Closed:
 
     def told(self, states: Tensor) -> tuple[Tensor, Tensor]:
         _, _, heads, happened = states.split(self.widths, -1)
-        return heads * self.of_heads[:, None], happened * self.of_events[:, None]
+        return heads * self.of_heads[..., None, :], happened * self.of_events[..., None, :]
 
 
 class _Open:
     """Groups grow, shrink or mix: their sizes are found anew in every stage."""
 
     def __init__(self, model: Compartments, start: Tensor) -> None:
-        self.model = model
-        change = model.change.to(start.device)
+        self.model, change = model, model.change
         self.widths = [model.size, len(change)]
-        self.first = torch.cat([start, start.new_zeros(len(start), len(change))], -1)
+        self.first = torch.cat([start, start.new_zeros(*start.shape[:-1], len(change))], -1)
         self.change = torch.cat([change, torch.eye(len(change)).to(change)], -1)
 
     def flow(self, state: Tensor, pace: Tensor) -> Tensor:
@@ -122,20 +115,21 @@ class _Open:
 
 
 def _runge_kutta(
-    field: _Closed | _Open, pace: Callable[[float], Tensor], clock: Sequence[float], steps: Sequence[int]
+    field: _Closed | _Open, pace: Callable[[float], Tensor], moments: Sequence[float], step: float
 ) -> list[Tensor]:
-    """The states at each time of the clock."""
-    state, change = field.first, field.change
-    together = torch.cat([weight * change for weight in _ORDERS])
+    """The states at each of the moments."""
+    state = field.first
     seen = [state]
-    for begin, end, number in zip(clock, clock[1:], steps, strict=False):
+    for begin, end in pairwise(moments):
+        number = ceil((end - begin) / step - 1e-9)
         width = (end - begin) / number
+        whole, half, sixth = (field.change * (width / part) for part in (1, 2, 6))
         for n in range(number):
             early, middle, late = (pace(begin + (n + part) * width) for part in (0, 0.5, 1))
             one = field.flow(state, early)
-            two = field.flow(torch.addmm(state, one, change, alpha=width / 2), middle)
-            three = field.flow(torch.addmm(state, two, change, alpha=width / 2), middle)
-            four = field.flow(torch.addmm(state, three, change, alpha=width), late)
-            state = torch.addmm(state, torch.cat([one, two, three, four], -1), together, alpha=width)
+            two = field.flow(state + one @ half, middle)
+            three = field.flow(state + two @ half, middle)
+            four = field.flow(state + three @ whole, late)
+            state = state + (one + four).add(two + three, alpha=2) @ sixth
         seen.append(state)
     return seen

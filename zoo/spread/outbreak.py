@@ -1,9 +1,9 @@
 """An outbreak as a Pyro program: compartments with priors, seen through reports of cases.
 
-    flu = Outbreak(sir(), {"S": 762, "I": 1}, {"beta": PositiveNormal(2, 1), "gamma": PositiveNormal(0.4, 0.5)},
-                   observes="I", times=range(1, 15))
-    posterior = inference.mcmc(flu, {"cases": cases})           # NaN: not seen, predicted
-    inference.query(posterior, ["R0", "peak", "peak_time"])
+flu = Outbreak(sir(), {"S": 762, "I": 1}, {"beta": PositiveNormal(2, 1), "gamma": PositiveNormal(0.4, 0.5)},
+               observes="I", times=range(1, 15))
+posterior = inference.mcmc(flu, {"cases": cases})           # NaN: not seen, predicted
+inference.query(posterior, ["R0", "peak", "peak_time"])
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.ode import ode
 from zoo.spread.reporting import Given, NegativeBinomial, Reporting
-from zoo.spread.standin import reproduction_number
+from zoo.spread.threshold import reproduction_number
 
 Prior = Given | Changing
 Run = Callable[[Compartments, Mapping[str, Any], Tensor, Tensor], Course]
@@ -102,15 +102,14 @@ class Outbreak:
     def _tell(self, values: Mapping[str, Any], course: Course, expected: Tensor) -> None:
         """The deterministic sites."""
         model, curve = self.compartments, expected
-        everyone = course.heads[0].reshape(-1, len(model.names)).sum(-1)
-        healthy = torch.zeros_like(course.heads[0]).reshape(-1, len(model.names))
-        healthy = torch.cat([everyone[:, None], healthy[:, 1:]], -1).flatten()
-        rates = [self._rates(values, time) for time in (self.begin, *self.times.tolist())]
-        at = [healthy, *course.heads[self._seen]]
-        numbers = [reproduction_number(model, r, heads) for r, heads in zip(rates, at, strict=True)]
+        groups = course.heads[0].unflatten(-1, (-1, len(model.names)))
+        everyone = groups.sum(-1, keepdim=True)
+        healthy = torch.cat([everyone, torch.zeros_like(groups[..., 1:])], -1).flatten()
+        at = torch.cat([healthy[None], course.heads[self._seen]])
+        numbers = reproduction_number(model, self._rates_at(values, [self.begin, *self.times.tolist()]), at)
         infected = course.happened[-1, : len(model.contagious)] * model.contagious
         pyro.deterministic("R0", numbers[0])
-        pyro.deterministic("R", torch.stack(numbers[1:]), event_dim=1)
+        pyro.deterministic("R", numbers[1:], event_dim=1)
         pyro.deterministic("curve", curve, event_dim=curve.dim())
         highest, when = curve.max(0)
         pyro.deterministic("peak", highest, event_dim=highest.dim())
@@ -168,6 +167,11 @@ class Outbreak:
             piece = sum(time >= t for t in prior.at) if isinstance(prior, Changing) else None
             now[name] = values[name] if piece is None else values[name][..., piece]
         return now
+
+    def _rates_at(self, values: Mapping[str, Any], times: Sequence[float]) -> dict[str, Tensor]:
+        """The rates at times, [T] each."""
+        each = [self._rates(values, time) for time in times]
+        return {name: torch.stack([torch.as_tensor(now[name]).double() for now in each]) for name in self.priors}
 
     def _start(self, values: Mapping[str, Any]) -> Tensor:
         """Heads [*batch, K]."""
@@ -294,5 +298,7 @@ def _times(given: Sequence[float] | Tensor, begin: float) -> Tensor:
 def _shares(given: Sequence[float]) -> Tensor:
     shares = torch.as_tensor(np.asarray(given, dtype=float))
     if shares.dim() != 1 or not bool((shares >= 0).all()) or abs(float(shares.sum()) - 1) > 1e-6:
-        raise ValueError(f"a delay is the shares reported 0, 1, 2, ... units of time later, of sum 1, not {list(given)}")
+        raise ValueError(
+            f"a delay is the shares reported 0, 1, 2, ... units of time later, of sum 1, not {list(given)}"
+        )
     return shares
