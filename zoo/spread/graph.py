@@ -18,7 +18,6 @@ from zoo.spread.edge_files import read
 from zoo.spread.edge_lists import Listed, listed, placed
 from zoo.spread.edge_rows import ends_of, rows, weighed
 
-
 __all__ = ["Changing", "Graph"]
 
 
