@@ -368,6 +368,20 @@ class Advising(Protocol):
     def recipe(self, rows: int) -> Any: ...
 
 
+class StateSpace(Protocol):
+    """A state that moves at random and is not seen, and data of it at times: for B values of the parameters at once.
+
+    `parameters` are {name: [B, *shape]}, and states [B, n, ...], n particles of each. `draw_start` gives n at the first
+    time, `advance` those at `t_next` of those at `t` (numbers), and `log_observation` log p(y_t | state), [B, n] nats,
+    y_t being [*y]. It is never asked of an observation that is NaN throughout. Random numbers are torch's global ones,
+    which the caller seeds. Optional: `draw_observation(parameters, state)`, an observation of each, [B, n, *y].
+    """
+
+    def draw_start(self, parameters: Any, n: int) -> Tensor: ...
+    def advance(self, parameters: Any, state: Tensor, t: float, t_next: float) -> Tensor: ...
+    def log_observation(self, parameters: Any, state: Tensor, y_t: Tensor) -> Tensor: ...
+
+
 class Graph(Protocol):
     """A pgmpy graph of tables, `DiscreteBayesianNetwork` as it stands."""
 

@@ -181,6 +181,10 @@ FAMILIES: tuple[Family, ...] = (
            })),
     Family("hidden_markov", "zoo.hidden_markov:HiddenMarkov", "a hidden chain of states, each of which shows itself",
            Example((7, 2), kwargs={"states": 3})),
+    Family("cascade", "zoo.spread.cascade:Cascade", "the steps at which a rumour or virus reaches the nodes of a graph",
+           Example((4,), "own", kwargs={
+               "edges": [[0, 1], [1, 2], [2, 3], [3, 1]], "steps": 3, "per": "edge", "rate": 0.5, "seeds": 0.3,
+           })),
     Family("markov_chain", "zoo.markov_chain:MarkovChain", "symbols, each from a few before it; fitted by counting",
            Example((6,), "levels", kwargs={"levels": 3, "order": 2})),
     Family("continuous_markov_chain", "zoo.continuous_chain:ContinuousMarkovChain", "states that change at any time",

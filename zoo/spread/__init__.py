@@ -1,6 +1,47 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
-from zoo.spread.compartments import Compartments, Transition
+from zoo.spread.cascade import Cascade
+from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
+from zoo.spread.graph import Changing, Graph
+from zoo.spread.graph_course import GraphCourse
+from zoo.spread.hidden_course import HiddenCourse
+from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
+from zoo.spread.master import master_equation
+from zoo.spread.ode import ode
+from zoo.spread.on_graph import GraphSpread
+from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
+from zoo.spread.rumours import independent_cascade, linear_threshold
+from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
+from zoo.spread.transitions import Transition
 
-__all__ = ["Compartments", "Course", "Transition"]
+__all__ = [
+    "Cascade",
+    "Changing",
+    "Compartments",
+    "Course",
+    "Graph",
+    "GraphCourse",
+    "GraphSpread",
+    "HiddenCourse",
+    "Transition",
+    "bass",
+    "binomial_chain",
+    "daley_kendall",
+    "effective_reproduction",
+    "final_size",
+    "gillespie",
+    "growth_rate",
+    "independent_cascade",
+    "linear_threshold",
+    "maki_thompson",
+    "master_equation",
+    "ode",
+    "reproduction_number",
+    "seir",
+    "si",
+    "sir",
+    "sirs",
+    "sis",
+    "tau_leaping",
+]

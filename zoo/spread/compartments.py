@@ -9,61 +9,21 @@ Groups (ages, regions) make each compartment a vector; `contacts` says who meets
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.registry import near
+from zoo.spread.checks import add_up, device_of, numbers, one_batch
+from zoo.spread.transitions import Event, Transition
+
+__all__ = ["Compartments", "Rate", "Transition"]
 
 Rate = Tensor | float | Callable[[float], Tensor | float]
 """A number, one for each of a batch, or a function of time that gives either."""
-
-
-@dataclass(frozen=True)
-class Transition:
-    """What moves heads from one compartment to another.
-
-    Parameters:
-        source: where from; None for births, at `rate` times all heads of the group.
-        target: where to; None for deaths.
-        rate: the name of the rate, a head and a unit of time.
-        by: compartments by whose share of all heads the rate is multiplied: who infects, persuades, is met.
-        pairs: that two heads of `source` meet and both move, so that `by` is `source` itself.
-    """
-
-    source: str | None
-    target: str | None
-    rate: str
-    by: str | tuple[str, ...] = ()
-    pairs: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by", (self.by,) if isinstance(self.by, str) else tuple(self.by))
-        if self.source is None and (self.target is None or self.by):
-            raise ValueError(f"the transition {self.label} has no source: births need a target, and are `by` no one")
-        if self.pairs and self.by != (self.source,):
-            raise ValueError(f"in the transition {self.label} pairs of {self.source} move, so that by={self.source!r}")
-
-    @property
-    def label(self) -> str:
-        return f"{self.source or 'birth'} -> {self.target or 'death'}"
-
-
-@dataclass(frozen=True)
-class _Event:
-    """A transition in one group, or a travel of one compartment; ends are (compartment, group)."""
-
-    label: str
-    source: tuple[str, int] | None
-    target: tuple[str, int] | None
-    group: int
-    rate: int
-    by: tuple[str, ...]
-    scale: float
-    moved: int = 1
 
 
 class Compartments:
@@ -119,11 +79,9 @@ class Compartments:
     def _matrix(self, what: str, given: Any, otherwise: Tensor) -> Tensor:
         if given is None:
             return otherwise
-        matrix = torch.as_tensor(given, dtype=torch.float64)
+        matrix = numbers(what, given)
         if matrix.shape != otherwise.shape:
             raise ValueError(f"{what} of {self._count} groups is {list(otherwise.shape)}, not {list(matrix.shape)}")
-        if not (matrix.isfinite() & (matrix >= 0)).all():
-            raise ValueError(f"{what} has a number that is negative or not finite")
         return matrix
 
     def _lay_out(self) -> None:
@@ -151,27 +109,30 @@ class Compartments:
             for name in event.by:
                 self.met[row].view(self._count, -1)[:, self.names.index(name)] = self.contacts[event.group]
         self._itself = torch.where(self.contagious, (self.met * self.taken).sum(-1), 0.0)
-        self._everyone = torch.zeros_like(self.change)
-        for row, event in enumerate(events):
-            self._everyone[row].view(self._count, -1)[event.group] = 1
+        self.alone = torch.where(self.contagious, 0.0, 1.0).to(torch.float64)
+        """[E], 1 for events that need no contact."""
+        self.group_of_events = torch.tensor([event.group for event in events], dtype=torch.long)
+        self.group_of_heads = torch.arange(self._count).repeat_interleave(len(self.names))
+        self.closed = not self.sizes(self.change).any()
+        """Whether each group keeps its size."""
 
-    def _happenings(self) -> Iterator[_Event]:
+    def _happenings(self) -> Iterator[Event]:
         for group in range(self._count):
             for transition in self.transitions:
                 source = None if transition.source is None else (transition.source, group)
                 target = None if transition.target is None else (transition.target, group)
                 where = f" in {self.groups[group]}" if self.groups else ""
                 rate, moved = self.parameters.index(transition.rate), 2 if transition.pairs else 1
-                yield _Event(
+                yield Event(
                     transition.label + where, source, target, group, rate, tuple(transition.by), 1 / moved, moved
                 )
 
-    def _travels(self) -> Iterator[_Event]:
+    def _travels(self) -> Iterator[Event]:
         for here, there in (self.travel - self.travel.diag().diag()).nonzero().tolist():
             for name in self.names:
                 label = f"{name} from {self.groups[here]} to {self.groups[there]}" if self.groups else name
                 scale = float(self.travel[here, there])
-                yield _Event(label, (name, here), (name, there), here, len(self.parameters), (), scale)
+                yield Event(label, (name, here), (name, there), here, len(self.parameters), (), scale)
 
     def index(self, name: str, group: int = 0) -> int:
         """Where a compartment (of a group) is in a state."""
@@ -181,59 +142,95 @@ class Compartments:
 
     # ---- numbers given
 
-    def state(self, **heads: float | Sequence[float] | Tensor) -> Tensor:
+    def state(self, *, population: float | Sequence[float] | Tensor | None = None, **heads: Any) -> Tensor:
         """Heads [..., K] of numbers by compartment, [...] each, or [..., G] with groups; zeros of those not named.
 
+        Parameters:
+            population: what they must add up to, [...] or [..., G], where that is known.
+            heads: by compartment.
+
         Raises:
-            ValueError: an unknown compartment; a number that is negative or not finite.
+            TypeError: no numbers.
+            ValueError: an unknown compartment; a number that is negative or not finite; another population.
         """
-        given = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in heads.items()}
-        for name, value in given.items():
-            if name not in self.names:
-                raise ValueError(f"there is no compartment {name!r}{near(name, self.names)}")
-            if not (value.isfinite() & (value >= 0)).all():
-                raise ValueError(f"heads of {name} are numbers from 0 on, not {heads[name]}")
+        if unknown := [name for name in heads if name not in self.names]:
+            raise ValueError(f"there is no compartment {unknown[0]!r}{near(unknown[0], self.names)}")
+        device = device_of(heads)
+        given = {name: numbers(f"heads of {name}", value, device) for name, value in heads.items()}
         if self.groups is None:
             given = {name: value[..., None] for name, value in given.items()}
         shape = torch.broadcast_shapes((self._count,), *(value.shape for value in given.values()))
-        columns = [given.get(name, torch.zeros(shape, dtype=torch.float64)).expand(shape) for name in self.names]
-        return torch.stack(columns, -1).flatten(-2)
+        none = torch.zeros(shape, dtype=torch.float64, device=device)
+        made = torch.stack([given.get(name, none).expand(shape) for name in self.names], -1).flatten(-2)
+        if population is not None:
+            told = numbers("a population", population, device)
+            add_up(self.sizes(made), told[..., None] if self.groups is None else told)
+        return made
+
+    def checked(self, start: Tensor) -> Tensor:
+        """Heads [..., K] as given, float64.
+
+        Raises:
+            TypeError: no tensor.
+            ValueError: another width; heads that are negative or not finite.
+        """
+        if not isinstance(start, Tensor):
+            raise TypeError(f"a start must be a tensor of heads, as `state` makes it, not {type(start).__name__}")
+        if not start.ndim or start.shape[-1] != self.size:
+            raise ValueError(f"a start must be [..., {self.size}], heads as `state` makes it, not {list(start.shape)}")
+        return numbers("heads of a start", start)
 
     def rates(self, given: Mapping[str, Rate], time: float = 0.0) -> Tensor:
         """The rates [..., P] at a time, in the order of `parameters`.
 
         Raises:
-            ValueError: one that is missing, unknown, negative or not finite.
+            TypeError: no numbers.
+            ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
         """
         if unknown := [name for name in given if name not in self.parameters]:
             raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
         if missing := [name for name in self.parameters if name not in given]:
             raise ValueError(f"the rate {missing[0]!r} is missing")
-        values = []
-        for name in self.parameters:
-            rate = given[name]
-            values.append(torch.as_tensor(rate(time) if callable(rate) else rate, dtype=torch.float64))
-            if not isinstance(rate, Tensor) and not (values[-1].isfinite() & (values[-1] >= 0)).all():
-                raise ValueError(f"the rate {name!r} must be a number from 0 on, not {rate}")
-        return torch.stack(torch.broadcast_tensors(*values), -1) if values else torch.zeros(0, dtype=torch.float64)
+        now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}
+        device = device_of(now)
+        values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in self.parameters}
+        one_batch({name: value.shape for name, value in values.items()})
+        found = torch.broadcast_tensors(*values.values()) if values else [torch.zeros(0, dtype=torch.float64)]
+        return torch.stack(list(found), -1) if values else found[0]
+
+    def to(self, device: torch.device) -> Compartments:
+        """The same with its tables on a device."""
+        if device == self.change.device:
+            return self
+        other = copy.copy(self)
+        vars(other).update({name: x.to(device) for name, x in vars(self).items() if isinstance(x, Tensor)})
+        return other
 
     # ---- what happens how often
 
+    def paces(self, rates: Tensor) -> Tensor:
+        """The rate of every event, [..., E], of rates [..., P]; an event that two make counts once."""
+        one = rates.new_ones(*rates.shape[:-1], 1)  # the rate of travels, whose scale has it
+        return torch.cat([rates, one], -1)[..., self.rate_of] * self.scale
+
+    def sizes(self, heads: Tensor) -> Tensor:
+        """All heads of each group, [..., G], of heads [..., K]."""
+        return heads.unflatten(-1, (self._count, len(self.names))).sum(-1)
+
     def hazards(self, heads: Tensor, rates: Tensor) -> Tensor:
         """Events a unit of time, [..., E], where heads [..., K] are many: the deterministic limit. Rates [..., P]."""
-        return self._flow(heads, rates, torch.zeros_like(self._itself))
+        return self.flow(heads, self.paces(rates))
 
     def propensities(self, heads: Tensor, rates: Tensor) -> Tensor:
         """Events a unit of time, [..., E], of whole heads [..., K], none of which meets itself. Rates [..., P]."""
-        return self._flow(heads, rates, self._itself)
+        return self.flow(heads, self.paces(rates), itself=self._itself)
 
-    def _flow(self, heads: Tensor, rates: Tensor, itself: Tensor) -> Tensor:
-        one = rates.new_ones(*rates.shape[:-1], 1)  # the rate of travels, whose scale has it
-        rate = torch.cat([rates, one], -1)[..., self.rate_of] * self.scale
-        groups = heads.unflatten(-1, (self._count, len(self.names)))
-        shares = groups / groups.sum(-1, keepdim=True).clamp(min=1e-300)
-        pressure = shares.flatten(-2) @ self.met.T
-        if itself.any():
-            everyone = heads @ self._everyone.T
-            pressure = (pressure - itself / everyone.clamp(min=1e-300)).clamp(min=0)
-        return rate * (heads @ self.taken.T) * torch.where(self.contagious, pressure, 1.0)
+    def flow(self, heads: Tensor, paces: Tensor, *, itself: Tensor | None = None) -> Tensor:
+        """Events a unit of time, [..., E], of the rate of each; `itself` [E] is how often a head would meet itself."""
+        sizes = self.sizes(heads)
+        sizes = torch.where(sizes > 0, sizes, 1.0)
+        shares = heads / sizes[..., self.group_of_heads]
+        pressure = shares @ self.met.T + self.alone
+        if itself is not None:
+            pressure = (pressure - itself / sizes[..., self.group_of_events]).clamp(min=0)
+        return paces * (heads @ self.taken.T) * pressure

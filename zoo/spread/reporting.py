@@ -1,0 +1,120 @@
+"""What of a spread is counted: distributions of reported numbers, whose parameters are given or have priors."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+Given = float | dist.TorchDistribution
+"""A number, or the prior of one."""
+LEAST = 1e-10
+"""The expected number below which all are alike: a solver may give one a little below zero."""
+
+
+@dataclass(frozen=True)
+class Reporting(ABC):
+    """How reported numbers scatter about what is expected. Parameters are numbers or priors, by their sites' names.
+
+    Parameters:
+        share: the chance that a head is reported at all.
+    """
+
+    share: Given = 1.0
+
+    whole = True
+    """Whether the reported numbers are counts."""
+
+    def given(self) -> dict[str, Given]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @abstractmethod
+    def distribution(
+        self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
+    ) -> dist.TorchDistribution:
+        """Of the reported numbers where `expected` heads are there, [...], of a population."""
+
+    def _reported(self, expected: Tensor, parameters: Mapping[str, Any]) -> Tensor:
+        share = parameters["share"]
+        reported = expected if isinstance(share, float) and share == 1 else expected * share
+        return reported.clamp(min=LEAST)
+
+
+@dataclass(frozen=True)
+class Poisson(Reporting):
+    """Reported ~ Poisson(share expected)."""
+
+    def distribution(
+        self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
+    ) -> dist.TorchDistribution:
+        return dist.Poisson(self._reported(expected, parameters))
+
+
+@dataclass(frozen=True)
+class NegativeBinomial(Reporting):
+    """Of the mean m = share expected and the variance m + phi_inv m^2: phi_inv is the overdispersion."""
+
+    phi_inv: Given = dist.Exponential(torch.tensor(5.0, dtype=torch.float64))
+
+    def distribution(
+        self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
+    ) -> dist.TorchDistribution:
+        phi_inv = torch.as_tensor(parameters["phi_inv"], dtype=expected.dtype)
+        logits = (self._reported(expected, parameters) * phi_inv).log()
+        return dist.NegativeBinomial(1 / phi_inv, logits=logits)
+
+
+@dataclass(frozen=True)
+class Binomial(Reporting):
+    """Each of all heads is reported with the chance share expected / population, independently of the others."""
+
+    def distribution(
+        self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
+    ) -> dist.TorchDistribution:
+        chance = (self._reported(expected, parameters) / population).clamp(max=1 - 1e-12)
+        return dist.Binomial(torch.as_tensor(population, dtype=chance.dtype).round(), chance)
+
+
+@dataclass(frozen=True)
+class Normal(Reporting):
+    """Of the mean share expected and the standard deviation sd: where numbers are rates, not counts."""
+
+    sd: Given = dist.HalfNormal(torch.tensor(10.0, dtype=torch.float64))
+
+    whole = False
+
+    def distribution(
+        self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
+    ) -> dist.TorchDistribution:
+        return dist.Normal(self._reported(expected, parameters), parameters["sd"])
+
+
+class PositiveNormal(dist.TorchDistribution):
+    """N(mean, sd) given that it is positive, N+(mean, sd)."""
+
+    arg_constraints = {}  # noqa: RUF012
+    support = dist.constraints.positive
+
+    def __init__(self, mean: float | Tensor, sd: float | Tensor) -> None:
+        self.mean_of, self.sd = (torch.as_tensor(x, dtype=torch.float64) for x in (mean, sd))
+        super().__init__(torch.broadcast_shapes(self.mean_of.shape, self.sd.shape), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> PositiveNormal:
+        return PositiveNormal(self.mean_of.expand(batch_shape), self.sd.expand(batch_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        z = (value - self.mean_of) / self.sd
+        share = torch.special.log_ndtr(self.mean_of / self.sd)
+        return -0.5 * z.square() - self.sd.log() - 0.5 * math.log(2 * math.pi) - share
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        shape = self._extended_shape(sample_shape)
+        below = torch.special.ndtr(-self.mean_of / self.sd)
+        u = torch.rand(shape, dtype=self.mean_of.dtype)
+        return self.mean_of + self.sd * torch.special.ndtri(below + (1 - below) * u)
