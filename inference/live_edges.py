@@ -45,6 +45,8 @@ class Contacts:
 
     def until(self, begin: Tensor, needed: Tensor) -> Tensor:
         """The first step by whose beginning the factors since `begin` have the sum needed; infinite for none."""
+        if len(self.steps) == 1:
+            return begin + (needed / self.values[0]).ceil()
         steps, values, sums = (part.to(begin.device) for part in self._pieces)
         now = torch.searchsorted(steps, begin.double(), right=True) - 1
         wanted = sums[now] + (begin - steps[now]) * values[now] + needed

@@ -28,10 +28,10 @@ from inference.reverse_reach import Sets, certified, greedy, reverse_reach
 from inference.sampled_runs import SampledRuns
 from inference.spread_runs import Begun, carriers
 
-PAIRS, SETS, PILOT = 2_000_000, 100_000, 200
-"""What is sampled for seeds: pairs of a set and a node at most, sets at most; sets to see how large they are."""
-RUNS = 300
-"""Runs sampled to choose whom to vaccinate, and as many to tell what it saves."""
+PILOT, SETS, LOOKED = 200, (1_000, 100_000), 40_000_000
+"""Sets to see how large they are; then the fewest and the most, so that about so many edges are looked at."""
+FIRST, RUNS, PASSED = 10, (50, 300), 1_000_000
+"""The same of runs to choose whom to vaccinate, by the edges that pass it on."""
 RANDOM = 10
 """Random choices to compare with."""
 SEEDS = "on the samples at least 1 - 1/e = 63 % of the best, as who is reached is submodular (Kempe et al., 2003)"
@@ -119,6 +119,11 @@ def _count(k: int, free: int, n: int) -> None:
         raise ValueError(f"k is a whole number from 1 to {free}, the nodes of {n} that can be chosen, not {k!r}")
 
 
+def _affordable(seen: int, cost: int, budget: int, bounds: tuple[int, int]) -> int:
+    """How many samples cost about what there is, where so many that were seen cost this; within bounds."""
+    return int(min(bounds[1], max(bounds[0], budget * seen / max(cost, 1))))
+
+
 # ---- seeds
 
 
@@ -131,7 +136,7 @@ def _seeds(spread: Any, live: Live, k: int, given: dict[Any, Any], samples: int 
     until = NEVER - 1 if until is None else until
     if samples is None:
         pilot = reverse_reach(live, 0, PILOT, until)
-        samples = int(min(SETS, max(PILOT, PAIRS * PILOT / len(pilot.rows))))
+        samples = _affordable(PILOT, int(spread.graph.indptr.diff()[pilot.nodes].sum()), LOOKED, SETS)
     sets, held = (reverse_reach(live, PILOT + part * samples, samples, until) for part in (0, 1))
     chosen, most = greedy(sets, k)
     first = held.met(chosen)
@@ -182,8 +187,9 @@ def _vaccinated(spread: Any, live: Live, k: int, given: dict[Any, Any], samples:
     begun = Begun.of(spread, given)
     free = begun.places == 0
     _count(k, int(free.sum()), graph.n)
-    samples = RUNS if samples is None else samples
-    first, held = (SampledRuns.of(live, begun, part * samples, samples) for part in (0, 1))
+    if samples is None:
+        samples = _affordable(FIRST, len(SampledRuns.of(live, begun, 0, FIRST).source), PASSED, RUNS)
+    first, held = (SampledRuns.of(live, begun, FIRST + part * samples, samples) for part in (0, 1))
     chosen = first.greedy(k, free)
     reached = torch.stack([held.reached(chosen[:count]) for count in range(k + 1)]).double()
     saved = reached[:1] - reached[1:]
