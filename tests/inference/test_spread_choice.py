@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.dominators import dominated, dominators, levels
+from inference.live_draws import uniform
 from inference.live_edges import NEVER, Live
 from inference.live_runs import forward
-from inference.reverse_reach import certified, greedy, reverse_reach
+from inference.reverse_reach import ROOT, certified, greedy, reverse_reach
 from inference.sampled_runs import SampledRuns
 from inference.spread_choice import best
 from inference.spread_outcome import outcome
@@ -83,30 +84,14 @@ def test_sets_hold_who_reaches_a_node_in_the_same_run(model: Compartments, until
     spread = GraphSpread(model, KARATE, {name: rates[name] for name in model.parameters})
     live = Live.of(spread, 5)
     assert live is not None
-    sets = reverse_reach(live, 100, 40, until)
-    found = {(int(row), int(node)) for row, node in zip(sets.rows, sets.nodes, strict=True)}
-    roots = [
-        next(v for v in range(KARATE.n) if found >= {(row, v)} and _reaches(live, row, v, until) == v)
-        for row in range(3)
-    ]
-    for row, root in enumerate(roots):
-        there = {v for v in range(KARATE.n) if _times(live, 100 + row, v, until)[root] < NEVER}
-        assert there == {node for number, node in found if number == row}
-    assert 1 < len(found) / 40 < KARATE.n
-
-
-def _times(live: Live, run: int, begin: int, until: int) -> torch.Tensor:
-    begun = torch.zeros(1, KARATE.n, dtype=torch.uint8)
-    begun[0, begin] = live.chain[live.passing]
-    return forward(live, begun, torch.tensor([run]), until=until)[0]
-
-
-def _reaches(live: Live, row: int, node: int, until: int) -> int:
-    """The node that a set is of: drawn as the set's root was."""
-    from inference.live_draws import uniform
-    from inference.reverse_reach import ROOT
-
-    return int(uniform(live.seed, ROOT, torch.tensor([100 + row]), torch.tensor([0])) * KARATE.n)
+    sets = reverse_reach(live, 100, 30, until)
+    roots = (uniform(5, ROOT, torch.arange(100, 130), torch.zeros(30, dtype=torch.long)) * KARATE.n).long()
+    begun = torch.eye(KARATE.n, dtype=torch.uint8) * live.chain[live.passing]
+    for row, root in enumerate(roots.tolist()):
+        times = forward(live, begun, torch.full((KARATE.n,), 100 + row), until=until)
+        there = (times[:, root] < NEVER).nonzero()[:, 0].tolist()
+        assert there == sets.nodes[sets.rows == row].sort().values.tolist()
+    assert KARATE.n * 30 > len(sets.rows) > 60
 
 
 @settings(max_examples=20, deadline=None)
