@@ -28,6 +28,7 @@ from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
 from inference.state_space_data import StateSpaceData
+from inference.spread_choice import Choice, best
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
 from inference.variational import laplace, pathfinder, variational
@@ -38,6 +39,7 @@ __all__ = [
     "Alarm",
     "Answer",
     "Calibration",
+    "Choice",
     "ChowLiu",
     "Comparison",
     "Diagnosis",
@@ -51,6 +53,7 @@ __all__ = [
     "RHat",
     "Sensitivity",
     "StateSpaceData",
+    "best",
     "calibration",
     "compare",
     "compress",
