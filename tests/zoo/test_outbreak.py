@@ -16,7 +16,6 @@ from inference.sampling import Ess, Independent, LogDensity
 from zoo import programs
 from zoo.spread import (
     Binomial,
-    Compartments,
     NegativeBinomial,
     Normal,
     Outbreak,
@@ -24,7 +23,6 @@ from zoo.spread import (
     Poisson,
     PositiveNormal,
     RandomWalk,
-    Transition,
     in_bed,
     influenza,
     ode,
