@@ -17,6 +17,7 @@ from inference.em import em
 from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
+from inference.forecast_scores import forecast_scores
 from inference.from_idata import from_idata
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.mcmc import mcmc
@@ -63,6 +64,7 @@ __all__ = [
     "em",
     "evaluate",
     "fit",
+    "forecast_scores",
     "from_idata",
     "laplace",
     "learn_structure",
