@@ -61,14 +61,7 @@ def particle_filter(
     """
     task = Task.of(model, batched(parameters), data, times, begin, particles)
     with seeded(seed, task.device), torch.no_grad():
-        found = list(task.run())
-    filtered = Filtered(
-        torch.as_tensor(task.times),
-        torch.stack([step.term for step in found], 1),
-        torch.stack([step.state for step in found], 1),
-        torch.stack([step.log_weights for step in found], 1),
-        torch.stack([step.ancestors for step in found], 1),
-    )
+        filtered = task.filtered()
     if filtered.terms.isnan().any():
         when = task.times[int(filtered.terms.isnan().any(0).nonzero()[0])]
         raise ValueError(f"{name_of(model)}: log_observation is NaN at time {when:g}")
@@ -133,6 +126,17 @@ class Task:
         for step in self.run():
             total = total + step.term
         return total
+
+    def filtered(self) -> Filtered:
+        """All particles at all times, by torch's generator."""
+        found = list(self.run())
+        return Filtered(
+            torch.as_tensor(self.times, dtype=torch.float64),
+            torch.stack([step.term for step in found], 1),
+            torch.stack([step.state for step in found], 1),
+            torch.stack([step.log_weights for step in found], 1),
+            torch.stack([step.ancestors for step in found], 1),
+        )
 
     def run(self) -> Iterator[Step]:
         """Observation by observation, by torch's generator."""

@@ -13,7 +13,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from zoo.spread.checks import clock, one_batch
+from zoo.spread.checks import one_batch
 from zoo.spread.compartments import Compartments, Rate
 from zoo.spread.course import Course
 
@@ -48,7 +48,7 @@ def ode(
         A contribution to the mathematical theory of epidemics (Kermack and McKendrick, 1927),
         https://doi.org/10.1098/rspa.1927.0118
     """
-    moments = clock(times)
+    moments = model.clock(times)
     if not step > 0:
         raise ValueError(f"a step must be a time above 0, not {step}")
     start, pace = model.checked(start), _paces(model, rates, moments[0])
