@@ -21,11 +21,13 @@ from inference.from_idata import from_idata
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.mcmc import mcmc
 from inference.particle_filter import particle_filter
+from inference.particle_mcmc import particle_mcmc
 from inference.posterior import Posterior
 from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
+from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
 from inference.variational import laplace, pathfinder, variational
@@ -48,6 +50,7 @@ __all__ = [
     "PowerScaling",
     "RHat",
     "Sensitivity",
+    "StateSpaceData",
     "calibration",
     "compare",
     "compress",
@@ -64,6 +67,7 @@ __all__ = [
     "loo",
     "mcmc",
     "particle_filter",
+    "particle_mcmc",
     "pathfinder",
     "power_scaling",
     "query",

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from zoo.registry import near
+from zoo.spread.changing_graph import Changing
 from zoo.spread.edge_files import read
 from zoo.spread.edge_lists import Listed, listed, placed
 from zoo.spread.edge_rows import ends_of, rows, weighed
+
+__all__ = ["Changing", "Graph"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,10 @@ class Graph:
         """The graph at a step: this one."""
         return self
 
+    def each(self, change: Callable[[Graph], Graph]) -> Graph:
+        """Every part of it changed: itself."""
+        return change(self)
+
     def to(self, device: torch.device | str) -> Graph:
         weights = None if self.weights is None else self.weights.to(device)
         return replace(self, indptr=self.indptr.to(device), indices=self.indices.to(device), weights=weights)
@@ -115,6 +122,11 @@ class Graph:
             close = near(str(unknown), [str(node) for node in self.nodes[:10_000]])
             raise ValueError(f"the graph has no node {unknown!r}{close}") from None
         return torch.tensor(places, dtype=torch.long, device=self.indptr.device)
+
+    def has(self, a: Hashable, b: Hashable) -> bool:
+        """Whether an edge leads from a to b."""
+        here, there = self.index([a, b]).tolist()
+        return bool((self.indices[self.indptr[here] : self.indptr[here + 1]] == there).any())
 
     # ---- graphs made of this one
 
@@ -144,7 +156,7 @@ class Graph:
         Raises:
             ValueError: one that isn't in the graph.
         """
-        ends = [tuple(pair) for pair in pairs]
+        ends = [(a, b) for a, b in pairs]
         a, b = (self.index(side) for side in (zip(*ends, strict=True) if ends else ((), ())))
         there, cut = self.sources * self.n + self.indices, a * self.n + b
         if (missing := ~torch.isin(cut, there)).any():
@@ -167,54 +179,3 @@ class Graph:
         for edge, (a, b) in enumerate(zip(self.sources.tolist(), self.indices.tolist(), strict=True)):
             graph.add_edge(self.nodes[a], self.nodes[b], **{name: values[edge] for name, values in weights.items()})
         return graph
-
-
-class Changing:
-    """A graph that changes: pairs of a step and the graph from then on, the first from step 0; all of the same nodes.
-
-    Raises:
-        ValueError: none from step 0; steps that don't go up; graphs of different nodes.
-    """
-
-    def __init__(self, parts: Sequence[tuple[int, Graph]]) -> None:
-        self.parts = tuple((int(step), graph) for step, graph in parts)
-        steps = [step for step, _ in self.parts]
-        if not steps or steps[0] != 0 or sorted(set(steps)) != steps:
-            raise ValueError(f"a changing graph begins at step 0, and its steps go up, not {steps}")
-        for step, graph in self.parts[1:]:
-            if list(graph.nodes) != list(self.nodes):
-                raise ValueError(f"the graph from step {step} on has other nodes than the first: give `nodes` to each")
-
-    def __repr__(self) -> str:
-        return f"Changing({self.parts!r})"
-
-    @property
-    def nodes(self) -> Sequence[Hashable]:
-        return self.parts[0][1].nodes
-
-    @property
-    def n(self) -> int:
-        return self.parts[0][1].n
-
-    def at(self, step: int) -> Graph:
-        """The graph at a step."""
-        return next(graph for start, graph in reversed(self.parts) if start <= step)
-
-    def index(self, labels: Iterable[Hashable]) -> Tensor:
-        return self.parts[0][1].index(labels)
-
-    def _each(self, change: Callable[[Graph], Graph]) -> Changing:
-        return Changing([(step, change(graph)) for step, graph in self.parts])
-
-    def to(self, device: torch.device | str) -> Changing:
-        return self._each(lambda graph: graph.to(device))
-
-    def reversed(self) -> Changing:
-        return self._each(Graph.reversed)
-
-    def without_nodes(self, labels: Iterable[Hashable]) -> Changing:
-        labels = list(labels)
-        return self._each(lambda graph: graph.without_nodes(labels))
-
-    def scaled(self, factor: float) -> Changing:
-        return self._each(lambda graph: graph.scaled(factor))
