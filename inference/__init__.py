@@ -27,6 +27,7 @@ from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
+from inference.spread_history import history
 from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
@@ -61,6 +62,7 @@ __all__ = [
     "evaluate",
     "fit",
     "from_idata",
+    "history",
     "laplace",
     "learn_structure",
     "log_likelihood",
