@@ -213,7 +213,9 @@ def test_on_thirty_nodes_what_it_says_is_as_often_true() -> None:
     ranks, z = [], []
     for trial in range(24):
         begun = np.flatnonzero(random.random(30) < 1 / 30)
-        reached = model.simulate({"I": begun.tolist()}, 8, seed=trial).reached[0].tolist()
+        reached = [-1] * 30  # where nobody began it
+        if len(begun):
+            reached = model.simulate({"I": begun.tolist()}, 8, seed=trial).reached[0].tolist()
         shown, hidden = np.split(random.permutation(30), [12])
         given = {"reached": {int(v): reached[v] if reached[v] >= 0 else None for v in shown}, "step": 8}
         draws = history(model, given, seed=trial, chains=1, draws=150, warmup=50, thin=1)["reached"].flatten(0, 1)
