@@ -28,6 +28,7 @@ from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
+from inference.spread_history import history
 from inference.state_space_data import StateSpaceData
 from inference.spread_choice import Choice, best
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
@@ -66,6 +67,7 @@ __all__ = [
     "fit",
     "forecast_scores",
     "from_idata",
+    "history",
     "laplace",
     "learn_structure",
     "log_likelihood",
