@@ -17,15 +17,20 @@ from inference.em import em
 from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
+from inference.forecast_scores import forecast_scores
 from inference.from_idata import from_idata
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.mcmc import mcmc
 from inference.particle_filter import particle_filter
+from inference.particle_mcmc import particle_mcmc
 from inference.posterior import Posterior
 from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
+from inference.spread_choice import Choice, best
+from inference.spread_history import history
+from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
 from inference.variational import laplace, pathfinder, variational
@@ -36,6 +41,7 @@ __all__ = [
     "Alarm",
     "Answer",
     "Calibration",
+    "Choice",
     "ChowLiu",
     "Comparison",
     "Diagnosis",
@@ -48,6 +54,8 @@ __all__ = [
     "PowerScaling",
     "RHat",
     "Sensitivity",
+    "StateSpaceData",
+    "best",
     "calibration",
     "compare",
     "compress",
@@ -57,13 +65,16 @@ __all__ = [
     "em",
     "evaluate",
     "fit",
+    "forecast_scores",
     "from_idata",
+    "history",
     "laplace",
     "learn_structure",
     "log_likelihood",
     "loo",
     "mcmc",
     "particle_filter",
+    "particle_mcmc",
     "pathfinder",
     "power_scaling",
     "query",

@@ -53,7 +53,7 @@ class Filtered:
 
     def mean(self, of: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """E[state_t | data up to t], [B, T, ...], or of a function of states; NaN from where all particles failed."""
-        return self._weighed(self.states if of is None else of(self.states), self.log_weights.exp())
+        return _where(self._alive, _weighed(self.states if of is None else of(self.states), self.log_weights.exp()))
 
     def smoothed(self, of: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """E[state_t | all data], [B, T, ...]: of the last particles' ancestors, of whom few are left long before."""
@@ -61,28 +61,27 @@ class Filtered:
         shares = [weights]
         for t in range(self.states.shape[1] - 1, 0, -1):
             shares.append(torch.zeros_like(weights).scatter_add_(1, self.ancestors[:, t], shares[-1]))
-        return self._weighed(self.states if of is None else of(self.states), torch.stack(shares[::-1], 1))
-
-    def _weighed(self, values: Tensor, weights: Tensor) -> Tensor:
-        wide = weights.reshape(*weights.shape, *[1] * (values.dim() - weights.dim()))
-        mean = (values * wide).sum(2)
-        return torch.where(self._alive.reshape(*self._alive.shape, *[1] * (mean.dim() - 2)), mean, math.nan)
+        mean = _weighed(self.states if of is None else of(self.states), torch.stack(shares[::-1], 1))
+        return _where(self.log_likelihood != -math.inf, mean)
 
     def draws(self, n: int, seed: int = 0) -> Tensor:
-        """States given the data up to their time, [B, n, T, ...]: each time by itself."""
+        """States given the data up to their time, [B, n, T, ...]: each time by itself; NaN from where all failed."""
         with seeded(seed, self.states.device):
             index = self.log_weights.exp().flatten(0, 1).multinomial(n, replacement=True)
         index = index.unflatten(0, self.terms.shape)
-        return self._at(index).transpose(1, 2)
+        return _where(self._alive, self._at(index)).transpose(1, 2)
 
     def paths(self, n: int, seed: int = 0) -> Tensor:
-        """Courses of the state given all data, [B, n, T, ...]: last particles by their weight, with their ancestors."""
+        """Courses of the state given all data, [B, n, T, ...]: last particles by their weight, with their ancestors.
+
+        NaN of parameter values for which all particles failed.
+        """
         with seeded(seed, self.states.device):
             index = self.log_weights[:, -1].exp().multinomial(n, replacement=True)
         found = [index]
         for t in range(self.states.shape[1] - 1, 0, -1):
             found.append(self.ancestors[:, t].gather(1, found[-1]))
-        return self._at(torch.stack(found[::-1], 1)).transpose(1, 2)
+        return _where(self.log_likelihood != -math.inf, self._at(torch.stack(found[::-1], 1))).transpose(1, 2)
 
     def _at(self, index: Tensor) -> Tensor:
         """The particles of these numbers [B, T, m]."""
@@ -93,7 +92,21 @@ class Filtered:
     def __repr__(self) -> str:
         rows, times, n = self.states.shape[:3]
         return (
-            f"{n} particles at {times} times for {rows} parameter values: log likelihood "
+            f"{n} particles at {times} times for {rows} parameter value{'s' if rows > 1 else ''}: log likelihood "
             f"{float(self.log_likelihood.min()):.2f} to {float(self.log_likelihood.max()):.2f}, "
             f"at least {float(self.ess.min()):.0f} effective particles"
         )
+
+
+def _weighed(values: Tensor, weights: Tensor) -> Tensor:
+    """The mean of [B, T, n, ...] by weights [B, T, n]."""
+    return (values * _wide(weights, values)).sum(2)
+
+
+def _where(known: Tensor, values: Tensor) -> Tensor:
+    """Values, NaN in the rows (and times) that are not known."""
+    return torch.where(_wide(known, values), values, math.nan)
+
+
+def _wide(given: Tensor, like: Tensor) -> Tensor:
+    return given.reshape(*given.shape, *[1] * (like.dim() - given.dim()))

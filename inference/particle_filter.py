@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ def particle_filter(
     data: Any,
     times: Any,
     *,
+    begin: float | None = None,
     particles: int = 1000,
     seed: int = 0,
 ) -> Filtered:
@@ -50,22 +52,16 @@ def particle_filter(
         model: has `draw_start`, `advance` and `log_observation` (`inference.protocols.StateSpace`).
         parameters: what the model is given, {name: a number, or [B, *shape]}.
         data: [T, *y]; an observation that is NaN throughout is missing, and says nothing.
-        times: [T], increasing; or [T + 1], where the start is at a time before the first observation.
+        times: [T], increasing.
+        begin: the time of the start, where it is before the first observation's.
 
     Raises:
         ValueError, TypeError: times that do not grow or do not fit the data; a likelihood that is NaN or has another
             shape than [B, particles].
     """
-    task = Task.of(model, parameters, data, times, particles)
+    task = Task.of(model, batched(parameters), data, times, begin, particles)
     with seeded(seed, task.device), torch.no_grad():
-        found = list(task.run())
-    filtered = Filtered(
-        torch.as_tensor(task.times),
-        torch.stack([step.term for step in found], 1),
-        torch.stack([step.state for step in found], 1),
-        torch.stack([step.log_weights for step in found], 1),
-        torch.stack([step.ancestors for step in found], 1),
-    )
+        filtered = task.filtered()
     if filtered.terms.isnan().any():
         when = task.times[int(filtered.terms.isnan().any(0).nonzero()[0])]
         raise ValueError(f"{name_of(model)}: log_observation is NaN at time {when:g}")
@@ -106,25 +102,23 @@ class Task:
     particles: int
 
     @classmethod
-    def of(cls, model: Any, parameters: Mapping[str, Any], data: Any, times: Any, particles: int) -> Task:
+    def of(
+        cls, model: Any, parameters: dict[str, Tensor], data: Any, times: Any, begin: float | None, particles: int
+    ) -> Task:
         if missing := lacks(model, StateSpace):
             raise TypeError(f"a {name_of(model)} is no state-space model: it has no {', '.join(missing)}")
         if particles < 2:
             raise ValueError(f"particles is {particles}, and must be 2 or more")
-        given = batched(parameters)
-        first = next(iter(given.values()), torch.zeros(1, dtype=torch.float64))
-        seen = torch.as_tensor(data)
-        seen = seen.to(first.device, seen.dtype if seen.is_floating_point() else first.dtype)
-        marks = moments(times, len(seen))
-        return cls(model, given, seen, marks[len(marks) - len(seen) :], marks[0], particles)
+        first = next(iter(parameters.values()), torch.zeros(1, dtype=torch.float64))
+        seen = torch.as_tensor(data).to(first.device, first.dtype)
+        marks, start = moments(times, begin)
+        if seen.dim() < 1 or len(marks) != len(seen):
+            raise ValueError(f"the {len(marks)} times are not those of data {list(seen.shape)}, one observation a row")
+        return cls(model, parameters, seen, marks, start, particles)
 
     @property
     def device(self) -> torch.device:
         return self.data.device
-
-    def of_parameters(self, parameters: dict[str, Tensor]) -> Task:
-        """The same of other values [B, *shape]."""
-        return Task(self.model, parameters, self.data, self.times, self.begin, self.particles)
 
     def log_likelihood(self) -> Tensor:
         """[B] nats, by torch's generator: nothing is kept on the way."""
@@ -132,6 +126,17 @@ class Task:
         for step in self.run():
             total = total + step.term
         return total
+
+    def filtered(self) -> Filtered:
+        """All particles at all times, by torch's generator."""
+        found = list(self.run())
+        return Filtered(
+            torch.as_tensor(self.times, dtype=torch.float64),
+            torch.stack([step.term for step in found], 1),
+            torch.stack([step.state for step in found], 1),
+            torch.stack([step.log_weights for step in found], 1),
+            torch.stack([step.ancestors for step in found], 1),
+        )
 
     def run(self) -> Iterator[Step]:
         """Observation by observation, by torch's generator."""
@@ -185,7 +190,9 @@ def taken(state: Tensor, index: Tensor) -> Tensor:
 def batched(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
     """{name: [B, *shape]} of numbers and tensors whose first axis is the batch."""
     given = {name: torch.as_tensor(value) for name, value in parameters.items()}
-    given = {name: value if value.is_floating_point() else value.double() for name, value in given.items()}
+    tensors = [value for value in parameters.values() if isinstance(value, Tensor) and value.is_floating_point()]
+    dtype = functools.reduce(torch.promote_types, (value.dtype for value in tensors)) if tensors else torch.float64
+    given = {name: value.to(dtype) for name, value in given.items()}
     sizes = {name: len(value) for name, value in given.items() if value.dim()}
     if len(set(sizes.values()) - {1}) > 1:
         told = ", ".join(f"{name} {size}" for name, size in sizes.items())
@@ -195,13 +202,12 @@ def batched(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: value.expand(size, *value.shape[1:]) for name, value in wide.items()}
 
 
-def moments(times: Any, count: int) -> list[float]:
-    """Times as numbers: so many, or one more."""
+def moments(times: Any, begin: float | None) -> tuple[list[float], float]:
+    """Times as numbers that grow, and that of the start."""
     marks = torch.as_tensor(times, dtype=torch.float64)
-    if marks.dim() != 1 or len(marks) not in (count, count + 1) or not count:
-        raise ValueError(
-            f"times must be as many as the {count} observations, or one more for the start, not {list(marks.shape)}"
-        )
-    if not marks.isfinite().all() or not (marks.diff() > 0).all():
-        raise ValueError(f"times must be finite and grow, not {marks[:8].tolist()}")
-    return marks.tolist()
+    if marks.dim() != 1 or not len(marks) or not marks.isfinite().all() or not (marks.diff() > 0).all():
+        raise ValueError(f"times must be finite and grow, not {marks.flatten()[:8].tolist()}")
+    start = float(marks[0]) if begin is None else float(begin)
+    if not start <= marks[0]:
+        raise ValueError(f"the start, at {start:g}, must not be after the first time, {float(marks[0]):g}")
+    return marks.tolist(), start

@@ -13,6 +13,7 @@ from typing import Any
 from inference.protocols import Epidemic, OnGraph, name_of, offers
 from inference.query.answer import Answer
 from inference.query.question import Question
+from inference.spread_population import outbreak_of
 
 KINDS = ("exact", "estimate", "approximation")
 """From the strictest on: several answers together are of the last that one of them is of."""
@@ -23,7 +24,8 @@ def asked(model: Any) -> bool:
 
 
 def answers(question: Question) -> bool:
-    return asked(question.model)
+    """Whether it is asked of a spread, or of what was found of one, what an intervention does to it."""
+    return asked(question.model) or (bool(question.do) and outbreak_of(question.model) is not None)
 
 
 def answer(question: Question) -> Answer:
@@ -67,4 +69,4 @@ def _of_one(question: Question, target: Any) -> Answer:
         return unseen(model, question.given, question.seed)
     from inference.spread_outcome import outcome
 
-    return outcome(model, target, question.given, question.do, question.seed)
+    return outcome(model, target, question.given, question.do, question.seed, draws=question.draws)

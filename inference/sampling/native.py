@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inference.sampling import native_indices, native_matrices, native_places, native_sums
 from inference.sampling.building import load
-from inference.sampling.native_source import NotNative, Source, home_of, literal
+from inference.sampling.native_source import KINDS, NotNative, Source, home_of, literal
 from inference.sampling.native_text import PRELUDE, TRUTHS, VALUES
 from inference.sampling.recording import Recording, Step
 
@@ -75,10 +75,7 @@ def _declared(code: Source) -> tuple[list[str], int]:
 def _whole(code: Source, body: str, widths: list[torch.Size]) -> str:
     values = code.recording.values
     dim = values[code.recording.inputs[0].at].numel()
-    kinds = {torch.bool: "bool", torch.int64: "long"}
-    given = "".join(
-        f", const {kinds.get(values[at].dtype, 'double')}* __restrict__ {name}" for at, name in code.frontier.items()
-    )
+    given = "".join(f", const {KINDS[values[at].dtype]}* __restrict__ {name}" for at, name in code.frontier.items())
     outs = "".join(f", double* out{j}" for j in range(len(widths)))
     steps = "".join(f", out{j} + c * {shape.numel()}" for j, shape in enumerate(widths))
     passed = "".join(f", {name}" for name in code.frontier.values())

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from inference.sampling.recording import MOVING, Recording, Ref, Step, memory_of
 
+KINDS = {torch.float64: "double", torch.float32: "float", torch.bool: "bool", torch.int64: "long"}
+"""Dtypes of constants and data, as C++ names them."""
+
 
 class NotNative(Exception):
     """An operation that has no C++ here."""
@@ -42,7 +45,7 @@ class Source:
         if self.recording.levels[ref.at] == MOVING:
             name, count, _ = self.buffer(ref)
             return name if count == 1 else f"{name}[{home_of(self.recording, value)[1]}{place}]"
-        if value.dtype not in (torch.float64, torch.bool, torch.int64):
+        if value.dtype not in KINDS:
             raise NotNative(str(value.dtype))
         return f"{self.frontier.setdefault(ref.at, f'k{len(self.frontier)}')}[0{place}]"
 

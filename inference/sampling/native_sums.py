@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inference.sampling.native_source import NotNative, Source
+from inference.sampling.native_source import NotNative, Source, literal
 from inference.sampling.recording import Step
 
 
@@ -59,6 +59,20 @@ def _reduced(code: Source, step: Step, begin: str, more: str, end: str = "x", fi
 def _mm(code: Source, step: Step) -> None:
     left, right = step.args
     _product(code, step, lambda i, k: code.number(left, [i[0], k]), lambda i, k: code.number(right, [k, i[1]]))
+
+
+def _addmm(code: Source, step: Step) -> None:
+    more, left, right = step.args
+    scales = [literal(step.kwargs.get(name, 1)) for name in ("beta", "alpha")]
+    size = code.recording.values[left.at].shape[-1]
+
+    def body(index: list[str]) -> str:
+        terms = " + ".join(
+            f"{code.number(left, [index[0], str(k)])} * {code.number(right, [str(k), index[1]])}" for k in range(size)
+        )
+        return f"{code.read(step.outs[0], index)} = {scales[0]} * {code.number(more, index)} + {scales[1]} * ({terms});"
+
+    code.lines.append(code.loop(code.recording.values[step.outs[0].at].shape, body))
 
 
 def _mv(code: Source, step: Step) -> None:
@@ -120,6 +134,7 @@ RULES = {
     "max": _max,
     "logsumexp": _logsumexp,
     "mm": _mm,
+    "addmm": _addmm,
     "mv": _mv,
     "dot": _dot,
     "bmm": _bmm,

@@ -77,10 +77,14 @@ class RandomWalk(Kernel):
             self._learn(chains.q, float(accepted.mean()))
         return chains, stats
 
+    def wanted(self, dim: int) -> float:
+        """The share of proposals to be accepted."""
+        return wanted(dim)
+
     def _learn(self, q: Tensor, accepted: float) -> None:
         self.steps += 1
         rate = (self.steps + 1) ** -FADING
-        self.log_scale += rate * (accepted - wanted(q.shape[1]))
+        self.log_scale += rate * (accepted - self.wanted(q.shape[1]))
         off = q - self.mean
         self.mean = self.mean + rate * off.mean(0)
         self.covariance = self.covariance + rate * (off.T @ off / len(q) - self.covariance)

@@ -9,61 +9,21 @@ Groups (ages, regions) make each compartment a vector; `contacts` says who meets
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.registry import near
+from zoo.spread.checks import add_up, clock, device_of, numbers, one_batch
+from zoo.spread.transitions import Event, Transition
+
+__all__ = ["Compartments", "Rate", "Transition"]
 
 Rate = Tensor | float | Callable[[float], Tensor | float]
 """A number, one for each of a batch, or a function of time that gives either."""
-
-
-@dataclass(frozen=True)
-class Transition:
-    """What moves heads from one compartment to another.
-
-    Parameters:
-        source: where from; None for births, at `rate` times all heads of the group.
-        target: where to; None for deaths.
-        rate: the name of the rate, a head and a unit of time.
-        by: compartments by whose share of all heads the rate is multiplied: who infects, persuades, is met.
-        pairs: that two heads of `source` meet and both move, so that `by` is `source` itself.
-    """
-
-    source: str | None
-    target: str | None
-    rate: str
-    by: str | tuple[str, ...] = ()
-    pairs: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by", (self.by,) if isinstance(self.by, str) else tuple(self.by))
-        if self.source is None and (self.target is None or self.by):
-            raise ValueError(f"the transition {self.label} has no source: births need a target, and are `by` no one")
-        if self.pairs and self.by != (self.source,):
-            raise ValueError(f"in the transition {self.label} pairs of {self.source} move, so that by={self.source!r}")
-
-    @property
-    def label(self) -> str:
-        return f"{self.source or 'birth'} -> {self.target or 'death'}"
-
-
-@dataclass(frozen=True)
-class _Event:
-    """A transition in one group, or a travel of one compartment; ends are (compartment, group)."""
-
-    label: str
-    source: tuple[str, int] | None
-    target: tuple[str, int] | None
-    group: int
-    rate: int
-    by: tuple[str, ...]
-    scale: float
-    moved: int = 1
 
 
 class Compartments:
@@ -119,11 +79,9 @@ class Compartments:
     def _matrix(self, what: str, given: Any, otherwise: Tensor) -> Tensor:
         if given is None:
             return otherwise
-        matrix = torch.as_tensor(given, dtype=torch.float64)
+        matrix = numbers(what, given)
         if matrix.shape != otherwise.shape:
             raise ValueError(f"{what} of {self._count} groups is {list(otherwise.shape)}, not {list(matrix.shape)}")
-        if not (matrix.isfinite() & (matrix >= 0)).all():
-            raise ValueError(f"{what} has a number that is negative or not finite")
         return matrix
 
     def _lay_out(self) -> None:
@@ -158,23 +116,23 @@ class Compartments:
         self.closed = not self.sizes(self.change).any()
         """Whether each group keeps its size."""
 
-    def _happenings(self) -> Iterator[_Event]:
+    def _happenings(self) -> Iterator[Event]:
         for group in range(self._count):
             for transition in self.transitions:
                 source = None if transition.source is None else (transition.source, group)
                 target = None if transition.target is None else (transition.target, group)
                 where = f" in {self.groups[group]}" if self.groups else ""
                 rate, moved = self.parameters.index(transition.rate), 2 if transition.pairs else 1
-                yield _Event(
+                yield Event(
                     transition.label + where, source, target, group, rate, tuple(transition.by), 1 / moved, moved
                 )
 
-    def _travels(self) -> Iterator[_Event]:
+    def _travels(self) -> Iterator[Event]:
         for here, there in (self.travel - self.travel.diag().diag()).nonzero().tolist():
             for name in self.names:
                 label = f"{name} from {self.groups[here]} to {self.groups[there]}" if self.groups else name
                 scale = float(self.travel[here, there])
-                yield _Event(label, (name, here), (name, there), here, len(self.parameters), (), scale)
+                yield Event(label, (name, here), (name, there), here, len(self.parameters), (), scale)
 
     def index(self, name: str, group: int = 0) -> int:
         """Where a compartment (of a group) is in a state."""
@@ -184,41 +142,32 @@ class Compartments:
 
     # ---- numbers given
 
-    def state(self, **heads: float | Sequence[float] | Tensor) -> Tensor:
+    def state(self, *, population: float | Sequence[float] | Tensor | None = None, **heads: Any) -> Tensor:
         """Heads [..., K] of numbers by compartment, [...] each, or [..., G] with groups; zeros of those not named.
 
+        Parameters:
+            population: what they must add up to, [...] or [..., G], where that is known.
+            heads: by compartment.
+
         Raises:
-            ValueError: an unknown compartment; a number that is negative or not finite.
+            TypeError: no numbers.
+            ValueError: an unknown compartment; a number that is negative or not finite; another population.
         """
-        given = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in heads.items()}
-        for name, value in given.items():
-            if name not in self.names:
-                raise ValueError(f"there is no compartment {name!r}{near(name, self.names)}")
-            if not (value.isfinite() & (value >= 0)).all():
-                raise ValueError(f"heads of {name} are numbers from 0 on, not {heads[name]}")
+        if unknown := [name for name in heads if name not in self.names]:
+            raise ValueError(f"there is no compartment {unknown[0]!r}{near(unknown[0], self.names)}")
+        device = device_of(heads)
+        given = {name: numbers(f"heads of {name}", value, device) for name, value in heads.items()}
         if self.groups is None:
             given = {name: value[..., None] for name, value in given.items()}
         shape = torch.broadcast_shapes((self._count,), *(value.shape for value in given.values()))
-        columns = [given.get(name, torch.zeros(shape, dtype=torch.float64)).expand(shape) for name in self.names]
-        return torch.stack(columns, -1).flatten(-2)
+        none = torch.zeros(shape, dtype=torch.float64, device=device)
+        made = torch.stack([given.get(name, none).expand(shape) for name in self.names], -1).flatten(-2)
+        if population is not None:
+            told = numbers("a population", population, device)
+            add_up(self.sizes(made), told[..., None] if self.groups is None else told)
+        return made
 
-    def rates(self, given: Mapping[str, Rate], time: float = 0.0) -> Tensor:
-        """The rates [..., P] at a time, in the order of `parameters`.
-
-        Raises:
-            ValueError: one that is missing, unknown, negative or not finite.
-        """
-        if unknown := [name for name in given if name not in self.parameters]:
-            raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
-        if missing := [name for name in self.parameters if name not in given]:
-            raise ValueError(f"the rate {missing[0]!r} is missing")
-        now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}
-        device = next((rate.device for rate in now.values() if isinstance(rate, Tensor)), None)
-        values = [torch.as_tensor(now[name], dtype=torch.float64, device=device) for name in self.parameters]
-        for name, value in zip(self.parameters, values, strict=True):
-            if _told_wrong(value):
-                raise ValueError(f"the rate {name!r} must be a number from 0 on, not {_worst(value)} at time {time:g}")
-        return torch.stack(torch.broadcast_tensors(*values), -1) if values else torch.zeros(0, dtype=torch.float64)
+    clock = staticmethod(clock)
 
     def checked(self, start: Tensor) -> Tensor:
         """Heads [..., K] as given, float64.
@@ -228,36 +177,43 @@ class Compartments:
             ValueError: another width; heads that are negative or not finite.
         """
         if not isinstance(start, Tensor):
-            raise TypeError(f"a start is a tensor of heads, as `state` gives it, not {type(start).__name__}")
+            raise TypeError(f"a start must be a tensor of heads, as `state` makes it, not {type(start).__name__}")
         if not start.ndim or start.shape[-1] != self.size:
-            raise ValueError(f"a start has {self.size} heads, {', '.join(self.names)}, not {list(start.shape)}")
-        if _told_wrong(start):
-            raise ValueError("a start has heads that are negative or not finite")
-        return start.to(torch.float64)
+            raise ValueError(f"a start must be [..., {self.size}], heads as `state` makes it, not {list(start.shape)}")
+        return numbers("heads of a start", start)
 
-    @staticmethod
-    def clock(times: Tensor | Sequence[float]) -> list[float]:
-        """Times as numbers.
+    def rates(self, given: Mapping[str, Rate], time: float = 0.0) -> Tensor:
+        """The rates [..., P] at a time, in the order of `parameters`.
 
         Raises:
-            ValueError: fewer than one, or not increasing, or not finite.
+            TypeError: no numbers.
+            ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
         """
-        given = torch.as_tensor(times, dtype=torch.float64)
-        if given.ndim != 1 or not len(given):
-            raise ValueError(f"times are a list of numbers, not of shape {list(given.shape)}")
-        if not given.isfinite().all():
-            raise ValueError("a time is not finite")
-        if (wrong := (given.diff() <= 0).nonzero()).numel():
-            place = int(wrong[0])
-            raise ValueError(f"times increase, but {float(given[place + 1])} comes after {float(given[place])}")
-        return list(given.tolist())
+        if unknown := [name for name in given if name not in self.parameters]:
+            raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
+        if missing := [name for name in self.parameters if name not in given]:
+            raise ValueError(f"the rate {missing[0]!r} is missing")
+        now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}
+        device = device_of(now)
+        values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in self.parameters}
+        one_batch({name: value.shape for name, value in values.items()})
+        found = torch.broadcast_tensors(*values.values()) if values else [torch.zeros(0, dtype=torch.float64)]
+        return torch.stack(list(found), -1) if values else found[0]
+
+    def to(self, device: torch.device) -> Compartments:
+        """The same with its tables on a device."""
+        if device == self.change.device:
+            return self
+        other = copy.copy(self)
+        vars(other).update({name: x.to(device) for name, x in vars(self).items() if isinstance(x, Tensor)})
+        return other
 
     # ---- what happens how often
 
     def paces(self, rates: Tensor) -> Tensor:
         """The rate of every event, [..., E], of rates [..., P]; an event that two make counts once."""
         one = rates.new_ones(*rates.shape[:-1], 1)  # the rate of travels, whose scale has it
-        return torch.cat([rates, one], -1)[..., self.rate_of.to(rates.device)] * self.scale.to(rates.device)
+        return torch.cat([rates, one], -1)[..., self.rate_of] * self.scale
 
     def sizes(self, heads: Tensor) -> Tensor:
         """All heads of each group, [..., G], of heads [..., K]."""
@@ -276,20 +232,7 @@ class Compartments:
         sizes = self.sizes(heads)
         sizes = torch.where(sizes > 0, sizes, 1.0)
         shares = heads / sizes[..., self.group_of_heads]
-        pressure = shares @ self.met.to(heads.device).T + self.alone.to(heads.device)
+        pressure = shares @ self.met.T + self.alone
         if itself is not None:
-            pressure = (pressure - itself.to(heads.device) / sizes[..., self.group_of_events]).clamp(min=0)
-        return paces * (heads @ self.taken.to(heads.device).T) * pressure
-
-
-def _told_wrong(values: Tensor) -> bool:
-    """Whether numbers are negative or not finite; not asked within `vmap`, where no number can be looked at."""
-    try:
-        return not bool((values.isfinite() & (values >= 0)).all())
-    except RuntimeError:
-        return False
-
-
-def _worst(values: Tensor) -> float:
-    """The first of the numbers that is negative or not finite."""
-    return float(values[~(values.isfinite() & (values >= 0))].flatten()[0])
+            pressure = (pressure - itself / sizes[..., self.group_of_events]).clamp(min=0)
+        return paces * (heads @ self.taken.T) * pressure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from zoo.spread.compartments import Compartments
@@ -27,8 +28,7 @@ class Course:
 
     def __getitem__(self, name: str) -> Tensor:
         """The heads of a compartment, [..., T], or [..., T, G] with groups."""
-        places = [self.compartments.index(name, group) for group in range(len(self.compartments.groups or "1"))]
-        found = self.heads[..., places]
+        found = self.heads[..., self.compartments.index(name) :: len(self.compartments.names)]
         return found if self.compartments.groups else found[..., 0]
 
     def new(self, source: str | None, target: str | None) -> Tensor:
@@ -39,5 +39,6 @@ class Course:
             raise ValueError(f"there is no transition from {source} to {target}; there are {', '.join(model.events)}")
         width, groups = len(model.transitions), len(model.groups or "1")
         happened = self.happened[..., : width * groups].unflatten(-1, (groups, width))
-        found = happened[..., [n for n, yes in enumerate(wanted) if yes]].sum(-1).diff(dim=-2)
+        counted = torch.stack([happened[..., n] for n, yes in enumerate(wanted) if yes]).sum(0)
+        found = counted.diff(dim=-2)
         return found if model.groups else found[..., 0]

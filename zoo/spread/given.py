@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from zoo.spread.checks import clock, one_batch
 from zoo.spread.compartments import Compartments, Rate
 from zoo.spread.course import Course
 
@@ -55,19 +55,15 @@ class Given:
         """
         if replicates is not None and replicates < 1:
             raise ValueError(f"replicates are a number from 1 on, or None, not {replicates}")
-        clock = model.clock(times)
-        now = model.rates(rates, clock[0])
+        moments = clock(times)
+        rates = {name: rate.detach() if isinstance(rate, Tensor) else rate for name, rate in rates.items()}
+        now = model.rates(rates, moments[0])
         heads = whole(model, start).to(now.device)
-        try:
-            batch = torch.broadcast_shapes(heads.shape[:-1], now.shape[:-1])
-        except RuntimeError:
-            raise ValueError(
-                f"rates of the batch {list(now.shape[:-1])} do not fit heads of the batch {list(heads.shape[:-1])}"
-            ) from None
+        batch = one_batch({"the rates": now.shape[:-1], "the start's heads": heads.shape[:-1]})
         shape = (*(() if replicates is None else (replicates,)), *batch)
         rows = heads.expand(*shape, model.size).reshape(-1, model.size)
         generator = torch.Generator(now.device).manual_seed(seed)
-        return cls(model, placed(model, now.device), clock, rows, rates, shape, generator)
+        return cls(model, model.to(now.device), moments, rows, rates, shape, generator)
 
     @property
     def changing(self) -> list[str]:
@@ -92,18 +88,7 @@ class Given:
 
 def whole(model: Compartments, start: Tensor) -> Tensor:
     """Heads [..., K] that a chain can begin with, in float64."""
-    heads = model.checked(start).detach()
+    heads = model.checked(start.detach() if isinstance(start, Tensor) else start)
     if (parts := heads[heads != heads.round()]).numel():
         raise ValueError(f"a chain moves whole heads, and the start has {float(parts[0]):g}: round it, or run `ode`")
     return heads
-
-
-def placed(model: Compartments, device: torch.device) -> Compartments:
-    """The compartments with their matrices on a device."""
-    if model.change.device == device:
-        return model
-    moved = copy.copy(model)
-    for name, value in vars(model).items():
-        if isinstance(value, Tensor):
-            setattr(moved, name, value.to(device))
-    return moved

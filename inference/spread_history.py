@@ -1,0 +1,133 @@
+"""Whole histories of a spread on a graph, given what was seen of some nodes at some steps.
+
+A chain holds a history, the compartment of every node at every step. A sweep draws the path of each node from its exact
+conditional given all others' (its own moves and its out-neighbours', by forward filtering and backward sampling), then
+the rates that have priors by Metropolis steps. The nodes that began it are part of the history: step 0.
+
+References:
+    Scalable Bayesian Inference for Coupled Hidden Markov and Semi-Markov Models (Touloupou, Finkenstädt and Spencer,
+    2020), https://arxiv.org/abs/1806.00128
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from inference.posterior import Posterior
+from inference.protocols import name_of
+from inference.query.answer import Answer
+from inference.sampling.statistics import bulk_ess, rhat
+from inference.seeding import seeded
+from inference.spread_moves import moves_of
+from inference.spread_seen import seen_of
+from inference.spread_walks import STRAYS, Walk, chain
+
+METHOD = "chains over histories, each node's from its exact conditional"
+RHAT, ESS = 1.05, 100
+"""Beyond which r-hat, and below how many effective draws, an answer warns."""
+
+
+def history(
+    spread: Any,
+    given: Mapping[Any, Any],
+    *,
+    priors: Mapping[str, Any] | None = None,
+    seeds: float | Mapping[Any, float] | None = None,
+    chains: int = 4,
+    draws: int = 500,
+    warmup: int = 200,
+    thin: int = 2,
+    seed: int = 0,
+) -> Posterior:
+    """p(histories, rates | what was seen), by chains.
+
+    Draws: each rate that has a prior; "reached" [chains, draws, n], the step at which each node left the first
+    compartment, and by the name of every other compartment the step at which each node came there: 0 of those who
+    began in it, steps + 1 of those who did not until the last. `extra` has "nodes" and "steps".
+
+    Parameters:
+        spread: on a graph, in steps (`inference.protocols.OnGraph`).
+        given: "step", the last one (the largest named, where it is left out); "start", who began it, as `simulate`
+            takes it; "reached", {node: step that reached it, None for never until the last}; "infected", nodes that had
+            been reached at the last step, or {node: step}; a compartment, nodes that were in it at the last step, or
+            {node: step}. Of a node that is not named nothing is known.
+        priors: rate -> its distribution; a rate without one is the spread's.
+        seeds: without "start", the chance of each node to begin it, independently, or {node: chance}; 1 / n unless
+            told.
+        warmup, thin: sweeps before the first draw, and from each draw to the next.
+
+    Raises:
+        ValueError: an unknown node or key, a step beyond the last, or what can't have happened; it names the node.
+    """
+    began = time.perf_counter()
+    moves = moves_of(spread)
+    seen = seen_of(moves, given, seeds)
+    found = []
+    with seeded(seed):
+        for random in np.random.default_rng(seed).spawn(chains):
+            walks = [Walk(moves, seen, priors or {}, strays, random) for strays in STRAYS]
+            found.append(chain(walks, draws, warmup, thin))
+    stacked = {name: torch.from_numpy(np.stack([each[name] for each in found])) for name in found[0]}
+    stats = {"lp": stacked.pop("lp")}
+    return Posterior(
+        name_of(spread),
+        None,
+        stacked,
+        stats,
+        METHOD,
+        seconds=time.perf_counter() - began,
+        alarms=_alarms(stacked),
+        extra={"nodes": moves.nodes, "steps": seen.steps},
+    )
+
+
+def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, **options: Any) -> Answer:
+    """Whom a spread has reached until each step, [node, step], and when: its mean and deviation, of draws that were.
+
+    `given` and the options are those of `history`.
+    """
+    posterior = history(spread, given, seed=seed, **options)
+    nodes, last, reached = posterior.extra["nodes"], posterior.extra["steps"], posterior["reached"].flatten(0, 1)
+    steps = torch.arange(last + 1)
+    infected = (reached[..., None] <= steps).double().mean(0)
+    was = (reached <= last).double()
+    mean = (was * reached).sum(0) / was.sum(0)
+    sd = ((was * (reached - mean.nan_to_num()).square()).sum(0) / was.sum(0)).sqrt()
+    labels = np.fromiter(nodes, dtype=object, count=len(nodes))
+    values: dict[Hashable, xr.DataArray] = {
+        "infected": xr.DataArray(infected.numpy(), {"node": labels, "step": steps.numpy()}, ("node", "step")),
+        "reached": xr.DataArray(
+            torch.stack([mean, sd], 1).numpy(), {"node": labels, "statistic": ["mean", "sd"]}, ("node", "statistic")
+        ),
+    }
+    ess, worst = _trust(posterior["reached"])
+    trust = {"ess": ess, "rhat": worst}
+    warnings = tuple(posterior.alarms.values())
+    return Answer("P(infected | seen)", values, METHOD, "estimate", reliability=trust, warnings=warnings)
+
+
+def _alarms(draws: Mapping[str, Tensor]) -> dict[str, str]:
+    """What to warn of, where chains disagree or know little."""
+    found = {}
+    for name, values in draws.items():
+        ess, worst = _trust(values)
+        if worst > RHAT or ess < ESS:
+            found[name] = f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more"
+    return found
+
+
+def _trust(values: Tensor) -> tuple[float, float]:
+    """The fewest effective draws and the largest r-hat, of numbers that are not the same in all draws."""
+    flat = values.double().reshape(*values.shape[:2], -1)
+    moving = flat[..., flat.flatten(0, 1).var(0) > 0]
+    most = float(flat.shape[0] * flat.shape[1])
+    if not moving.shape[-1]:
+        return most, 1.0
+    return float(bulk_ess(moving).nan_to_num(most).min()), float(rhat(moving).nan_to_num(1.0).max())
