@@ -16,10 +16,18 @@ from zoo.spread import (
     Graph,
     GraphSpread,
     Transition,
+    bass,
     binomial_chain,
+    daley_kendall,
     independent_cascade,
     linear_threshold,
+    maki_thompson,
     replicates,
+    seir,
+    si,
+    sir,
+    sirs,
+    sis,
 )
 
 SURE = 1e-3
@@ -235,6 +243,30 @@ def test_a_course_can_be_gone_on_with():
     for (states, _), mass in chain("SIR", SIR, lambda t: TRIANGLE, "ISS", 3).items():
         law[states] = law.get(states, 0.0) + mass
     assert p_value(law, ["".join("SIR"[k] for k in row) for row in end.states.tolist()]) > SURE
+
+
+READY = {
+    "si": (si(), {"beta": 0.5}, {"I": [0]}),
+    "sis": (sis(), {"beta": 0.5, "gamma": 0.1}, {"I": [0]}),
+    "sir": (sir(), {"beta": 0.5, "gamma": 0.1}, {"I": [0]}),
+    "seir": (seir(), {"beta": 0.5, "sigma": 0.3, "gamma": 0.1}, {"E": [0]}),
+    "sirs": (sirs(), {"beta": 0.5, "gamma": 0.1, "xi": 0.2}, {"I": [0]}),
+    "maki_thompson": (maki_thompson(), {"beta": 0.5, "gamma": 0.3}, {"spreader": [0]}),
+    "bass": (bass(), {"p": 0.05, "q": 0.3}, {}),
+}
+
+
+@pytest.mark.parametrize("name", READY)
+def test_ready_models_run_on_a_graph(name):
+    model, rates, start = READY[name]
+    counts = GraphSpread(model, Graph.of(nx.karate_club_graph()), rates).simulate(start, 30, replicates=100).counts
+    assert (counts.sum(-1) == 34).all() and (counts >= 0).all()
+    assert (counts[:, -1, 0] < 30).double().mean() > 0.7, "most catch on"
+
+
+def test_two_who_meet_do_not_move_at_once_on_a_graph():
+    with pytest.raises(ValueError, match="moves pairs, which a graph can't"):
+        GraphSpread(daley_kendall(), Graph.of([(0, 1)]), {"beta": 1, "gamma": 1})
 
 
 def test_who_was_reached_by_label():
