@@ -298,7 +298,10 @@ GIVEN = {
     "states that aren't": (lambda s: s.simulate(torch.tensor([0, 1, 9]), 1), "0 to 2"),
     "a frame": (lambda s: s.simulate({"I": [1]}, 2).frames([3]), "0 to 2 were run, not 3"),
     "a replicate": (lambda s: s.simulate({"I": [1]}, 2).frames([1], replicate=4), "0 to 0 were run, not 4"),
-    "a negative rate": (lambda s: GraphSpread(s.compartments, s.graph, {"r0": -1, "r1": 1}), "'r0' must be a number"),
+    "a negative rate": (
+        lambda s: GraphSpread(s.compartments, s.graph, {"r0": -1, "r1": 1}),
+        "rate 'r0' .* there is -1",
+    ),
     "negative rates": (
         lambda s: GraphSpread(s.compartments, s.graph, {"r0": torch.tensor([1.0, -2.0]), "r1": 1}),
         "'r0' must be a number from 0 on, not -2",
