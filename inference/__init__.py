@@ -27,8 +27,8 @@ from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
-from inference.state_space_data import StateSpaceData
 from inference.spread_choice import Choice, best
+from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
 from inference.variational import laplace, pathfinder, variational
