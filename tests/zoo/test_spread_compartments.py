@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -31,6 +32,7 @@ from zoo.spread import (
     sirs,
     sis,
 )
+from zoo.spread.rate_equations import Plan, by_torch
 
 TIMES = torch.tensor([0.0, 0.7, 2.0, 5.5, 6.0, 14.0], dtype=torch.float64)
 MIXING = [[3.0, 1.0], [0.5, 2.0]]
@@ -224,6 +226,47 @@ def test_vmap_and_grad_see_what_a_batch_sees(name: str) -> None:
     every = ode(model, {"beta": free[0], "gamma": 0.4}, free[1], TIMES, step=0.7)["I"].square().sum()
     for one, other in zip(slopes, torch.autograd.grad(every, free), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+# ---- loops in the place of torch's operations
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("rows", [1, 3, 37])
+def test_loops_are_torchs_operations(name: str, rows: int) -> None:
+    """Values and slopes, of batches narrower and wider than what is run at a time."""
+    pytest.importorskip("numba", reason="loops are compiled by numba, the extra `compiled`")
+    from zoo.spread.compiled_equations import by_loops
+
+    model, rates, heads, _ = CASES[name]
+    plan = Plan.of(model, [0.0, 0.4, 2.0], 0.3)
+    noise = torch.Generator().manual_seed(rows)
+    times = plan.stages(0.0) if any(callable(rate) for rate in rates.values()) else [0.0]
+    paces = torch.stack([model.paces(model.rates(rates, t)) for t in times])
+    paces = (paces * (0.5 + torch.rand(rows, *paces.shape, generator=noise))).requires_grad_()
+    start = (model.state(**heads) + torch.rand(rows, model.size, generator=noise)).requires_grad_()
+    weights = [torch.randn(rows, 3, n, generator=noise, dtype=torch.float64) for n in (model.size, len(model.events))]
+    found = []
+    for solve in (by_torch, by_loops):
+        both = solve(start, paces, plan)
+        total = sum((x * w).sum() for x, w in zip(both, weights, strict=True))
+        found.append((*both, *torch.autograd.grad(total, (start, paces))))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-9)
+
+
+def test_curvature_is_that_of_torchs_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    def level(q: Tensor) -> Tensor:
+        rates = {"beta": q[0].exp(), "sigma": 1.0, "gamma": q[1].exp(), "mu": 0.1}
+        model = seir(births_and_deaths=True)
+        return ode(model, rates, model.state(S=90, I=q[2].exp()), [0.0, 1.0, 2.0], step=0.5)["I"].log().sum()
+
+    q = torch.tensor([0.3, -0.5, 0.7], dtype=torch.float64)
+    found = torch.func.jacrev(torch.func.grad(level))(q)
+    monkeypatch.setattr(
+        importlib.import_module("zoo.spread.ode"), "find_spec", lambda name: None
+    )  # as where numba is not installed
+    torch.testing.assert_close(found, torch.func.jacrev(torch.func.grad(level))(q), rtol=1e-9, atol=1e-9)
 
 
 # ---- thresholds
