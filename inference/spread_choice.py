@@ -5,7 +5,8 @@
 
 Seeds are chosen by sets of who would have reached a node (`inference.reverse_reach`); those to vaccinate by what would
 not be reached without them in sampled runs (`inference.dominators`), which tells it of all nodes at once, so that there
-is nothing to evaluate lazily. What they are worth is told by other runs than those that they were chosen by.
+is nothing to evaluate lazily; or, where those save more, the highest degrees. What they are worth is told by other runs
+than those that they were chosen by.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Choice:
         measure: "reached" or "saved".
         guarantee: in words, how good the choice is sure to be.
         certified: the share of the best choice's value that it has, with 99 % confidence; None where nothing is sure.
-        others: value and error of as many with the highest degrees, and of as many at random.
+        others: value and error of other choices of as many: the highest degrees, at random.
         method: how it was found, in words.
     """
 
@@ -190,20 +191,27 @@ def _vaccinated(spread: Any, live: Live, k: int, given: dict[Any, Any], samples:
     if samples is None:
         samples = _affordable(FIRST, len(SampledRuns.of(live, begun, 0, FIRST).source), PASSED, RUNS)
     first, held = (SampledRuns.of(live, begun, FIRST + part * samples, samples) for part in (0, 1))
-    chosen = first.greedy(k, free)
+    rivals = _rivals(graph, k, live.seed, free)
+    picks = {"greedy choice": first.greedy(k, free), "highest degrees": rivals["highest degrees"][0]}
+    name, other = sorted(picks, key=lambda each: int(first.reached(picks[each]).sum()))  # none is sure to be better
+    chosen, others = picks[name], {other: [picks[other]], "at random": rivals["at random"]}
     reached = torch.stack([held.reached(chosen[:count]) for count in range(k + 1)]).double()
     saved = reached[:1] - reached[1:]
     value, error = _mean(saved[-1:])
     gains = (reached[:-1] - reached[1:]).cpu()
     errors = (gains.std(1) / samples**0.5).numpy()
-    rivals = _rivals(graph, k, live.seed, free)
-    others = {
-        name: _mean(torch.stack([reached[0] - held.reached(pick) for pick in picks])) for name, picks in rivals.items()
+    worth = {
+        other: _mean(torch.stack([reached[0] - held.reached(pick) for pick in each])) for other, each in others.items()
     }
     labels = tuple(graph.nodes[place] for place in chosen)
-    words = FOREST if _one_way(graph, begun, carriers(spread.compartments), spread.compartments.names) else NONE
-    method = f"greedy choice on {samples:,} runs, and told by {samples:,} others"
-    return Choice(labels, gains.mean(1).numpy(), errors, value, error, "saved", words, None, others, method)
+    greedily = name == "greedy choice"
+    words = (
+        FOREST
+        if greedily and _one_way(graph, begun, carriers(spread.compartments), spread.compartments.names)
+        else NONE
+    )
+    method = f"{name} on {samples:,} runs, better there than {other}, and told by {samples:,} others"
+    return Choice(labels, gains.mean(1).numpy(), errors, value, error, "saved", words, None, worth, method)
 
 
 def _one_way(graph: Any, begun: Begun, carrying: list[str], names: Any) -> bool:

@@ -38,7 +38,8 @@ def population(
     """The outcome for each draw of what isn't known, so that the interval holds how little that is.
 
     "total" counts those who are infected after the beginning, as the outbreak's own site of that name does; "peak" and
-    "peak_time" are of the "curve" of what there is to report.
+    "peak_time" are of the "curve" of what there is to report. The error takes draws for independent, which those of
+    chains are where their effective draws are as many.
 
     Raises:
         ValueError: something given, edges, more vaccinated than there are; all that `outcome` names.

@@ -18,9 +18,9 @@ from zoo.spread import Graph, GraphSpread, independent_cascade, sir
 from zoo.spread.layouts import layout
 from zoo.spread.pictures import animate, draw_curves, draw_graph
 
-town = nx.powerlaw_cluster_graph(400, 3, 0.4, seed=2)
+town = nx.relaxed_caveman_graph(50, 8, 0.1, seed=1)  # households of eight, one tie in ten to elsewhere instead
 graph = Graph.of(town)
-epidemic = GraphSpread(sir(), graph, {"beta": 0.07, "gamma": 0.25})  # a day; one is ill for some four days
+epidemic = GraphSpread(sir(), graph, {"beta": 0.1, "gamma": 0.25})  # a day: one is ill for some four
 folder = Path(mkdtemp())
 print(graph)
 
@@ -38,7 +38,7 @@ print(before)
 
 # %%
 first = [17, 120, 301]
-course = epidemic.simulate({"I": first}, 60, replicates=400, seed=1)
+course = epidemic.simulate({"I": first}, 60, replicates=300, seed=1)
 curves = draw_curves(torch.arange(61), {"I": course["I"], "R": course["R"]}, xlabel="day", ylabel="people")
 curves.savefig(folder / "curves.png", dpi=90)
 
@@ -57,14 +57,17 @@ print(folder / "curves.png", folder / "spread.png")
 
 # %%
 doses = 20
-choice = best(epidemic, doses, "vaccinate", given={"I": 3})
+choice = best(epidemic, doses, "vaccinate", given={"I": 3}, samples=200)
 print(choice.to_frame().head(6))
-print(f"greedy {choice.value:.1f} ± {choice.error:.1f}", choice.others)
+print(f"saved {choice.value:.1f} ± {choice.error:.1f}, by {choice.method}")
+for name, (value, error) in choice.others.items():
+    print(f"  {name}: {value:.1f} ± {error:.1f}")
 print("guarantee:", choice.guarantee)
 
 # %% [markdown]
 # The guarantee is that there is none: two people who together close all ways to a third are worth something together
 # and nothing apart, and then a greedy choice may go wrong. (On a tree with one origin there is one; `best` says so.)
+# Those who know most people are a good rule of thumb; where they would save more, `best` takes them, and says it.
 #
 # The same question to `query`, with its interval. Runs with and without the doses share all chance that the doses do
 # not touch, so that what is saved is a difference within each run, and its error a fraction of what it would be.
@@ -75,7 +78,7 @@ random = torch.randperm(400, generator=torch.Generator().manual_seed(0))[:doses]
 plans = {
     "20 at random": {"vaccinate": random},
     "20 who know most people": {"vaccinate": degrees[:doses]},
-    "20 chosen greedily": {"vaccinate": choice.nodes},
+    "20 chosen": {"vaccinate": choice.nodes},
 }
 
 # %% [markdown]
@@ -85,12 +88,12 @@ plans = {
 # or from the third.
 
 # %%
-ways = nx.edge_betweenness_centrality(town)
+ways = nx.edge_betweenness_centrality(town, k=80, seed=0)
 plans["80 ties cut"] = {"cut": sorted(ways, key=ways.get, reverse=True)[:80]}
 plans["contacts halved from day 10"] = {"contacts": {10: 0.5}}
 plans["contacts halved from day 3"] = {"contacts": {3: 0.5}}
 
-answers = {name: query(epidemic, ["saved", "total", "peak"], given={"I": 3}, do=do) for name, do in plans.items()}
+answers = {name: query(epidemic, ["saved", "peak"], given={"I": 3}, do=do, draws=500) for name, do in plans.items()}
 rows = {name: {**answer["saved"].to_series(), "peak": float(answer["peak"][0])} for name, answer in answers.items()}
 table = pd.DataFrame(rows).T.rename(columns={"mean": "saved", "low": "saved, 5 %", "high": "saved, 95 %"})
 print(table.round(1).to_string())
@@ -103,10 +106,10 @@ print(table.round(1).to_string())
 
 # %%
 shown = {}
-for name, nodes in {"nobody": [], "20 at random": random, "20 chosen greedily": choice.nodes}.items():
+for name, nodes in {"nobody": [], "20 at random": random, "20 chosen": choice.nodes}.items():
     spared = [node for node in nodes if node not in first]
     run = GraphSpread(sir(), graph.without_nodes(spared), epidemic.rates)
-    shown[name] = (run.simulate({"I": first}, 30, replicates=300, seed=2).reached >= 0).double().mean(0)
+    shown[name] = (run.simulate({"I": first}, 30, replicates=200, seed=2).reached >= 0).double().mean(0)
 chosen = {"chosen": [node for node in choice.nodes if node not in first]}
 picture = draw_graph(graph, shown, places=places, marked=chosen, label="reached by day 30, probability")
 picture.savefig(folder / "vaccinated.png", dpi=90)
@@ -115,13 +118,13 @@ print(folder / "vaccinated.png")
 # %% [markdown]
 # ## The other way round: a campaign
 #
-# News that is wanted to spread: whoever hears it tells each friend with chance 0.08, once. Whom to tell first? What k
+# News that is wanted to spread: whoever hears it tells each friend with chance 0.2, once. Whom to tell first? What k
 # people reach is submodular (each adds no more to many than to few), and so a greedy choice has at least 63 % of the
 # best choice's reach; with the samples at hand, more than that can be certified.
 
 # %%
-news = independent_cascade(graph, chance=0.08)
-campaign = best(news, 5)
+news = independent_cascade(graph, chance=0.2)
+campaign = best(news, 5, samples=10_000)
 print(campaign)
 
 # %% [markdown]
@@ -145,8 +148,8 @@ print(gif)
 
 # %%
 saved = table["saved"]
-assert saved["20 chosen greedily"] > 2 * saved["20 at random"]
-assert saved["20 chosen greedily"] > saved["20 who know most people"] - 3 * table["error"]["20 chosen greedily"]
+assert saved["20 chosen"] > 1.3 * saved["20 at random"]
+assert saved["20 chosen"] > saved["20 who know most people"] - 3 * table["error"]["20 chosen"]
 assert saved["contacts halved from day 3"] > saved["contacts halved from day 10"] > 0
 assert campaign.certified > 0.5
 assert campaign.value > campaign.others["at random"][0]

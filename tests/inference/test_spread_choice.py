@@ -84,14 +84,14 @@ def test_sets_hold_who_reaches_a_node_in_the_same_run(model: Compartments, until
     spread = GraphSpread(model, KARATE, {name: rates[name] for name in model.parameters})
     live = Live.of(spread, 5)
     assert live is not None
-    sets = reverse_reach(live, 100, 30, until)
-    roots = (uniform(5, ROOT, torch.arange(100, 130), torch.zeros(30, dtype=torch.long)) * KARATE.n).long()
+    sets = reverse_reach(live, 100, 10, until)
+    roots = (uniform(5, ROOT, torch.arange(100, 110), torch.zeros(10, dtype=torch.long)) * KARATE.n).long()
     begun = torch.eye(KARATE.n, dtype=torch.uint8) * live.chain[live.passing]
     for row, root in enumerate(roots.tolist()):
         times = forward(live, begun, torch.full((KARATE.n,), 100 + row), until=until)
         there = (times[:, root] < NEVER).nonzero()[:, 0].tolist()
         assert there == sets.nodes[sets.rows == row].sort().values.tolist()
-    assert KARATE.n * 30 > len(sets.rows) > 60
+    assert KARATE.n * 10 > len(sets.rows) > 20
 
 
 @settings(max_examples=20, deadline=None)

@@ -17,6 +17,7 @@ from inference.live_edges import Contacts, Live
 from inference.live_runs import counts, forward
 from inference.posterior import Posterior
 from inference.program import Program
+from inference.spread_measures import statistics
 from inference.spread_outcome import outcome
 from tests.inference.spread_enumeration import mean, outcomes
 from zoo.spread.compartments import Compartments, Transition
@@ -183,6 +184,20 @@ def test_contacts_add_up_over_their_pieces() -> None:
     needed = torch.tensor([1.5, 2.0, 2.1, 0.4, 0.6], dtype=torch.float64)
     assert contacts.until(begin, needed).tolist() == [2, 2, 6, 6, 8]
     assert contacts.until(torch.tensor([0]), torch.tensor([torch.inf], dtype=torch.float64)).tolist() == [torch.inf]
+
+
+def test_figures_of_draws_that_count_differently() -> None:
+    """Against numpy on draws that are repeated as often as they count."""
+    x = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    often = torch.arange(40) % 4
+    repeated = x.repeat_interleave(often, 0).numpy()
+    found = statistics(x, often / often.sum())
+    assert found[:, 0] == pytest.approx(repeated.mean(0))
+    np.testing.assert_allclose(found[:, 3:].T, np.quantile(repeated, [0.05, 0.95], axis=0, method="inverted_cdf"))
+    alike = statistics(x)
+    assert alike[:, 1] == pytest.approx(x.numpy().std(0, ddof=1))
+    assert alike[:, 2] == pytest.approx(x.numpy().std(0, ddof=1) / 40**0.5)
+    np.testing.assert_allclose(alike[:, 3:].T, np.quantile(x.numpy(), [0.05, 0.95], axis=0, method="inverted_cdf"))
 
 
 # ---- in a population
