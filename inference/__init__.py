@@ -28,6 +28,8 @@ from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
+from inference.spread_choice import Choice, best
+from inference.spread_history import history
 from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
@@ -39,6 +41,7 @@ __all__ = [
     "Alarm",
     "Answer",
     "Calibration",
+    "Choice",
     "ChowLiu",
     "Comparison",
     "Diagnosis",
@@ -52,6 +55,7 @@ __all__ = [
     "RHat",
     "Sensitivity",
     "StateSpaceData",
+    "best",
     "calibration",
     "compare",
     "compress",
@@ -63,6 +67,7 @@ __all__ = [
     "fit",
     "forecast_scores",
     "from_idata",
+    "history",
     "laplace",
     "learn_structure",
     "log_likelihood",
