@@ -6,6 +6,9 @@
 # were ill, and, from the first week alone, how bad it would become.
 
 # %%
+import tempfile
+from pathlib import Path
+
 import matplotlib
 import matplotlib.pyplot as plt
 import torch
@@ -17,7 +20,7 @@ from inference.sampling import Independent
 from zoo.spread import Outbreak, PositiveNormal, RandomWalk, in_bed, influenza, sir
 
 matplotlib.use("Agg", force=False)
-torch.set_num_threads(1)
+folder = Path(tempfile.mkdtemp())
 
 cases = in_bed()
 days = torch.arange(1, 15)
@@ -121,7 +124,7 @@ axes[2].set(title="on day 7", xlabel="day")
 for each in axes:
     each.legend(frameon=False)
 figure.savefig("/dev/null", format="png")
-plt.show()
+figure.savefig(folder / "curves.png", dpi=80)
 
 # %% [markdown]
 # A forecast of an outbreak whose peak has just been seen is as wide as this one is: whether the next days are a plateau
@@ -139,7 +142,7 @@ axis.fill_between(days, low, high, alpha=0.3, linewidth=0)
 axis.plot(days, middle)
 axis.axhline(1, color="black", linewidth=0.7)
 axis.set(xlabel="day", ylabel="R(t)", title="how many boys one infects")
-plt.show()
+figure.savefig(folder / "reproduction.png", dpi=80)
 turned = int(days[(middle < 1).nonzero()[0]])
 print(f"R(t) falls below 1 on day {turned}")
 
