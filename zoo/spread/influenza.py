@@ -1,8 +1,8 @@
 """Influenza in a boarding school, January 1978: 763 boys, fourteen days.
 
 The figures are the boys in bed on each day from 22 January on, as the R package outbreaks read them off the figure in
-"Influenza in a boarding school" (British Medical Journal 1978; 1:587); other readings differ by a few boys. The priors
-are those of Stan's case study.
+"Influenza in a boarding school" (British Medical Journal, 4 March 1978); other readings differ by a few boys. The
+priors are those of Stan's case study.
 
 References:
     Bayesian workflow for disease transmission modeling in Stan (Grinsztajn et al., 2021), https://arxiv.org/abs/2006.02985
