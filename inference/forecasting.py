@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inference.batched_runs import of_each
+from inference.particle_filter import Task
 from inference.posterior import Posterior
 from inference.predictive_draws import APART
 from inference.program import Program
@@ -43,10 +44,12 @@ class Forecast:
         return low, high
 
 
-def forecast(posterior: Posterior, times: Iterable[float], *, draws: int = 400, seed: int = 0) -> Forecast:
+def forecast(
+    posterior: Posterior, times: Iterable[float], *, draws: int = 400, particles: int = 1000, seed: int = 0
+) -> Forecast:
     """The unseen courses up to the last datum, and states and data at times after it, given draws of the parameters.
 
-    A filter is run for each draw, with the particles that its `StateSpaceData` has, and one path taken of it.
+    A filter of so many particles is run for each draw, and one path taken of it.
 
     Raises:
         ValueError: times that are not after the last of the data; a posterior whose program has no `StateSpaceData`.
@@ -61,8 +64,8 @@ def forecast(posterior: Posterior, times: Iterable[float], *, draws: int = 400, 
             )
         rows = _thinned(posterior, draws, seed)
         parameters = parameters_of(program, name, rows, draws)
-        parts = zip(*(value.split(max(1, AT_ONCE // site.particles)) for value in parameters.values()), strict=True)
-        found = [_ahead(site, dict(zip(parameters, part, strict=True)), data, ahead) for part in parts]
+        parts = zip(*(value.split(max(1, AT_ONCE // particles)) for value in parameters.values()), strict=True)
+        found = [_ahead(site, dict(zip(parameters, part, strict=True)), data, ahead, particles) for part in parts]
     kept = torch.cat([part.pop("kept") for part in found])
     if not kept.any():
         raise ValueError(f"{program.name}: the particles of all {draws} draws failed; more particles= might not")
@@ -83,9 +86,11 @@ def _thinned(posterior: Posterior, draws: int, seed: int) -> dict[str, Tensor]:
     return {name: value[index.to(value.device)] for name, value in posterior.flat.items()}
 
 
-def _ahead(site: StateSpaceData, parameters: dict[str, Tensor], data: Tensor, ahead: list[float]) -> dict[str, Tensor]:
+def _ahead(
+    site: StateSpaceData, parameters: dict[str, Tensor], data: Tensor, ahead: list[float], particles: int
+) -> dict[str, Tensor]:
     """A path and what follows it for each of the parameters, and whether the particles found one."""
-    filtered = site.task(parameters, data).filtered()
+    filtered = Task.of(site.states, parameters, data, site.times, site.begin, particles).filtered()
     path = filtered.paths(1)[:, 0]
     later, seen = continued(site.states, parameters, path[:, None, -1], site.times[-1], ahead)
     return {"states": path, "later": later[:, 0], "data": seen[:, 0], "kept": filtered.log_likelihood.isfinite()}

@@ -111,6 +111,6 @@ class ParticlePosterior(Posterior):
         names = list(self._program("score data").observed)
         return {names[0]: self.stats["log_likelihood"]} if len(names) == 1 else super().log_likelihood()
 
-    def forecast(self, times: Iterable[float], *, draws: int = 400, seed: int = 0) -> Forecast:
+    def forecast(self, times: Iterable[float], *, draws: int = 400, particles: int = 1000, seed: int = 0) -> Forecast:
         """Courses of the state given all data, and how they and the data go on at times to come."""
-        return forecast(self, times, draws=draws, seed=seed)
+        return forecast(self, times, draws=draws, particles=particles, seed=seed)

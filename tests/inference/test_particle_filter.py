@@ -52,8 +52,8 @@ def test_the_start_is_at_the_first_time_unless_told():
 
 
 def test_means_are_kalmans_and_smoothed_ones_those_of_the_rts_smoother():
-    parameters = repeated(16, pull=PULL, noise=NOISE)
-    found = particle_filter(Noisy(), parameters, SEEN, TIMES, begin=0.0, particles=2000, seed=3)
+    parameters = repeated(32, pull=PULL, noise=NOISE)
+    found = particle_filter(Noisy(), parameters, SEEN, TIMES, begin=0.0, particles=500, seed=3)
     _, (mean, variance, _, _) = Noisy().kalman(PULL, NOISE, SEEN, TIMES, begin=0.0)
     smooth, spread = Noisy().smoother(PULL, NOISE, SEEN, TIMES, begin=0.0)
     assert (smooth - mean).abs().max() > 0.1
@@ -61,10 +61,10 @@ def test_means_are_kalmans_and_smoothed_ones_those_of_the_rts_smoother():
     square = found.mean(torch.square).mean(0) - found.mean().mean(0).square()
     torch.testing.assert_close(square, variance, atol=0.03, rtol=0)
     torch.testing.assert_close(found.smoothed().mean(0), smooth, atol=0.04, rtol=0)
-    paths = found.paths(400, seed=4).flatten(0, 1)
+    paths = found.paths(100, seed=4).flatten(0, 1)
     torch.testing.assert_close(paths.mean(0), smooth, atol=0.06, rtol=0)
     torch.testing.assert_close(paths.var(0), spread, atol=0.06, rtol=0)
-    torch.testing.assert_close(found.draws(400, seed=5).flatten(0, 1).mean(0), mean, atol=0.06, rtol=0)
+    torch.testing.assert_close(found.draws(100, seed=5).flatten(0, 1).mean(0), mean, atol=0.06, rtol=0)
 
 
 def test_paths_are_courses_that_particles_took():
@@ -108,10 +108,10 @@ def test_an_outbreak_among_eight_is_as_the_forward_algorithm_says():
     beta = torch.tensor([0.8, 2.0], dtype=torch.float64)
     gamma = torch.tensor([0.5, 1.0], dtype=torch.float64)
     truth = outbreak.forward(beta, gamma, CASES, DAYS, 0.0)
-    rates = {"beta": beta.repeat(2000), "gamma": gamma.repeat(2000)}
+    rates = {"beta": beta.repeat(1000), "gamma": gamma.repeat(1000)}
     found = particle_filter(outbreak, rates, CASES, DAYS, begin=0.0, particles=60, seed=10)
     for i in range(2):
-        is_one((found.log_likelihood[i::2] - truth[i]).exp(), 0.03)
+        is_one((found.log_likelihood[i::2] - truth[i]).exp(), 0.04)
 
 
 @pytest.mark.filterwarnings("ignore::inference.Alarm")
@@ -119,7 +119,7 @@ def test_runs_whose_particles_all_fail_count_as_zero():
     outbreak, cases = Outbreak(), torch.tensor([3.0, 4.0], dtype=torch.float64)
     beta, gamma = torch.tensor(1.2, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
     truth = outbreak.forward(beta, gamma, cases, [1.0, 2.0], 0.0)
-    found = particle_filter(outbreak, repeated(20_000, beta=beta, gamma=gamma), cases, [1, 2], begin=0, particles=20)
+    found = particle_filter(outbreak, repeated(8000, beta=beta, gamma=gamma), cases, [1, 2], begin=0, particles=20)
     assert 0.2 < (found.log_likelihood == -math.inf).double().mean() < 0.95
     is_one((found.log_likelihood - truth).exp(), 0.03)
 

@@ -83,8 +83,8 @@ def test_the_posterior_is_exact_though_the_likelihood_is_not(posterior, grid):
 def test_a_forecast_is_that_of_all_parameters_and_courses(posterior, grid):
     points, weights = grid
     _, (mean, variance, _, _) = Noisy().kalman(*points.unbind(-1), SEEN, TIMES, begin=0.0)
-    ahead = posterior.forecast([8.0, 10.0], draws=4000)
-    assert ahead.states.shape == (4000, 8)
+    ahead = posterior.forecast([8.0, 10.0], draws=1000, particles=300)
+    assert ahead.states.shape == (1000, 8)
     assert ahead.times.tolist() == TIMES
     for i, t in enumerate([8.0, 10.0]):
         shrink, added = Noisy().step(points[:, 0], t - TIMES[-1])
@@ -93,13 +93,13 @@ def test_a_forecast_is_that_of_all_parameters_and_courses(posterior, grid):
         centre = weights @ expected
         for values, more in ((ahead.later, 0.0), (ahead.data, points[:, 1].square())):
             wide = (weights @ (spread + more + (expected - centre).square())).sqrt()
-            assert abs(values[:, i].mean() - centre) < 0.06 * wide
-            assert abs(values[:, i].std() / wide - 1) < 0.06
+            assert abs(values[:, i].mean() - centre) < 0.12 * wide
+            assert abs(values[:, i].std() / wide - 1) < 0.1
     smooth = weights @ torch.stack(Noisy().smoother(*points.unbind(-1), SEEN, TIMES, begin=0.0)[:1])[0].T
-    torch.testing.assert_close(ahead.states.mean(0), smooth, atol=0.06, rtol=0)
+    torch.testing.assert_close(ahead.states.mean(0), smooth, atol=0.08, rtol=0)
     low, high = ahead.interval(0.9)
     inside = ((ahead.data >= low) & (ahead.data <= high)).double().mean(0)
-    torch.testing.assert_close(inside, torch.full((2,), 0.9, dtype=torch.float64), atol=0.002, rtol=0)
+    torch.testing.assert_close(inside, torch.full((2,), 0.9, dtype=torch.float64), atol=0.01, rtol=0)
 
 
 def test_arviz_has_all_groups(posterior):
