@@ -35,7 +35,7 @@ class Leaps:
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         """The first exit of each compartment, the second, ...: (events, compartments)."""
         exits = (self.moved > 0).nonzero()[:, 0]
-        order = self.source[exits].cumsum(0)[torch.arange(len(exits)), self.places[exits]]
+        order = self.source[exits].cumsum(0).gather(1, self.places[exits, None])[:, 0]
         rounds = range(1, int(order.max()) + 1 if len(exits) else 1)
         return [(found, self.places[found]) for found in (exits[order == number] for number in rounds)]
 
