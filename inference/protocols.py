@@ -458,17 +458,17 @@ class Hybrid(Protocol):
 
 
 class OnGraph(Protocol):
-    """A spread on a graph, in steps: of nodes in `compartments`, by `rates` by name, `simulate`d from those that begin.
+    """A spread on a graph, in steps: nodes are in `compartments`, and it is `simulate`d from those that begin.
 
     `graph` has `nodes` (labels), `n`, and out-edges by rows: `indptr`, `indices`, `weights` or None.
     `simulate(start, steps, replicates=..., seed=...)` gives an object with `states` [replicates, n], the compartment at
     the end, `reached` [replicates, n], the step at which a node left the first compartment or -1, and `counts`
-    [replicates, steps + 1, compartments]; `start` maps compartments to labels, all others are in the first.
+    [replicates, steps + 1, compartments]; `start` maps compartments to labels, all others are in the first. Where
+    edges pass it on by hazards it has `rates` by name and `step`, the length of one.
     """
 
     compartments: Any
     graph: Any
-    rates: Any
 
     def simulate(self, start: Any, steps: int, *, replicates: int = 1, seed: int = 0) -> Any: ...
 

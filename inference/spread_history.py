@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, **options: Any)
     mean = (was * reached).sum(0) / was.sum(0)
     sd = ((was * (reached - mean.nan_to_num()).square()).sum(0) / was.sum(0)).sqrt()
     labels = np.fromiter(nodes, dtype=object, count=len(nodes))
-    values = {
+    values: dict[Hashable, xr.DataArray] = {
         "infected": xr.DataArray(infected.numpy(), {"node": labels, "step": steps.numpy()}, ("node", "step")),
         "reached": xr.DataArray(
             torch.stack([mean, sd], 1).numpy(), {"node": labels, "statistic": ["mean", "sd"]}, ("node", "statistic")

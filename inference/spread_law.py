@@ -55,7 +55,9 @@ class Histories:
         hit = torch.zeros_like(x, dtype=torch.float64).index_add_(1, whom, begun * (last < r[:, who]))
         spared = torch.zeros_like(hit).index_add_(1, whom, spared)
         own = torch.where(x <= self.steps, log_hit(hit), 0.0) - spared
-        own.scatter_(1, source[:, None], self.log_start[source].gather(1, x.gather(1, source[:, None]).clamp(max=self.steps)))
+        own.scatter_(
+            1, source[:, None], self.log_start[source].gather(1, x.gather(1, source[:, None]).clamp(max=self.steps))
+        )
         passed = self.outside * (r.clamp(max=self.steps) - x.clamp(max=self.steps))
         seen = torch.where(self.allowed.expand(len(x), -1, -1).gather(2, option[..., None])[..., 0], 0.0, IMPOSSIBLE)
         late = torch.where((x == 0).scatter(1, source[:, None], False), IMPOSSIBLE, 0.0)

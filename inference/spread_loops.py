@@ -1,8 +1,11 @@
-"""The sweeps of `spread_chains` as plain loops, compiled: one chain after the other, on one core.
+"""Sweeps over histories of one beginner as plain loops, in machine code where numba is installed.
+
+A sweep draws every node's (x, r) from their exact conditional given all others', then proposes other sources.
 
 `law` is what `Histories` holds, as arrays: steps, outside [n], edges into each node and out of it (where a node's
 begin, whose, hazards), options' x and r [O], allowed [n, O], the log chance of removal and the option by (x, r)
-[T + 2, T + 2], log_start [n, T + 1].
+[T + 2, T + 2], log_start [n, T + 1], the hazard of every edge where they are alike (else 0), and `log_hit` of its
+multiples.
 """
 
 from __future__ import annotations
@@ -10,12 +13,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from inference.spread_law import IMPOSSIBLE, TINY
+from inference.spread_sweeps import njit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def sweeps(law, option, x, r, hit, source, uniforms, swaps, early, cool, found):
     """A sweep over the nodes of each chain, then `swaps` proposals of another source."""
     chains, n = x.shape
@@ -33,15 +36,15 @@ def sweeps(law, option, x, r, hit, source, uniforms, swaps, early, cool, found):
             source[c] = swap(law, option[c], x[c], r[c], hit[c], source[c], drawn, early, cool, found)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def log_hit(hazard, unit, table):
     """log(1 - exp(-hazard)); looked up where every hazard is `unit`."""
     if unit > 0.0:
-        return table[int(hazard / unit + 0.5)]
+        return table[int(hazard * (1.0 / unit) + 0.5)]
     return math.log(-math.expm1(-hazard)) if hazard > TINY else IMPOSSIBLE
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _own(law, x, r, source, j):
     """Nats of a node's own times given all others', and the hazard that it was under when reached."""
     steps, outside, into, removal, log_start = law[0], law[1], law[2], law[7], law[9]
@@ -61,7 +64,7 @@ def _own(law, x, r, source, j):
     return total - spared + (log_hit(hit, law[10], law[11]) if x[j] <= steps else 0.0), hit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _move(law, x, r, hit, node, old_x, old_r, one, other):
     """Nats by which what `node` passes on changes with its times, to all but two; `hit` is kept up."""
     start, whom, hazards = law[3]
@@ -80,7 +83,7 @@ def _move(law, x, r, hit, node, old_x, old_r, one, other):
     return gain
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def redraw(law, option, x, r, hit, source, node, uniform, room, cool):
     """Draw a node's (x, r) from their conditional given all others'."""
     steps, into, out, options_x, options_r, allowed, removal = law[0], law[2], law[3], law[4], law[5], law[6], law[7]
@@ -88,7 +91,7 @@ def redraw(law, option, x, r, hit, source, node, uniform, room, cool):
     _reached(steps, into, x, r, node, pressure, own, law[10], law[11])
     if node == source:
         own[: steps + 1] = law[9][node]
-        own[steps + 1] = -np.inf
+        own[steps + 1] = IMPOSSIBLE
     _passed(steps, law[1][node], out, x, r, hit, source, node, passed, room[3], law[10], law[11])
     logits, top = room[4], -np.inf
     for o in range(len(options_x)):
@@ -106,7 +109,7 @@ def redraw(law, option, x, r, hit, source, node, uniform, room, cool):
             hit[whom[e]] += hazards[e]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _drawn(logits, count, top, uniform):
     total = 0.0
     for o in range(count):
@@ -122,7 +125,7 @@ def _drawn(logits, count, top, uniform):
     return last
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _reached(steps, into, x, r, node, pressure, own, unit, table):
     """log chance of being reached at each step, or never, into `own`; the hazard in each step into `pressure`."""
     start, who, hazards = into
@@ -130,7 +133,7 @@ def _reached(steps, into, x, r, node, pressure, own, unit, table):
     for e in range(start[node], start[node + 1]):
         pressure[x[who[e]]] += hazards[e]
         pressure[r[who[e]]] -= hazards[e]
-    spared, now, own[0] = 0.0, 0.0, -np.inf
+    spared, now, own[0] = 0.0, 0.0, IMPOSSIBLE
     for t in range(steps):
         now += pressure[t]
         pressure[t] = now
@@ -139,7 +142,7 @@ def _reached(steps, into, x, r, node, pressure, own, unit, table):
     own[steps + 1] = -spared
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _passed(steps, outside, out, x, r, hit, source, node, passed, gone, unit, table):
     """Nats of what the node passes on until each step, into `passed`; its hazard now is taken out of `hit`."""
     start, whom, hazards = out
@@ -160,9 +163,12 @@ def _passed(steps, outside, out, x, r, hit, source, node, passed, gone, unit, ta
         passed[t + 1] += passed[t] - left
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def swap(law, option, x, r, hit, source, uniforms, early, cool, found):
-    """Propose another source, as `Chains.swap` does; the source after it. `found` [n] counts it by its chance."""
+    """Propose that the source exchanges its times, or x alone, with a node reached soon after; the source after it.
+
+    Exchanged back it is as likely proposed. `found` [n] counts sources by the chance of the exchange.
+    """
     count = 0
     for j in range(len(x)):
         count += j != source and x[j] <= x[source] + early
@@ -183,7 +189,7 @@ def swap(law, option, x, r, hit, source, uniforms, early, cool, found):
             gain = _move(law, x, r, hit, source, times[0], times[1], source, other)
             gain += _move(law, x, r, hit, other, times[2], times[3], source, other)
             after, hit_here = _own(law, x, r, other, source)
-            more, hit_there = _own(law, x, r, other, other)
+            more, _ = _own(law, x, r, other, other)
             chance = math.exp(min(0.0, cool * (gain + after + more - before)))
             if uniforms[2] < chance:
                 found[other] += chance
@@ -201,14 +207,14 @@ def swap(law, option, x, r, hit, source, uniforms, early, cool, found):
     return source
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _exchange(x, r, one, other, both):
     x[one], x[other] = x[other], x[one]
     if both:
         r[one], r[other] = r[other], r[one]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def pressures(law, x, r, source, hit):
     """The hazard that each node is under when reached, into `hit`, and the nats of each history, [C]."""
     nats = np.zeros(len(x))

@@ -59,7 +59,7 @@ def by_ndlib(graph: object, seed: int) -> int:
     import ndlib.models.ModelConfig as configuration
 
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002: NDlib draws from numpy's global state
+    np.random.seed(seed)  # noqa: NPY002 (NDlib draws from numpy's global state)
     model, config = epidemics.SIRModel(graph), configuration.Configuration()
     config.add_model_parameter("beta", PASSES)
     config.add_model_parameter("gamma", RECOVERS)

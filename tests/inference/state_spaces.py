@@ -4,7 +4,7 @@ import itertools
 import math
 
 import torch
-from torch.distributions import Categorical, Normal
+from torch.distributions import Categorical, Normal, Poisson
 
 
 class Noisy:
@@ -136,6 +136,19 @@ class Outbreak:
                     after[well - new, ill + new - well_again] += mass[well, ill] * moved * seen
             mass, now = after, t
         return mass.sum((0, 1)).log()
+
+
+class Rumoured(Outbreak):
+    """An outbreak whose reports are Poisson, a few of them of no one: none is impossible."""
+
+    def __init__(self):
+        super().__init__()
+        counts = torch.arange(self.heads + 1, dtype=torch.float64)
+        self.mean = 0.2 + self.reported * counts
+        self.table = Poisson(self.mean).log_prob(torch.arange(60, dtype=torch.float64)[:, None])
+
+    def draw_observation(self, parameters, state):
+        return torch.poisson(self.mean[state[..., 2].long()])
 
 
 def _mass(count, of, chance):

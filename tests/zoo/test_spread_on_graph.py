@@ -217,10 +217,10 @@ def test_everyone_with_everyone_is_the_population():
     n, steps, model = 50, 15, Compartments("SIR", [Transition("S", "I", "beta", by="I"), Transition("I", "R", "gamma")])
     rates = {"beta": 0.9, "gamma": 0.3}
     graph = Graph.of(nx.complete_graph(n)).scaled(1 / n)
-    on_graph = GraphSpread(model, graph, rates).simulate({"I": range(5)}, steps, replicates=1_000)
-    chain = binomial_chain(model, rates, model.state(S=n - 5, I=5), range(steps + 1), replicates=1_000, seed=1)
-    a, b = on_graph.counts.double(), chain.heads.reshape(1_000, steps + 1, 3)
-    error = ((a.var(0) + b.var(0)) / 1_000).sqrt().clamp(min=1e-9)
+    on_graph = GraphSpread(model, graph, rates).simulate({"I": range(5)}, steps, replicates=2_000)
+    chain = binomial_chain(model, rates, model.state(S=n - 5, I=5), range(steps + 1), replicates=2_000, seed=1)
+    a, b = on_graph.counts.double(), chain.heads.reshape(2_000, steps + 1, 3)
+    error = ((a.var(0) + b.var(0)) / 2_000).sqrt().clamp(min=1e-9)
     assert ((a.mean(0) - b.mean(0)).abs() < 4 * error + 1e-9).all()
     assert ((a.std(0) / b.std(0))[1:].log().abs() < 0.1).all()
 

@@ -65,7 +65,8 @@ class Outbreak:
         delay: Sequence[float] | None = None,
         run: Run = ode,
     ) -> None:
-        self.compartments, self.start, self.priors = compartments, dict(start), dict(priors)
+        self.compartments, self.priors = compartments, dict(priors)
+        self.start = {name: _numbers(heads) for name, heads in start.items()}
         self.observes, self.reporting, self.run = observes, reporting or NegativeBinomial(), run
         self.begin, self.population = float(begin), population
         self.times = _times(times, self.begin)
@@ -280,6 +281,12 @@ class Outbreak:
 
 def _is_prior(given: Any) -> bool:
     return hasattr(given, "log_prob")
+
+
+def _numbers(given: Any) -> Any:
+    """What is no prior and no single number as a tensor."""
+    single = _is_prior(given) or isinstance(given, int | float)
+    return given if single else torch.as_tensor(given, dtype=torch.float64)
 
 
 def _drawn(name: str, prior: Any) -> Any:
