@@ -232,7 +232,7 @@ def test_vmap_and_grad_see_what_a_batch_sees(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("rows", [1, 3, 37])
+@pytest.mark.parametrize("rows", [1, 3, 259])
 def test_loops_are_torchs_operations(name: str, rows: int) -> None:
     """Values and slopes, of batches narrower and wider than what is run at a time."""
     pytest.importorskip("numba", reason="loops are compiled by numba, the extra `compiled`")

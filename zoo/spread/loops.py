@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-LANES = 32
+LANES = 256
 _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
@@ -17,7 +17,8 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 def course(start, paces, tables, weights, counts, widths, heads, happened):
     """Fill heads [T, K, B] and happened [T, E, B] from start [K, B] and paces [S, E, B]."""
     y, n, states, flows, pace, spare = _room(start, paces)
-    for first in range(0, start.shape[1], y.shape[1]):
+    for block in range(-(-start.shape[1] // y.shape[1])):
+        first = min(block * y.shape[1], start.shape[1] - y.shape[1])  # the last may do some of those before again
         _load(start, y, first)
         _fill(n, 0.0)
         _store(y, heads[0], first)
@@ -42,7 +43,8 @@ def slopes(start, paces, tables, weights, counts, widths, of_heads, of_happened,
     for t in range(len(counts)):
         steps += counts[t]
     kept, slope = np.empty((steps, y.shape[0], y.shape[1])), np.empty((of_paces.shape[0], n.shape[0], y.shape[1]))
-    for first in range(0, start.shape[1], y.shape[1]):
+    for block in range(-(-start.shape[1] // y.shape[1])):
+        first = min(block * y.shape[1], start.shape[1] - y.shape[1])  # the last may do some of those before again
         _load(start, y, first)
         at, done = 0, 0
         for t in range(len(counts)):
@@ -88,26 +90,23 @@ def _room(start, paces):
 
 @_compiled
 def _load(source, target, first):
-    """Lanes past the end of the batch repeat its last."""
-    last = source.shape[1] - 1
     for i in range(target.shape[0]):
         for n in range(target.shape[1]):
-            target[i, n] = source[i, min(first + n, last)]
+            target[i, n] = source[i, first + n]
 
 
 @_compiled
 def _store(source, target, first):
     for i in range(source.shape[0]):
-        for n in range(min(source.shape[1], target.shape[1] - first)):
+        for n in range(source.shape[1]):
             target[i, first + n] = source[i, n]
 
 
 @_compiled
 def _more(source, target, first):
-    last = source.shape[1] - 1
     for i in range(target.shape[0]):
         for n in range(target.shape[1]):
-            target[i, n] += source[i, min(first + n, last)]
+            target[i, n] += source[i, first + n]
 
 
 @_compiled
