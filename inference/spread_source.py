@@ -78,7 +78,9 @@ def _answer(
     share = np.zeros(len(nodes))
     share[kept] = found.numpy()
     labels = np.fromiter(nodes, dtype=object, count=len(nodes))
-    values: dict[Hashable, xr.DataArray] = {"source": xr.DataArray(share, {"source": labels}, ("source",), name="probability")}
+    values: dict[Hashable, xr.DataArray] = {
+        "source": xr.DataArray(share, {"source": labels}, ("source",), name="probability")
+    }
     return Answer("P(source | seen)", values, method, kind, evidence, trust, warned)
 
 
