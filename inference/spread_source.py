@@ -29,7 +29,7 @@ from inference.spread_snapshot import Snapshot
 
 FEW = 100_000
 """Histories up to which they are all summed."""
-CHAINS, BETWEEN, AFTER = 128, 1, 24
+CHAINS, BETWEEN, AFTER = 128, 2, 24
 """Of a population; its sweeps after each step of the heat, and at the posterior."""
 ALMOST = 1.0
 """How many sweeps' worth of chains is spread over all candidates: what chains have not found is not impossible."""
