@@ -49,9 +49,8 @@ print(f"{len(labels)} of {graph.n} know it after {STEPS} steps: {', '.join(label
 start = time.process_time()
 answer = query(spread, "source", given={"infected": labels, "step": STEPS})
 print(answer)
-print(
-    f"{time.process_time() - start:.1f} CPU s; the probability of {began} is {float(answer['source'].sel(source=began)):.3f}"
-)
+told = float(answer["source"].sel(source=began))
+print(f"{time.process_time() - start:.1f} CPU s; the probability of {began} is {told:.3f}")
 
 # %% [markdown]
 # ## What if only half of the people are seen?
@@ -97,8 +96,7 @@ while len(ranks) < 8:
     near = -np.array([sum(far[other].values()) for other in who])
     here = who.index(name)
     ranks.append([(scores > scores[here]).sum() + ((scores == scores[here]).sum() + 1) / 2 for scores in (found, near)])
-    print(
-        f"{len(who):3} know it: {name} is {ranks[-1][0]:.1f}th of them by the posterior, {ranks[-1][1]:.1f}th by distances"
-    )
+    ours, theirs = ranks[-1]
+    print(f"{len(who):3} know it; {name} is number {ours:.1f} by the posterior, {theirs:.1f} by distances")
 ours, theirs = np.mean(ranks, 0)
 print(f"mean rank {ours:.1f} by the posterior, {theirs:.1f} by distances")

@@ -62,11 +62,11 @@ def share(spread, given, nodes, **options):
 
 
 CASES = [
-    ("SI", {"I": ["a", "b", "c"], "step": 3}, dict(a=[1], b=[1], c=[1], d=[0])),
-    ("SI", {"infected": ["a", "d"], "seen": ["a", "d", "b"], "step": 4}, dict(a=[1], d=[1], b=[0])),
-    ("SIR", {"I": ["a", "c"], "R": ["b"], "step": 3}, dict(a=[1], b=[2], c=[1], d=[0])),
-    ("SIR", {"infected": ["a", "d"], "R": ["d"], "seen": ["d", "a"], "step": 3}, dict(a=[1, 2], d=[2])),
-    ("cascade", {"spreader": ["d"], "stifler": ["c", "a"], "step": 2}, dict(a=[2], b=[0], c=[2], d=[1])),
+    ("SI", {"I": ["a", "b", "c"], "step": 3}, {"a": [1], "b": [1], "c": [1], "d": [0]}),
+    ("SI", {"infected": ["a", "d"], "seen": ["a", "d", "b"], "step": 4}, {"a": [1], "d": [1], "b": [0]}),
+    ("SIR", {"I": ["a", "c"], "R": ["b"], "step": 3}, {"a": [1], "b": [2], "c": [1], "d": [0]}),
+    ("SIR", {"infected": ["a", "d"], "R": ["d"], "seen": ["d", "a"], "step": 3}, {"a": [1, 2], "d": [2]}),
+    ("cascade", {"spreader": ["d"], "stifler": ["c", "a"], "step": 2}, {"a": [2], "b": [0], "c": [2], "d": [1]}),
 ]
 
 
@@ -80,7 +80,7 @@ def test_all_histories_summed_are_the_chain_of_joint_states(kind, given, seen):
 
 
 def test_weights_and_directions_count():
-    weights, seen = [0.4, 2.0, 1.0, 0.7], dict(a=[1], b=[1], c=[1], d=[1])
+    weights, seen = [0.4, 2.0, 1.0, 0.7], {"a": [1], "b": [1], "c": [1], "d": [1]}
     nodes, joint = enumerated("SI", KITE, seen, 4, weights, directed=True)
     spread = spread_of("SI", KITE, weights=weights, directed=True)
     _, found = share(spread, {"I": list("abcd"), "step": 4}, nodes)
@@ -89,7 +89,7 @@ def test_weights_and_directions_count():
 
 
 def test_a_step_that_is_not_known_is_summed_over():
-    seen = dict(a=[1], b=[1], c=[0], d=[0])
+    seen = {"a": [1], "b": [1], "c": [0], "d": [0]}
     by_step = {step: enumerated("SI", KITE, seen, step)[1] for step in (1, 4)}
     joint = 0.3 * by_step[1] + 0.7 * by_step[4]
     _, found = share(spread_of("SI", KITE), {"I": ["a", "b"], "step": {1: 3, 4: 7}}, "abcd")
