@@ -97,8 +97,8 @@ def _summed(law: Histories, node: int) -> Tensor:
 def _possible(nats: float, snapshot: Snapshot) -> None:
     if nats < IMPOSSIBLE / 2:
         raise ValueError(
-            f"no history of {max(snapshot.steps)} steps that one node began ends with just these "
-            f"{len(snapshot.reached)} nodes reached"
+            f"no history of {max(snapshot.steps)} steps that one node began was found to end with just "
+            f"these {len(snapshot.reached)} nodes reached"
         )
 
 

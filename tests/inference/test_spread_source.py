@@ -111,8 +111,8 @@ def test_the_two_laws_are_one():
     given = {"infected": [0, 1, 2, 33], "R": [0], "seen": [0, 1, 2, 33, 5, 6, 30], "step": {6: 0.5, 7: 0.5}}
     spread = GraphSpread(sir(), Graph.of(nx.karate_club_graph(), weights="weight"), {"beta": 0.1, "gamma": 0.2})
     _, law = Snapshot.of(spread, given).histories()
-    population = Population(law, 8, 0)
-    population.anneal(1)
+    population = Population(law, 64, 0)
+    population.anneal(2)
     for _ in range(3):
         population.sweep()
     kept = population.hit.clone()
@@ -139,7 +139,7 @@ def test_probabilities_come_true():
     graph = Graph.of(nx.connected_watts_strogatz_graph(40, 6, 0.2, seed=1))
     spread = GraphSpread(si(), graph, {"beta": 0.12})
     random, told, true = np.random.default_rng(0), [], []
-    while len(told) < 30:
+    while len(told) < 24:
         began = int(random.integers(40))
         reached = spread.simulate({"I": [began]}, 5, seed=int(random.integers(2**31))).states[0].nonzero()[:, 0]
         if not 4 <= len(reached) <= 15:
