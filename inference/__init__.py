@@ -17,6 +17,7 @@ from inference.em import em
 from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
+from inference.forecast_scores import forecast_scores
 from inference.from_idata import from_idata
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.mcmc import mcmc
@@ -27,6 +28,8 @@ from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
+from inference.spread_choice import Choice, best
+from inference.spread_history import history
 from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
@@ -38,6 +41,7 @@ __all__ = [
     "Alarm",
     "Answer",
     "Calibration",
+    "Choice",
     "ChowLiu",
     "Comparison",
     "Diagnosis",
@@ -51,6 +55,7 @@ __all__ = [
     "RHat",
     "Sensitivity",
     "StateSpaceData",
+    "best",
     "calibration",
     "compare",
     "compress",
@@ -60,7 +65,9 @@ __all__ = [
     "em",
     "evaluate",
     "fit",
+    "forecast_scores",
     "from_idata",
+    "history",
     "laplace",
     "learn_structure",
     "log_likelihood",

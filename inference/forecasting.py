@@ -68,7 +68,12 @@ def forecast(posterior: Posterior, times: Iterable[float], *, draws: int = 400, 
         raise ValueError(f"{program.name}: the particles of all {draws} draws failed; more particles= might not")
     whole = {key: torch.cat([part[key] for part in found])[kept] for key in found[0]}
     given = {key: value[kept] for key, value in parameters.items()}
-    return Forecast(given, torch.tensor(site.times), ahead=torch.tensor(ahead), **whole)
+    return Forecast(
+        given,
+        torch.as_tensor(site.times, dtype=torch.float64),
+        ahead=torch.as_tensor(ahead, dtype=torch.float64),
+        **whole,
+    )
 
 
 def _thinned(posterior: Posterior, draws: int, seed: int) -> dict[str, Tensor]:

@@ -45,6 +45,8 @@ class Contacts:
 
     def until(self, begin: Tensor, needed: Tensor) -> Tensor:
         """The first step by whose beginning the factors since `begin` have the sum needed; infinite for none."""
+        if len(self.steps) == 1:
+            return begin + (needed / self.values[0]).ceil()
         steps, values, sums = (part.to(begin.device) for part in self._pieces)
         now = torch.searchsorted(steps, begin.double(), right=True) - 1
         wanted = sums[now] + (begin - steps[now]) * values[now] + needed
@@ -63,7 +65,7 @@ class Races:
 
     def arrival(self, run: Tensor, source: Tensor, edge: Tensor, target: Tensor, begin: Tensor) -> Tensor:
         """The step at which it comes along edges whose sources pass it on from `begin`; infinite for never."""
-        hazard = self.hazard[run] if len(self.hazard) > 1 else self.hazard
+        hazard = _of_run(self.hazard, run)
         hazard = hazard if self.graph.weights is None else hazard * self.graph.weights[edge]
         drawn = exponential(self.seed, EDGES, run, source * self.graph.n + target)
         return self.contacts.until(begin, drawn / hazard)
@@ -136,7 +138,7 @@ class Live:
         """Steps that nodes stay in a compartment of the chain, at least 1."""
         if stage == len(self.chain) - 1:
             return torch.full_like(node, NEVER)
-        hazard = self.leaves[stage][run] if len(self.leaves[stage]) > 1 else self.leaves[stage]
+        hazard = _of_run(self.leaves[stage], run)
         drawn = exponential(self.seed, NODES + stage, run, node) / hazard
         return drawn.ceil().clamp(max=NEVER).long()
 
@@ -165,6 +167,11 @@ class Live:
         row = torch.arange(len(node), device=node.device).repeat_interleave(degree)
         edge = torch.arange(len(row), device=node.device) + (begin - degree.cumsum(0) + degree)[row]
         return edge, row
+
+
+def _of_run(hazard: Tensor, run: Tensor) -> Tensor:
+    """The hazard of each run: of as many runs as there are, and of those after them from the first on again."""
+    return hazard[run % len(hazard)] if len(hazard) > 1 else hazard
 
 
 def chained(compartments: Any) -> tuple[tuple[int, ...], Any, Sequence[Any]] | None:

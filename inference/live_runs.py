@@ -13,7 +13,7 @@ from inference.live_edges import NEVER, Live
 
 
 @dataclass
-class _Agenda:
+class Agenda:
     """Places to be reached, by the step."""
 
     steps: list[int] = field(default_factory=list)
@@ -55,7 +55,7 @@ def forward(
     time = torch.full((len(runs) * n,), NEVER, device=runs.device)
     free = (stage == 0) if closed is None else (stage == 0) & ~closed.repeat(len(runs))
     beginning = (stage > 0).nonzero()[:, 0]
-    agenda = _Agenda()
+    agenda = Agenda()
     agenda.add(beginning, torch.zeros_like(beginning))
     while agenda.steps:
         step, places = agenda.next()

@@ -131,7 +131,7 @@ class Task:
         """All particles at all times, by torch's generator."""
         found = list(self.run())
         return Filtered(
-            torch.as_tensor(self.times),
+            torch.as_tensor(self.times, dtype=torch.float64),
             torch.stack([step.term for step in found], 1),
             torch.stack([step.state for step in found], 1),
             torch.stack([step.log_weights for step in found], 1),

@@ -13,15 +13,20 @@ from torch import Tensor
 from inference.forecasting import Forecast, forecast
 from inference.mcmc import ENOUGH, mcmc
 from inference.posterior import Posterior
+from inference.predictive_draws import APART
 from inference.program import Program
 from inference.results import Alarm
 from inference.sampling.kernel import Kernel
-from inference.sampling.pseudo_marginal import Estimated, PseudoMarginal
+from inference.sampling.pseudo_marginal import Estimated, PseudoMarginal, noise_of
 from inference.sampling.stopping import Rule
 from inference.seeding import seeded
 
 NOISY = 3.0
 """A variance of the log likelihood's estimate, nats squared, from which on chains hardly move."""
+GOOD = 1.5
+"""A variance at which the time spent on particles pays best, about."""
+SELDOM = 0.5
+"""The share of estimates that are not zero, below which chains hardly move."""
 REPEATS = 8
 """Estimates at each chain's last place, to tell their variance of."""
 
@@ -53,7 +58,8 @@ def particle_mcmc(
 
     Returns:
         The posterior. `stats` has each draw's "log_likelihood" as it was kept, `extra` the "noise", the variance of the
-        log likelihood's estimate at draws of the posterior, nats squared.
+        log likelihood's estimate at draws of the posterior (nats squared), and "possible", the share of estimates that
+        are not zero.
     """
     program = Program.of(model, data, device=device, seed=seed)
     density = Estimated(program)
@@ -68,20 +74,32 @@ def particle_mcmc(
         progress=progress,
     )
     assert found.unconstrained is not None
-    with seeded(seed + 1, program.device):
+    with seeded(seed + APART, program.device):
         last = found.unconstrained[:, -1]
-        noise = float(torch.stack([density(last) for _ in range(REPEATS)]).var(0).mean())
-    alarms = dict(found.alarms)
-    if not noise <= NOISY:
-        alarms["noise"] = (
-            f"the estimate of the log likelihood has a variance of {noise:.3g} nats squared, and chains stay for long "
-            f"where it happens to be high: about {max(noise / 1.5, 2):.2g} times the particles= would bring it to 1.5"
-        )
-        warnings.warn(alarms["noise"], Alarm, stacklevel=2)
+        noise, possible = noise_of(torch.stack([density(last) for _ in range(REPEATS)]))
+    ailing = _alarms(noise, possible)
+    for alarm in ailing.values():
+        warnings.warn(alarm, Alarm, stacklevel=2)
     prior = density.prior(found.unconstrained.flatten(0, 1)).unflatten(0, found.shape)
+    extra = {**found.extra, "noise": noise, "possible": possible}
     stats = {**found.stats, "log_likelihood": found.stats["lp"] - prior}
     kept = {each.name: getattr(found, each.name) for each in fields(found)}
-    return ParticlePosterior(**{**kept, "stats": stats, "alarms": alarms, "extra": {**found.extra, "noise": noise}})
+    return ParticlePosterior(**{**kept, "stats": stats, "alarms": {**found.alarms, **ailing}, "extra": extra})
+
+
+def _alarms(noise: float, possible: float) -> dict[str, str]:
+    alarms = {}
+    if noise > NOISY:
+        alarms["noise"] = (
+            f"the estimate of the log likelihood has a variance of {noise:.3g} nats squared, and chains stay for long "
+            f"where it happens to be high: about {noise / GOOD:.2g} times the particles= would bring it to {GOOD:g}"
+        )
+    if possible < SELDOM:
+        alarms["impossible data"] = (
+            f"{1 - possible:.0%} of the estimates at draws of the posterior are zero, as no particle could have made "
+            "the data, and the chains hardly move: more particles= would do, or data told with more noise"
+        )
+    return alarms
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -44,7 +44,7 @@ def _could_be(moves: Moves, seen: Seen, able: np.ndarray) -> np.ndarray:
     could[:, 0] = later[:, 0] & (seen.log_start > -np.inf)
     for t in range(seen.steps):
         reach, after = _reach(moves, could[:, t]), could[:, t].copy()
-        for j in np.flatnonzero(able):
+        for j in np.flatnonzero(able).tolist():
             after[:, moves.target[j]] |= could[:, t, moves.source[j]] & _open(moves, reach, j)
         could[:, t + 1] = after & later[:, t + 1]
         _refuse(moves, ~could[:, t + 1].any(1), t + 1)
@@ -71,7 +71,7 @@ def _after(moves: Moves, value: np.ndarray, reach: np.ndarray, able: np.ndarray)
     size = len(moves.names)
     found = np.full((len(value), size, size), -np.inf)
     found[:, range(size), range(size)] = value
-    for j in np.flatnonzero(able):
+    for j in np.flatnonzero(able).tolist():
         source, target = moves.source[j], moves.target[j]
         found[:, source, target] = np.where(_open(moves, reach, j), value[:, target], found[:, source, target])
     return found

@@ -16,6 +16,8 @@ from inference.protocols import name_of
 class Moves:
     """The transitions of a spread, and who meets whom.
 
+    The last transition is a stray, that a node is reached from nowhere: its rate is 0 but in chains that explore.
+
     Attributes:
         names: the K compartments.
         nodes: the labels of the n nodes.
@@ -23,7 +25,8 @@ class Moves:
         source, target: [J], compartments of each transition.
         group: [J], the row of `met` whose pressure it needs, -1 where it needs no contact.
         met: [G, K], 1 for compartments that pass something on.
-        parameters: the names of the rates, and `rate_of` [J], which is whose.
+        first: the compartment of those who begin it.
+        parameters: the names of the rates, and `rate_of` [J], which is whose, -1 of the stray.
         step: its length.
     """
 
@@ -35,6 +38,7 @@ class Moves:
     target: np.ndarray
     group: np.ndarray
     met: np.ndarray
+    first: int
     parameters: tuple[str, ...]
     rate_of: np.ndarray
     step: float
@@ -47,19 +51,13 @@ class Moves:
     def places(self) -> dict[Any, int]:
         return {label: place for place, label in enumerate(self.nodes)}
 
-    @property
-    def first(self) -> int:
-        """The compartment in which one spreads first: where those are who begin it."""
-        passing = [self.met[g].argmax() for s, g in zip(self.source, self.group, strict=True) if s == 0 and g >= 0]
-        if not passing:
-            raise ValueError(f"nobody leaves {self.names[0]} by a contact, so that nothing spreads on the graph")
-        return int(passing[0])
-
     def rates(self, steps: int, given: Mapping[str, float] | None = None) -> np.ndarray:
         """[steps, J], the rate of each transition times the length of a step; some may be other than the spread's."""
         rates = {**self.spread.rates, **(given or {})}
-        each = [self.spread.compartments.rates(rates, t * self.step).numpy() for t in range(steps)]
-        return np.stack(each)[:, self.rate_of] * self.step
+        each = np.stack([self.spread.compartments.rates(rates, t * self.step).cpu().numpy() for t in range(steps)])
+        if each.ndim > 2:
+            raise ValueError(f"histories are of one spread, but its rates are {each.shape[1]} of each")
+        return np.concatenate([each[:, self.rate_of[:-1]] * self.step, np.zeros((steps, 1))], 1)
 
 
 def moves_of(spread: Any) -> Moves:
@@ -77,17 +75,22 @@ def moves_of(spread: Any) -> Moves:
     if not hasattr(graph, "indptr"):
         raise ValueError("histories are of one graph; give a spread on each, where the graph changes in time")
     groups = list(dict.fromkeys(t.by for t in transitions if t.by))
-    weights = np.ones(len(graph.indices)) if graph.weights is None else graph.weights.numpy().astype(float)
+    weights = np.ones(len(graph.indices)) if graph.weights is None else graph.weights.cpu().numpy().astype(float)
+    met = np.array([[float(name in group) for name in names] for group in groups]).reshape(-1, len(names))
+    first = next((t for t in transitions if t.by and t.source == names[0]), None)
+    if first is None:
+        raise ValueError(f"nobody leaves {names[0]} by a contact, so that nothing spreads on the graph")
     return Moves(
         spread,
         names,
         tuple(graph.nodes),
-        (graph.indptr.numpy(), graph.indices.numpy(), weights),
-        np.array([names.index(t.source) for t in transitions]),
-        np.array([names.index(t.target) for t in transitions]),
-        np.array([groups.index(t.by) if t.by else -1 for t in transitions]),
-        np.array([[float(name in group) for name in names] for group in groups]).reshape(-1, len(names)),
+        (graph.indptr.cpu().numpy(), graph.indices.cpu().numpy(), weights),
+        np.array([*(names.index(t.source) for t in transitions), 0]),
+        np.array([*(names.index(t.target) for t in transitions), names.index(first.target)]),
+        np.array([*(groups.index(t.by) if t.by else -1 for t in transitions), -1]),
+        met,
+        names.index(first.by[0]),
         compartments.parameters,
-        np.array([compartments.parameters.index(t.rate) for t in transitions]),
+        np.array([*(compartments.parameters.index(t.rate) for t in transitions), -1]),
         float(spread.step),
     )

@@ -26,7 +26,7 @@ class Rates:
         priors: rate -> a distribution of positive numbers.
 
     Raises:
-        ValueError: a prior of an unknown rate, or of one that changes in time.
+        ValueError: a prior of an unknown rate, or one that is no distribution.
     """
 
     def __init__(self, moves: Moves, priors: Mapping[str, Any], steps: int, random: np.random.Generator) -> None:

@@ -15,7 +15,7 @@ from inference.live_runs import counts, forward
 from inference.near import near
 from inference.spread_do import Intervention
 
-PORTION = 2**21
+PORTION = 2**19
 """Places, runs times nodes, that are walked at once."""
 BEGIN = 0
 """The stream of draws of who begins it."""

@@ -128,7 +128,9 @@ def _chance(moves: Moves, seeds: Any) -> np.ndarray:
     else:
         found = np.broadcast_to(np.asarray(seeds, float), (len(moves.nodes),))
     if not ((found >= 0) & (found <= 1)).all():
-        raise ValueError(f"the chance to be a seed lies between 0 and 1, not at {found[~((found >= 0) & (found <= 1))][0]}")
+        raise ValueError(
+            f"the chance to be a seed lies between 0 and 1, not at {found[~((found >= 0) & (found <= 1))][0]}"
+        )
     return found
 
 

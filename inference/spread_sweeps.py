@@ -1,4 +1,4 @@
-"""Sweeps over the histories of a spread on a graph, in machine code where numba is installed, in plain Python elsewhere.
+"""Sweeps over the histories of a spread on a graph: machine code where numba is installed, plain Python elsewhere.
 
 Of one chain: `states` [n, T + 1], the compartment of each node at each step; `pressure` and `contacts` [n, T, G], the
 weights and the number of a node's in-edges from compartments of each group of those that pass something on. Rates
@@ -170,9 +170,7 @@ def sweep(states, pressure, contacts, arcs, rates, law, log_start, allowed, orde
                 spared[t, source[j]] += rates[t, j] * met[group[j]]
     told, path = np.empty((steps, size)), np.empty(steps + 1, states.dtype)
     for node in order:
-        _told_by_children(
-            node, states, pressure, contacts, arcs, rates, source, target, group, met, spared, told
-        )
+        _told_by_children(node, states, pressure, contacts, arcs, rates, source, target, group, met, spared, told)
         path[:] = states[node]
         _path(pressure[node], told, rates, source, target, group, log_start[node], allowed[node], random, path)
         put(node, path, states, pressure, contacts, arcs, met)

@@ -185,6 +185,8 @@ FAMILIES: tuple[Family, ...] = (
            Example((4,), "own", kwargs={
                "edges": [[0, 1], [1, 2], [2, 3], [3, 1]], "steps": 3, "per": "edge", "rate": 0.5, "seeds": 0.3,
            })),
+    Family("spread_curve", "zoo.spread.spread_curve:SpreadCurve", "the case curve of an outbreak in compartments",
+           Example((6,), "own", kwargs={"population": 200.0, "overdispersion": 1.0})),
     Family("markov_chain", "zoo.markov_chain:MarkovChain", "symbols, each from a few before it; fitted by counting",
            Example((6,), "levels", kwargs={"levels": 3, "order": 2})),
     Family("continuous_markov_chain", "zoo.continuous_chain:ContinuousMarkovChain", "states that change at any time",

@@ -1,7 +1,7 @@
 """A contestant in a process of its own, so that compiling and warming up count: one core, imports not counted.
 
 `python -m benchmarks.mcmc_tasks.fresh MODULE FUNCTION ARGUMENT ...` prints what benchmarks.mcmc_tasks.MODULE.FUNCTION
-gives for the arguments, strings or JSON, as JSON.
+gives for the arguments, strings or JSON, as JSON; a MODULE with dots is its whole name.
 """
 
 from __future__ import annotations
@@ -36,5 +36,6 @@ def fresh(module: str, function: str, *arguments: Any) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    called = getattr(importlib.import_module(f"benchmarks.mcmc_tasks.{sys.argv[1]}"), sys.argv[2])
+    module = sys.argv[1] if "." in sys.argv[1] else f"benchmarks.mcmc_tasks.{sys.argv[1]}"
+    called = getattr(importlib.import_module(module), sys.argv[2])
     print(json.dumps(called(*map(json.loads, sys.argv[3:]))))

@@ -1,0 +1,1 @@
+"""The tasks of `python -m benchmarks.spread`."""

@@ -34,13 +34,18 @@ def checks(
     """Statistics of data beside those of S replicated data sets: a row each site and statistic.
 
     Shapes: observed {site: [...]}, drawn {site: [S, ...]}. Columns: observed, predicted (mean), sd, and
-    p = P(statistic of replicated data > that of the data), ties counted half.
+    p = P(statistic of replicated data > that of the data), ties counted half. Data that are NaN are missing: statistics
+    are of the others, one after the other, in replicated data too.
     """
     rows = []
-    for site, y in observed.items():
+    for site, given in observed.items():
+        missing = np.isnan(given)
+        if missing.all():
+            continue
+        y, replicated = (given[~missing], drawn[site][:, ~missing]) if missing.any() else (given, drawn[site])
         for name, statistic in statistics.items():
             value = _number(statistic(y), name, site)
-            each = np.array([_number(statistic(x), name, site) for x in drawn[site]])
+            each = np.array([_number(statistic(x), name, site) for x in replicated])
             p = float((each > value).mean() + 0.5 * (each == value).mean())
             rows.append((site, name, value, each.mean(), each.std(), p))
     return pd.DataFrame(rows, columns=["site", "statistic", "observed", "predicted", "sd", "p"]).set_index(

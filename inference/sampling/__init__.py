@@ -5,6 +5,7 @@ from inference.sampling.compiled import compiled
 from inference.sampling.density import LogDensity
 from inference.sampling.elliptical import EllipticalSlice
 from inference.sampling.hmc import Hmc
+from inference.sampling.independent import Independent
 from inference.sampling.nuts import Nuts
 from inference.sampling.pyro_nuts import PyroNuts
 from inference.sampling.random_walk import RandomWalk
@@ -17,6 +18,7 @@ __all__ = [
     "EllipticalSlice",
     "Ess",
     "Hmc",
+    "Independent",
     "LogDensity",
     "Nuts",
     "PyroNuts",

@@ -75,9 +75,7 @@ def _declared(code: Source) -> tuple[list[str], int]:
 def _whole(code: Source, body: str, widths: list[torch.Size]) -> str:
     values = code.recording.values
     dim = values[code.recording.inputs[0].at].numel()
-    given = "".join(
-        f", const {KINDS[values[at].dtype]}* __restrict__ {name}" for at, name in code.frontier.items()
-    )
+    given = "".join(f", const {KINDS[values[at].dtype]}* __restrict__ {name}" for at, name in code.frontier.items())
     outs = "".join(f", double* out{j}" for j in range(len(widths)))
     steps = "".join(f", out{j} + c * {shape.numel()}" for j, shape in enumerate(widths))
     passed = "".join(f", {name}" for name in code.frontier.values())

@@ -67,7 +67,9 @@ def _addmm(code: Source, step: Step) -> None:
     size = code.recording.values[left.at].shape[-1]
 
     def body(index: list[str]) -> str:
-        terms = " + ".join(f"{code.number(left, [index[0], str(k)])} * {code.number(right, [str(k), index[1]])}" for k in range(size))
+        terms = " + ".join(
+            f"{code.number(left, [index[0], str(k)])} * {code.number(right, [str(k), index[1]])}" for k in range(size)
+        )
         return f"{code.read(step.outs[0], index)} = {scales[0]} * {code.number(more, index)} + {scales[1]} * ({terms});"
 
     code.lines.append(code.loop(code.recording.values[step.outs[0].at].shape, body))

@@ -33,8 +33,6 @@ EVERY = 10
 """Steps of the warm-up from one look at the noise to the next."""
 TRIED = 16
 """Draws of the prior for each chain, to begin from."""
-WORST = 50.0
-"""What half the squared difference of two estimates counts at most."""
 
 
 class Estimated(LogDensity):
@@ -63,14 +61,15 @@ class PseudoMarginal(RandomWalk):
     """`RandomWalk` on an estimated density; its step allows for the noise, which keeps chains where they are.
 
     With noise of variance v (nats squared) and a step that would be accepted with wanted(dim) without it, the share is
-    2 Phi(-sqrt(2 v + z^2) / 2), z = -2 Phi^-1(wanted(dim) / 2): to this the step is adapted, v being measured on the
-    way by pairs of estimates. Estimates are also made anew then: in the warm-up no chain stays for a lucky one.
+    2 Phi(-sqrt(2 v + z^2) / 2), z = -2 Phi^-1(wanted(dim) / 2), times that of estimates that are not zero: to this the
+    step is adapted, v being measured on the way by pairs of estimates. They also take the place of those that chains
+    have: in the warm-up none stays for a lucky one.
     """
 
     name = "particle marginal Metropolis-Hastings"
 
     def begin(self, density: Density, q: Tensor) -> Chains:
-        self.noise = 1.0
+        self.noise, self.possible = 1.0, 1.0
         return super().begin(density, q)
 
     def warmup_for(self, dim: int) -> int:
@@ -79,15 +78,26 @@ class PseudoMarginal(RandomWalk):
     def step(self, chains: Chains, warmup: float | None) -> tuple[Chains, dict[str, Tensor]]:
         if warmup is not None and self.steps % EVERY == 0:
             one, other = (self.density(chains.q) for _ in range(2))
-            found = float(((one - other).square() / 2).nan_to_num(nan=WORST).clamp(max=WORST).mean())
-            self.noise += (self.steps // EVERY + 1) ** -FADING * (found - self.noise)
-            chains = Chains(chains.q, one)
+            rate = (self.steps // EVERY + 1) ** -FADING
+            noise, possible = noise_of(torch.stack([one, other]))
+            self.noise += rate * (noise - self.noise)
+            self.possible += rate * (possible - self.possible)
+            chains = Chains(chains.q, torch.where(one.isfinite(), one, chains.log_density))
         return super().step(chains, warmup)
 
     def wanted(self, dim: int) -> float:
         normal = NormalDist()
         z = 2 * normal.inv_cdf(wanted(dim) / 2)
-        return 2 * normal.cdf(-math.sqrt(2 * self.noise + z * z) / 2)
+        return self.possible * 2 * normal.cdf(-math.sqrt(2 * self.noise + z * z) / 2)
 
     def state_dict(self) -> dict[str, object]:
-        return {**super().state_dict(), "noise": self.noise}
+        return {**super().state_dict(), "noise": self.noise, "possible": self.possible}
+
+
+def noise_of(estimates: Tensor) -> tuple[float, float]:
+    """Of estimates [R, C], R at each of C places: their variance where they are finite, and the share that are."""
+    finite = estimates.isfinite()
+    count = finite.sum(0)
+    mean = torch.where(finite, estimates, 0.0).sum(0) / count.clamp(min=1)
+    squares = torch.where(finite, estimates - mean, 0.0).square().sum(0)
+    return float(squares.sum() / (count - 1).clamp(min=0).sum().clamp(min=1)), float(finite.double().mean())

@@ -4,7 +4,7 @@ import itertools
 import math
 
 import torch
-from torch.distributions import Binomial, Categorical, Normal
+from torch.distributions import Categorical, Normal, Poisson
 
 
 class Noisy:
@@ -95,6 +95,9 @@ class Outbreak:
 
     def __init__(self, heads=8, ill=1, reported=0.7):
         self.heads, self.ill, self.reported = heads, ill, reported
+        counts = range(heads + 1)
+        masses = [[_mass(seen, new, reported) for new in counts] for seen in counts]
+        self.table = torch.tensor(masses, dtype=torch.float64).log()
 
     def draw_start(self, parameters, n):
         start = torch.tensor([self.heads - self.ill, self.ill, 0], dtype=torch.float64)
@@ -111,16 +114,7 @@ class Outbreak:
         return torch.stack([well - new, ill + new - torch.binomial(ill, recovers.expand_as(ill)), new], -1)
 
     def log_observation(self, parameters, state, y_t):
-        new = state[..., 2]
-        counts = torch.arange(self.heads + 1, dtype=torch.float64)
-        table = torch.stack([self.reports(y_t, float(count)) for count in counts])
-        return table[new.long()]
-
-    def reports(self, y, new):
-        """log p(y reported of the new)."""
-        if y > new:
-            return torch.tensor(-math.inf, dtype=torch.float64)
-        return Binomial(new, torch.tensor(self.reported, dtype=torch.float64)).log_prob(y)
+        return self.table[int(y_t), state[..., 2].long()]
 
     def draw_observation(self, parameters, state):
         return torch.binomial(state[..., 2], torch.full_like(state[..., 2], self.reported))
@@ -142,6 +136,19 @@ class Outbreak:
                     after[well - new, ill + new - well_again] += mass[well, ill] * moved * seen
             mass, now = after, t
         return mass.sum((0, 1)).log()
+
+
+class Rumoured(Outbreak):
+    """An outbreak whose reports are Poisson, a few of them of no one: none is impossible."""
+
+    def __init__(self):
+        super().__init__()
+        counts = torch.arange(self.heads + 1, dtype=torch.float64)
+        self.mean = 0.2 + self.reported * counts
+        self.table = Poisson(self.mean).log_prob(torch.arange(60, dtype=torch.float64)[:, None])
+
+    def draw_observation(self, parameters, state):
+        return torch.poisson(self.mean[state[..., 2].long()])
 
 
 def _mass(count, of, chance):

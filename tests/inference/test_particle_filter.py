@@ -9,7 +9,7 @@ from inference import Alarm, particle_filter
 from tests.inference.state_spaces import Chain, Noisy, Outbreak
 
 TIMES = [0.5, 1.0, 2.5, 3.0, 3.2, 5.0, 6.0, 7.5]
-SEEN = torch.tensor([1.2, 0.3, math.nan, -0.4, -1.6, math.nan, 0.9, 1.4], dtype=torch.float64)
+SEEN = torch.tensor([1.2, 0.3, math.nan, -0.4, -1.6, math.nan, -0.9, -1.4], dtype=torch.float64)
 PULL, NOISE = torch.tensor(0.6, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
 MOVES = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64)
 SHOWS = torch.tensor([[0.8, 0.2], [0.3, 0.7], [0.05, 0.95]], dtype=torch.float64)

@@ -46,7 +46,7 @@ def node(v: int, states: str, transitions: Sequence[tuple], edges: Mapping) -> L
 
 def hops(n: int, live: Sequence[tuple[int, int]], begun: Sequence[int], steps: int) -> tuple[int, ...]:
     """After how many edges each node is reached, -1 for more than `steps`."""
-    found = {v: 0 for v in begun}
+    found = dict.fromkeys(begun, 0)
     for t in range(1, steps + 1):
         for a, b in live:
             if found.get(a) == t - 1 and b not in found:
@@ -65,7 +65,7 @@ def cascade(n: int, chances: Mapping, begun: Sequence[int], steps: int) -> Law:
 
 
 def thresholds(n: int, weights: Mapping, begun: Sequence[int], steps: int) -> Law:
-    """The same for linear thresholds: each node keeps one in-edge, with the chance of its weight (Kempe et al. 2003)."""
+    """The same for linear thresholds: each node keeps one in-edge, by its weight (Kempe et al. 2003)."""
     law: dict[tuple, float] = defaultdict(float)
     choices = []
     for v in range(n):

@@ -173,15 +173,24 @@ def test_one_step_of_pairs_head_by_head() -> None:
 
 def test_one_leap_is_binomial_by_the_hazards_half_a_leap_on() -> None:
     step, (s, i, n) = 0.3, (6.0, 2.0, 8.0)
-    infections, recoveries = 2.0 * s * i / n, 1.0 * i
-    s_half, i_half = s - infections * step / 2, i + (infections - recoveries) * step / 2
-    caught = scipy.stats.binom(6, 2.0 * s_half * i_half / n * step / s)
-    recovered = scipy.stats.binom(2, 1.0 * i_half * step / i)
-    wanted = {(a, b): float(caught.pmf(a) * recovered.pmf(b)) for a, b in itertools.product(range(7), range(3))}
+    caught, recovered = s * (1 - math.exp(-2.0 * i / n * step / 2)), i * (1 - math.exp(-1.0 * step / 2))
+    halfway = i + caught - recovered
+    ill = scipy.stats.binom(6, 1 - math.exp(-2.0 * halfway / n * step))
+    leave = 1 - math.exp(-1.0 * step) + 2 * caught / i * (1 - math.exp(-1.0 * step / 2))
+    well = scipy.stats.binom(2, leave)
+    wanted = {(a, b): float(ill.pmf(a) * well.pmf(b)) for a, b in itertools.product(range(7), range(3))}
     course = tau_leaping(
         SIR, {"beta": 2.0, "gamma": 1.0}, SIR.state(S=6, I=2), [0, 0.3], step=0.3, replicates=20_000, seed=7
     )
     assert surprise(rows(course.happened[:, 1]), wanted) > 1e-3
+
+
+@pytest.mark.parametrize("chain", [binomial_chain, tau_leaping])
+def test_a_step_too_long_still_shares_heads_by_the_hazards(chain: Callable[..., Any]) -> None:
+    model = Compartments("ABC", [Transition("A", "B", "fast"), Transition("A", "C", "slow")])
+    heads = chain(model, {"fast": 30.0, "slow": 10.0}, model.state(A=100_000), [0.0, 5.0], step=5.0).heads[-1]
+    assert heads[0] == 0
+    assert heads[1:].tolist() == pytest.approx([75_000, 25_000], abs=600)
 
 
 def test_steps_are_equal_and_none_is_longer_than_asked() -> None:
@@ -214,14 +223,15 @@ def test_short_steps_come_to_the_master_equation(name: str, chain: Callable[...,
     assert (off[1].max() < off[0].max() / 2) or (chain is tau_leaping and (off[0] < 0.1).all())
 
 
-def test_a_leap_is_nearer_than_a_step_of_the_same_length() -> None:
-    rates, start = {"beta": 2.0, "gamma": 1.0}, SIR.state(S=40, I=10)
-    truth = master_equation(SIR, rates, start, [0.0, 2.0]).mean()[1]
-    off = [
-        float((chain(SIR, rates, start, [0.0, 2.0], step=0.5, replicates=5000).heads[:, 1].mean(0) - truth).abs().max())
-        for chain in (tau_leaping, binomial_chain)
-    ]
-    assert off[0] < 0.25 * off[1]
+def test_the_error_of_a_leap_falls_as_the_square_of_its_length() -> None:
+    rates, start = {"beta": 2.0, "gamma": 1.0}, SIR.state(S=900_000, I=100_000)
+    truth = ode(SIR, rates, start, [0.0, 2.0], step=0.01).heads[-1] / 1e6
+    for chain, order in ((tau_leaping, 2), (binomial_chain, 1)):
+        long, short = (
+            chain(SIR, rates, start, [0.0, 2.0], step=step, replicates=100).heads[:, 1].mean(0) / 1e6 - truth
+            for step in (0.25, 0.125)
+        )
+        assert math.log2(float(long.abs().max() / short.abs().max())) == pytest.approx(order, abs=0.4)
 
 
 @pytest.mark.parametrize("name", ["SIR", "births and deaths", "rumour", "two groups"])

@@ -10,8 +10,17 @@ import torch
 from scipy.stats import chi2_contingency
 
 from tests.zoo.exact_spread import cascade, chain, p_value, thresholds
-from zoo.spread import Changing, Compartments, Graph, GraphSpread, Transition, binomial_chain
-from zoo.spread import independent_cascade, linear_threshold, replicates
+from zoo.spread import (
+    Changing,
+    Compartments,
+    Graph,
+    GraphSpread,
+    Transition,
+    binomial_chain,
+    independent_cascade,
+    linear_threshold,
+    replicates,
+)
 
 SURE = 1e-3
 """Below this a chi-square says that two laws differ: the seeds are fixed."""
@@ -77,7 +86,7 @@ def ran(spread, begun: str, steps: int, count: int, seed: int = 0) -> list[tuple
 def test_the_law_of_all_that_can_happen(case):
     names, transitions, edges, begun, steps = CASES[case]
     law = chain(names, transitions, lambda t: edges, begun, steps)
-    seen = ran(spread_of(names, transitions, graph_of(edges, len(begun))), begun, steps, 20_000)
+    seen = ran(spread_of(names, transitions, graph_of(edges, len(begun))), begun, steps, 12_000)
     assert p_value(law, seen) > SURE
 
 
@@ -85,28 +94,28 @@ def test_a_graph_without_weights_is_one_of_weights_1():
     law = chain("SIR", SIR, lambda t: TREE, "SSISS", 3)
     plain = Graph.of([(0, 1), (0, 2), (2, 3), (2, 4)])
     assert plain.weights is None
-    assert p_value(law, ran(spread_of("SIR", SIR, plain), "SSISS", 3, 20_000, seed=3)) > SURE
+    assert p_value(law, ran(spread_of("SIR", SIR, plain), "SSISS", 3, 12_000, seed=3)) > SURE
 
 
 def test_a_graph_that_changes():
     edges = [PATH, DIRECTED, WEIGHTED]
     law = chain("SIR", SIR, lambda t: edges[min(t // 2, 2)], "ISSS", 5)
     graph = Changing([(0, graph_of(PATH, 4)), (2, graph_of(DIRECTED, 4)), (4, graph_of(WEIGHTED, 4))])
-    assert p_value(law, ran(spread_of("SIR", SIR, graph), "ISSS", 5, 20_000)) > SURE
+    assert p_value(law, ran(spread_of("SIR", SIR, graph), "ISSS", 5, 12_000)) > SURE
 
 
 def test_rates_that_change_in_time_and_steps_of_another_length():
     spread = spread_of("SI", SI, graph_of(TRIANGLE, 3), r0=lambda time: 0.2 + 2 * time)
     spread = GraphSpread(spread.compartments, spread.graph, spread.rates, step=0.5)
-    law = chain("SI", [("S", "I", 1.0, "I")], lambda t: {e: 0.5 * (0.2 + t) for e in TRIANGLE}, "ISS", 3)
-    assert p_value(law, ran(spread, "ISS", 3, 20_000)) > SURE
+    law = chain("SI", [("S", "I", 1.0, "I")], lambda t: dict.fromkeys(TRIANGLE, 0.5 * (0.2 + t)), "ISS", 3)
+    assert p_value(law, ran(spread, "ISS", 3, 12_000)) > SURE
 
 
 def test_rates_of_each_replicate():
-    rates = torch.tensor([0.2, 2.0], dtype=torch.float64).repeat_interleave(10_000)
+    rates = torch.tensor([0.2, 2.0], dtype=torch.float64).repeat_interleave(6_000)
     spread = spread_of("SIR", DYING[:2], graph_of(WEIGHTED, 3), r0=rates, r1=rates.flip(0))
-    seen = ran(spread, "ISS", 3, 20_000)
-    for part, (beta, gamma) in ((seen[:10_000], (0.2, 2.0)), (seen[10_000:], (2.0, 0.2))):
+    seen = ran(spread, "ISS", 3, 12_000)
+    for part, (beta, gamma) in ((seen[:6_000], (0.2, 2.0)), (seen[6_000:], (2.0, 0.2))):
         transitions = [("S", "I", beta, "I"), ("I", "R", gamma, "")]
         assert p_value(chain("SIR", transitions, lambda t: WEIGHTED, "ISS", 3), part) > SURE
 
@@ -127,13 +136,13 @@ def test_a_cascade_by_its_live_edges(edges):
     chances = {edge: w / 2.5 for edge, w in edges.items()}
     spread = independent_cascade(graph_of(chances, n))
     for steps in (1, 2, 6):
-        course = spread.simulate({"spreader": [0]}, steps, replicates=20_000, seed=steps)
+        course = spread.simulate({"spreader": [0]}, steps, replicates=12_000, seed=steps)
         assert p_value(cascade(n, chances, [0], steps), list(map(tuple, course.reached.tolist()))) > SURE
 
 
 def test_a_cascade_of_one_chance():
-    course = independent_cascade(Graph.of(list(TREE)), chance=0.3).simulate({"spreader": [3, 4]}, 4, replicates=20_000)
-    law = cascade(5, {edge: 0.3 for edge in TREE}, [3, 4], 4)
+    course = independent_cascade(Graph.of(list(TREE)), chance=0.3).simulate({"spreader": [3, 4]}, 4, replicates=12_000)
+    law = cascade(5, dict.fromkeys(TREE, 0.3), [3, 4], 4)
     assert p_value(law, list(map(tuple, course.reached.tolist()))) > SURE
     sure = independent_cascade(Graph.of(list(TREE)), chance=1.0).simulate({"spreader": [3]}, 5)
     assert sure.reached.tolist() == [[2, 3, 1, 0, 2]]
@@ -145,7 +154,7 @@ def test_thresholds_by_their_live_edges(edges):
     n = 1 + max(max(edge) for edge in edges)
     spread = linear_threshold(graph_of(edges, n))
     for steps in (1, 2, 6):
-        course = spread.simulate({"spreader": [1]}, steps, replicates=20_000, seed=steps)
+        course = spread.simulate({"spreader": [1]}, steps, replicates=12_000, seed=steps)
         assert p_value(thresholds(n, edges, [1], steps), list(map(tuple, course.reached.tolist()))) > SURE
 
 
@@ -163,7 +172,7 @@ def contacts(n: int = 60, degree: int = 6) -> Graph:
 
 
 def test_replicates_are_independent():
-    course = spread_of("SIR", SIR, graph_of(WEIGHTED, 3)).simulate({"I": [0]}, 2, replicates=20_000)
+    course = spread_of("SIR", SIR, graph_of(WEIGHTED, 3)).simulate({"I": [0]}, 2, replicates=12_000)
     sizes = course["S"][:, -1].view(-1, 2)
     table = np.zeros((3, 3))
     np.add.at(table, tuple(sizes.T.numpy()), 1)
@@ -173,13 +182,13 @@ def test_replicates_are_independent():
 def test_portions_follow_the_same_law(monkeypatch):
     monkeypatch.setattr(replicates, "PORTION", 3 * 700)
     names, transitions, edges, begun, steps = CASES["SEIR on a triangle"]
-    seen = ran(spread_of(names, transitions, graph_of(edges, 3)), begun, steps, 20_000)
+    seen = ran(spread_of(names, transitions, graph_of(edges, 3)), begun, steps, 12_000)
     assert p_value(chain(names, transitions, lambda t: edges, begun, steps), seen) > SURE
 
 
 def test_one_by_one_follows_the_same_law():
     spread = spread_of("SIR", SIR, graph_of(TRIANGLE, 3))
-    seen = [ran(spread, "ISS", 2, 1, seed=seed)[0] for seed in range(1_000)]
+    seen = [ran(spread, "ISS", 2, 1, seed=seed)[0] for seed in range(400)]
     assert p_value(chain("SIR", SIR, lambda t: TRIANGLE, "ISS", 2), seen) > SURE
 
 
@@ -218,8 +227,8 @@ def test_everyone_with_everyone_is_the_population():
 
 def test_a_course_can_be_gone_on_with():
     spread = spread_of("SIR", SIR, graph_of(TRIANGLE, 3))
-    middle = spread.simulate({"I": [0]}, 1, replicates=20_000)
-    end = spread.simulate(middle.states, 2, replicates=20_000, seed=1)
+    middle = spread.simulate({"I": [0]}, 1, replicates=12_000)
+    end = spread.simulate(middle.states, 2, replicates=12_000, seed=1)
     law = {}
     for (states, _), mass in chain("SIR", SIR, lambda t: TRIANGLE, "ISS", 3).items():
         law[states] = law.get(states, 0.0) + mass
@@ -237,7 +246,7 @@ def test_who_was_reached_by_label():
 def test_on_a_gpu():
     names, transitions, edges, begun, steps = CASES["two ways out of S"]
     spread = spread_of(names, transitions, graph_of(edges, 3).to("cuda"))
-    assert p_value(chain(names, transitions, lambda t: edges, begun, steps), ran(spread, begun, steps, 20_000)) > SURE
+    assert p_value(chain(names, transitions, lambda t: edges, begun, steps), ran(spread, begun, steps, 12_000)) > SURE
 
 
 # ---- what was given

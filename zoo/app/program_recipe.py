@@ -44,6 +44,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "chees": sampling.Chees,
     "nuts": sampling.Nuts,
     "random_walk": sampling.RandomWalk,
+    "independent": sampling.Independent,
     "stretch": sampling.Stretch,
     "elliptical_slice": sampling.EllipticalSlice,
     "ess": sampling.Ess,

@@ -20,6 +20,7 @@ from zoo.programs.processes import gaussian_process
 from zoo.programs.regression import horseshoe_regression, kidscore_momiq, linear_regression
 from zoo.programs.schools import eight_schools, eight_schools_centred
 from zoo.programs.series import autoregression, garch11
+from zoo.programs.spread import influenza
 
 POSTERIORS: dict[str, Callable[..., Any]] = {
     "eight_schools": eight_schools,
@@ -36,6 +37,7 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     **POSTERIORS,
     "eight_schools_centred": eight_schools_centred,
     "horseshoe_regression": horseshoe_regression,
+    "influenza": influenza,
 }
 """Every program by its name"""
 
@@ -51,6 +53,7 @@ __all__ = [
     "gaussian_process",
     "hidden_markov",
     "horseshoe_regression",
+    "influenza",
     "kidscore_momiq",
     "linear_regression",
     "reference",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zoo import datasets
 from zoo.datasets.files import at_hand
+from zoo.spread.influenza import in_bed
 
 Arguments = dict[str, Tensor]
 POSTERIORDB = {
@@ -36,7 +37,8 @@ def data(name: str) -> Arguments:
     """The arguments of the program of that name; those of posteriordb but eight schools are read from ZOO_DATA.
 
     `garch11_sp500` are the last 1,000 days of the S&P 500 in its training split, for `garch11`, and `diabetes` scikit-
-    learn's table for `horseshoe_regression`: 442 patients, 10 features, and the disease's progress a year later.
+    learn's table for `horseshoe_regression`: 442 patients, 10 features, and the disease's progress a year later;
+    `influenza` the boys in bed on fourteen days of 1978.
     """
     if name not in DATA:
         near = difflib.get_close_matches(str(name), DATA, n=3, cutoff=0.5)
@@ -89,6 +91,10 @@ def diabetes() -> Arguments:
     return {"X": (X - X.mean(0)) / X.std(0), "y": (y - y.mean()) / y.std()}
 
 
+def influenza() -> Arguments:
+    return {"cases": in_bed()}
+
+
 def columns(name: str, *arguments: str) -> Callable[[], Arguments]:
     """A loader of arguments that posteriordb has as they are."""
 
@@ -110,6 +116,7 @@ DATA: dict[str, Callable[[], Arguments]] = {
     "gaussian_process": columns("gaussian_process", "x", "y"),
     "garch11_sp500": garch11_sp500,
     "diabetes": diabetes,
+    "influenza": influenza,
 }
 
 

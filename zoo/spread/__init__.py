@@ -1,21 +1,26 @@
 """Spread of a virus or a rumour, in a population and on a network."""
 
 from zoo.spread.cascade import Cascade
+from zoo.spread.changing import Piecewise, RandomWalk
 from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.graph import Changing, Graph
 from zoo.spread.graph_course import GraphCourse
 from zoo.spread.hidden_course import HiddenCourse
+from zoo.spread.influenza import in_bed, influenza
 from zoo.spread.jumps import binomial_chain, gillespie, tau_leaping
 from zoo.spread.master import master_equation
 from zoo.spread.ode import ode
 from zoo.spread.on_graph import GraphSpread
+from zoo.spread.outbreak import Outbreak
 from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
+from zoo.spread.reporting import Binomial, NegativeBinomial, Normal, Poisson, PositiveNormal
 from zoo.spread.rumours import independent_cascade, linear_threshold
 from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
 from zoo.spread.transitions import Transition
 
 __all__ = [
+    "Binomial",
     "Cascade",
     "Changing",
     "Compartments",
@@ -24,6 +29,13 @@ __all__ = [
     "GraphCourse",
     "GraphSpread",
     "HiddenCourse",
+    "NegativeBinomial",
+    "Normal",
+    "Outbreak",
+    "Piecewise",
+    "Poisson",
+    "PositiveNormal",
+    "RandomWalk",
     "Transition",
     "bass",
     "binomial_chain",
@@ -32,7 +44,9 @@ __all__ = [
     "final_size",
     "gillespie",
     "growth_rate",
+    "in_bed",
     "independent_cascade",
+    "influenza",
     "linear_threshold",
     "maki_thompson",
     "master_equation",

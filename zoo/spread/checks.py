@@ -29,15 +29,20 @@ def numbers(what: str, given: Any, device: torch.device | None = None) -> Tensor
 def _wrong(values: Tensor) -> bool:
     """Whether numbers are negative or not finite.
 
-    That is not asked within `vmap`, where no number can be looked at, nor of what is differentiated: to a sampler that
-    went too far, a density of nan says more than an error.
+    That is not asked within `vmap`, nor of what is differentiated: to a sampler that went too far, a density of nan
+    says more than an error.
     """
-    if values.requires_grad:
-        return False
+    asked = not values.requires_grad and readable(values)
+    return asked and not bool((values.isfinite() & (values >= 0)).all())
+
+
+def readable(values: Tensor) -> bool:
+    """Whether numbers can be looked at: within `vmap` they can't."""
     try:
-        return not bool((values.isfinite() & (values >= 0)).all())
+        bool(values.isnan().any())
     except RuntimeError:
         return False
+    return True
 
 
 def clock(times: Tensor | Sequence[float]) -> list[float]:

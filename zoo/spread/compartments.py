@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo.registry import near
-from zoo.spread.checks import add_up, device_of, numbers, one_batch
+from zoo.spread.checks import add_up, clock, device_of, numbers, one_batch
 from zoo.spread.transitions import Event, Transition
 
 __all__ = ["Compartments", "Rate", "Transition"]
@@ -166,6 +166,8 @@ class Compartments:
             told = numbers("a population", population, device)
             add_up(self.sizes(made), told[..., None] if self.groups is None else told)
         return made
+
+    clock = staticmethod(clock)
 
     def checked(self, start: Tensor) -> Tensor:
         """Heads [..., K] as given, float64.

@@ -85,7 +85,7 @@ def _wrong(path: Path, separator: str, columns: int) -> str:
         if len(fields) != columns or "" in fields:
             return f"line {number} ({' '.join(fields)!r}) is no edge: the first line has {columns} fields"
     whole = [all(_whole(label) for label in fields[:2]) for _, fields in numbered]
-    mostly = 2 * sum(whole) > len(whole)
+    mostly = 2 * sum(whole) >= len(whole)
     for (number, fields), is_whole in zip(numbered, whole, strict=True):
         told = f"line {number} ({' '.join(fields)!r})"
         if is_whole != mostly or (not mostly and any(_whole(label) for label in fields[:2])):

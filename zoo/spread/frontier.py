@@ -21,8 +21,9 @@ def successes(trials: int, chance: float, generator: torch.Generator) -> Tensor:
     found, last, scale = [], -1.0, -1 / math.log1p(-chance)
     while last < trials:
         left = (trials - last) * chance
-        gaps = torch.empty(int(left + 4 * math.sqrt(left)) + 8, dtype=torch.float64, device=device)
-        gaps.exponential_(generator=generator).mul_(scale).floor_().add_(1).clamp_(max=trials + 1)
+        count = int(left + 4 * math.sqrt(left)) + 8
+        gaps = torch.rand(count, dtype=torch.float64, device=device, generator=generator)
+        gaps.neg_().log1p_().mul_(-scale).floor_().add_(1).clamp_(max=trials + 1)
         found.append(gaps.cumsum_(0).add_(last))
         last = float(gaps[-1])
     every = torch.cat(found) if len(found) > 1 else found[0]
@@ -54,26 +55,30 @@ class Walk:
         """The replicate of each place."""
         return torch.zeros_like(places) if self.copies == 1 else places.div(self.n, rounding_mode="floor")
 
+    def _counted(self, places: Tensor) -> Tensor | int:
+        """How many are of each replicate."""
+        return len(places) if self.copies == 1 else torch.bincount(self.copy_of(places), minlength=self.copies)
+
     def firsts(self, places: Tensor, times: Tensor) -> Tensor:
         """Of several events at one place, the first: a mask."""
         self._first.scatter_reduce_(0, places, times, "amin")
-        first = times == self._first[places]
-        self._first[places] = math.inf
+        first = times == self._first.index_select(0, places)
+        self._first.index_fill_(0, places, math.inf)
         return first
 
     def move(self, moves: list[tuple[Tensor, int, int]], step: int) -> None:
         """Move each (places, from, to) at once; no place is in two of them."""
         for places, source, target in moves:
-            self.states[places] = target
-            moved = torch.bincount(self.copy_of(places), minlength=self.copies)
+            self.states.index_fill_(0, places, target)
+            moved = self._counted(places)
             self.heads[:, source] -= moved
             self.heads[:, target] += moved
             if source == 0:
-                fresh = places[self.reached[places] < 0]
-                self.reached[fresh] = step
+                fresh = places.masked_select(self.reached.index_select(0, places) < 0)
+                self.reached.index_fill_(0, fresh, step)
         for k, members in self.members.items():
             if any(source == k for _, source, _ in moves):
-                members = members[self.states[members] == k]
+                members = members.masked_select(self.states.index_select(0, members) == k)
             self.members[k] = torch.cat([members, *(places for places, _, target in moves if target == k)])
 
 
@@ -83,12 +88,9 @@ def out_edges(
     """Of the out-edges of those at `members`, the ones that a coin of this chance picks: numbers of edges, where they
     lead, and whence, as places."""
     nodes = walk.nodes(members)
-    after = graph.indptr[nodes + 1]
-    ends = (after - graph.indptr[nodes]).cumsum(0)
+    ends = graph.degrees.index_select(0, nodes).cumsum(0)
     hits = successes(int(ends[-1]) if len(ends) else 0, chance, generator)
     row = torch.searchsorted(ends, hits, right=True)
-    edges = hits + (after - ends)[row]
-    targets = graph.indices[edges]
-    if walk.copies > 1:
-        targets = targets + (members - nodes)[row]
-    return edges, targets, members[row]
+    whence, node = members.index_select(0, row), nodes.index_select(0, row)
+    edges = hits - ends.index_select(0, row) + graph.indptr.index_select(0, node + 1)
+    return edges, graph.indices.index_select(0, edges) + (whence - node), whence

@@ -18,7 +18,6 @@ from zoo.spread.edge_files import read
 from zoo.spread.edge_lists import Listed, listed, placed
 from zoo.spread.edge_rows import ends_of, rows, weighed
 
-
 __all__ = ["Changing", "Graph"]
 
 
@@ -86,10 +85,22 @@ class Graph:
     def n(self) -> int:
         return len(self.nodes)
 
+    @cached_property
+    def degrees(self) -> Tensor:
+        """[n], out-edges of each node."""
+        return self.indptr.diff()
+
+    @cached_property
+    def heaviest(self) -> float:
+        """The largest weight, 1 without weights."""
+        if self.weights is None:
+            return 1.0
+        return float(self.weights.max()) if len(self.weights) else 0.0
+
     @property
     def sources(self) -> Tensor:
         """[E], where each edge comes from."""
-        return torch.arange(self.n, device=self.indptr.device).repeat_interleave(self.indptr.diff())
+        return torch.arange(self.n, device=self.indptr.device).repeat_interleave(self.degrees)
 
     def at(self, step: int) -> Graph:
         """The graph at a step: this one."""

@@ -54,8 +54,9 @@ def tau_leaping(
 ) -> Course:
     """The chain in continuous time, approximately: leaps of `step` by the events to expect half a step on.
 
-    The number of events is binomial, so that no more heads leave than there are (Tian and Burrage, 2004), by the
-    hazards at the midpoint (Gillespie, 2001, https://doi.org/10.1063/1.1378322).
+    The number of events is binomial, so that no more heads leave than there are (Tian and Burrage, 2004,
+    https://doi.org/10.1063/1.1810475), by the hazards to expect at the midpoint (Gillespie, 2001,
+    https://doi.org/10.1063/1.1378322): the mean's error falls as step^2.
 
     Raises:
         ValueError: a step that is not positive, and all that `Given.of` names.

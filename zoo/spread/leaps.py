@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.spread.compartments import Compartments
 
 RatesAt = Callable[[float], Tensor]
+TINY = 1e-300
 
 
 class Leaps:
@@ -40,20 +41,24 @@ class Leaps:
 
     def competing(self, heads: Tensor, time: float, step: float, rates: RatesAt) -> Tensor:
         """Chances by the hazards before the step: h_e / h (1 - exp(-h step)), h the sum of a compartment's exits."""
-        flow = self.model.propensities(heads, rates(time))
-        hazard = flow * self.moved / (heads @ self.source.T).clamp(min=1)
-        total = (hazard @ self.source) @ self.source.T
-        chance = hazard / total.clamp(min=1e-300) * -torch.expm1(-total * step)
-        return torch.where(self.moved > 0, chance, flow * step)
+        flow, hazard, total = self._hazards(heads, rates(time))
+        return torch.where(self.moved > 0, hazard / total.clamp(min=TINY) * -torch.expm1(-total * step), flow * step)
 
     def midpoint(self, heads: Tensor, time: float, step: float, rates: RatesAt) -> Tensor:
-        """Chances by the events to expect at the heads to expect half a step on; no more than one in all."""
-        flow = self.model.propensities(heads, rates(time))
-        halfway = (heads + flow @ self.model.change * (step / 2)).clamp(min=0)
-        expected = self.model.propensities(halfway, rates(time + step / 2)) * step
-        chance = expected * self.moved / (heads @ self.source.T).clamp(min=1)
-        total = (chance @ self.source) @ self.source.T
-        return torch.where(self.moved > 0, chance / total.clamp(min=1), expected)
+        """Chances by the hazards to expect half a step on, at which those who arrive on the way leave again as well."""
+        half = self.competing(heads, time, step / 2, rates)
+        events = half * torch.where(self.moved > 0, heads @ self.source.T / self.moved.clamp(min=1), 1.0)
+        halfway = torch.maximum(heads + events @ self.model.change, heads * 1e-30)  # a hazard is a head's, of none too
+        flow, hazard, total = self._hazards(halfway, rates(time + step / 2))
+        arrivals = 2 * events @ self.model.change.clamp(min=0) / heads.clamp(min=1)
+        leave = -torch.expm1(-total * step) - arrivals @ self.source.T * torch.expm1(-total * step / 2)
+        return torch.where(self.moved > 0, hazard / total.clamp(min=TINY) * leave.clamp(max=1), flow * step)
+
+    def _hazards(self, heads: Tensor, rates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[..., E] each: events a unit of time, those of a head of the source, and those of all its exits."""
+        flow = self.model.propensities(heads, rates)
+        hazard = flow * self.moved / (heads @ self.source.T).clamp(min=TINY)
+        return flow, hazard, (hazard @ self.source) @ self.source.T
 
     def draw(self, heads: Tensor, chances: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """How often each event happens, [..., E], for heads [..., K] and what `competing` or `midpoint` gave."""
@@ -61,7 +66,7 @@ class Leaps:
         happened[..., self.births] = torch.poisson(chances[..., self.births], generator=generator)
         staying, room = heads.clone(), torch.ones_like(heads)
         for events, places in self.layers:
-            chance = (chances[..., events] / room[..., places].clamp(min=1e-300)).clamp(0, 1)
+            chance = (chances[..., events] / room[..., places].clamp(min=TINY)).clamp(0, 1)
             left = torch.binomial(staying[..., places], chance, generator=generator)
             staying[..., places] -= left
             room[..., places] -= chances[..., events]

@@ -1,21 +1,17 @@
-"""The deterministic course of a spread: the rate equations, solved by Runge and Kutta's fourth-order method.
-
-Everything is linear but one product: events happen at rate * (heads that may) * (share of those they meet), and heads
-are the start plus the events. So the state is what those products need, kept up to date by one matrix product a stage.
-"""
+"""The deterministic course of a spread: the rate equations, solved by Runge and Kutta's fourth-order method."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from math import ceil
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-from zoo.spread.checks import clock, one_batch
+from zoo.spread.checks import one_batch
 from zoo.spread.compartments import Compartments, Rate
 from zoo.spread.course import Course
+from zoo.spread.rate_equations import Plan, by_torch
 
 
 def ode(
@@ -48,88 +44,29 @@ def ode(
         A contribution to the mathematical theory of epidemics (Kermack and McKendrick, 1927),
         https://doi.org/10.1098/rspa.1927.0118
     """
-    moments = clock(times)
+    moments = model.clock(times)
     if not step > 0:
         raise ValueError(f"a step must be a time above 0, not {step}")
-    start, pace = model.checked(start), _paces(model, rates, moments[0])
-    first = pace(moments[0])
-    batch = one_batch({"rates": first.shape[:-1], "a start": start.shape[:-1]})
-    start = start.to(first.device).expand(*batch, model.size)
-    field = (_Closed if model.closed else _Open)(model.to(start.device), start)
-    seen = _runge_kutta(field, pace, moments, step)
-    heads, happened = field.told(torch.stack(seen, -2))
+    plan, start = Plan.of(model, moments, step), model.checked(start)
+    paces = _paces(plan, rates, moments[0])
+    batch = one_batch({"rates": paces.shape[:-2], "a start": start.shape[:-1]})
+    start = start.to(paces.device).expand(*batch, -1).reshape(-1, model.size)
+    paces = paces.expand(*batch, -1, -1).reshape(len(start), *paces.shape[-2:])
+    heads, happened = (x.reshape(*batch, *x.shape[1:]) for x in _solver(plan, start)(start, paces, plan))
     return Course(model, torch.tensor(moments, dtype=torch.float64), heads, happened)
 
 
-def _paces(model: Compartments, rates: Mapping[str, Rate], first: float) -> Callable[[float], Tensor]:
-    """The rate of every event at a time; found once where none of them changes."""
-
-    def pace(time: float) -> Tensor:
-        found = model.rates(rates, time)
-        return model.to(found.device).paces(found)
-
-    if any(callable(rate) for rate in rates.values()):
-        return pace
-    constant = pace(first)
-    return lambda time: constant
+def _paces(plan: Plan, rates: Mapping[str, Rate], begin: float) -> Tensor:
+    """The rate of every event [*batch, S, E], at each stage of the plan where one of them changes, else once."""
+    times = plan.stages(begin) if any(callable(rate) for rate in rates.values()) else [begin]
+    each = [plan.model.rates(rates, time) for time in times]
+    return plan.model.to(each[0].device).paces(torch.stack(torch.broadcast_tensors(*each), -2))
 
 
-class _Closed:
-    """No event moves heads between groups: in shares of each group, whose size stays."""
+def _solver(plan: Plan, start: Tensor) -> Callable[[Tensor, Tensor, Plan], tuple[Tensor, Tensor]]:
+    """Plain loops compiled by numba where it is installed, on a CPU; torch's operations elsewhere."""
+    if start.device.type == "cpu" and find_spec("numba"):
+        from zoo.spread.compiled_equations import by_loops
 
-    def __init__(self, model: Compartments, start: Tensor) -> None:
-        taken, met, change = model.taken.T, model.met.T, model.change
-        sizes = model.sizes(start)
-        sizes = torch.where(sizes > 0, sizes, 1.0)
-        self.of_heads, self.of_events = sizes[..., model.group_of_heads], sizes[..., model.group_of_events]
-        self.widths = [len(change), len(change), model.size, len(change)]
-        shares = start / self.of_heads
-        parts = shares @ taken, shares @ met + model.alone, shares, torch.zeros_like(self.of_events)
-        self.first = torch.cat(parts, -1)
-        self.change = torch.cat([change @ taken, change @ met, change, torch.eye(len(change)).to(change)], -1)
-
-    def flow(self, state: Tensor, pace: Tensor) -> Tensor:
-        takers, pressure, _, _ = state.split(self.widths, -1)
-        return pace * takers * pressure
-
-    def told(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        _, _, heads, happened = states.split(self.widths, -1)
-        return heads * self.of_heads[..., None, :], happened * self.of_events[..., None, :]
-
-
-class _Open:
-    """Groups grow, shrink or mix: their sizes are found anew in every stage."""
-
-    def __init__(self, model: Compartments, start: Tensor) -> None:
-        self.model, change = model, model.change
-        self.widths = [model.size, len(change)]
-        self.first = torch.cat([start, start.new_zeros(*start.shape[:-1], len(change))], -1)
-        self.change = torch.cat([change, torch.eye(len(change)).to(change)], -1)
-
-    def flow(self, state: Tensor, pace: Tensor) -> Tensor:
-        return self.model.flow(state.split(self.widths, -1)[0], pace)
-
-    def told(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        heads, happened = states.split(self.widths, -1)
-        return heads, happened
-
-
-def _runge_kutta(
-    field: _Closed | _Open, pace: Callable[[float], Tensor], moments: Sequence[float], step: float
-) -> list[Tensor]:
-    """The states at each of the moments."""
-    state = field.first
-    seen = [state]
-    for begin, end in pairwise(moments):
-        number = ceil((end - begin) / step - 1e-9)
-        width = (end - begin) / number
-        whole, half, sixth = (field.change * (width / part) for part in (1, 2, 6))
-        for n in range(number):
-            early, middle, late = (pace(begin + (n + part) * width) for part in (0, 0.5, 1))
-            one = field.flow(state, early)
-            two = field.flow(state + one @ half, middle)
-            three = field.flow(state + two @ half, middle)
-            four = field.flow(state + three @ whole, late)
-            state = state + (one + four).add(two + three, alpha=2) @ sixth
-        seen.append(state)
-    return seen
+        return by_loops
+    return by_torch

@@ -119,11 +119,10 @@ class _Stepper:
         """Places that were met, and when in the step (or in any order, each once, where that doesn't matter)."""
         index = self.spread.compartments.index
         members = torch.cat([walk.members[index(name)] for name in transition.by])
-        heaviest = 1.0 if graph.weights is None else float(graph.weights.max()) if len(graph.weights) else 0.0
-        bound = -math.expm1(-float(hazard.max()) * heaviest)
+        bound = -math.expm1(-float(hazard.max()) * graph.heaviest)
         edges, places, whence = out_edges(walk, graph, members, bound, self.generator)
-        open_ = walk.states[places] == index(str(transition.source))
-        edges, places, whence = edges[open_], places[open_], whence[open_]
+        open_ = walk.states.index_select(0, places) == index(str(transition.source))
+        edges, places, whence = (each.masked_select(open_) for each in (edges, places, whence))
         if graph.weights is not None or len(hazard) > 1:
             each = hazard[walk.copy_of(whence)] if len(hazard) > 1 else hazard
             each = each if graph.weights is None else each * graph.weights[edges]
@@ -133,7 +132,8 @@ class _Stepper:
             each = hazard
         if timed:
             return places, self._when(each.expand(len(places)))
-        return places[walk.firsts(places, torch.arange(len(places), dtype=torch.float64, device=places.device))], places
+        order = torch.arange(len(places), dtype=torch.float64, device=places.device)
+        return places.masked_select(walk.firsts(places, order)), order
 
     def _alone(
         self, walk: Walk, graph: Graph, transition: Transition, hazard: Tensor, timed: bool
@@ -141,7 +141,7 @@ class _Stepper:
         """Places where it happens without a contact, and when in the step."""
         members = walk.members[self.spread.compartments.index(str(transition.source))]
         bound = -math.expm1(-float(hazard.max()))
-        places = members[successes(len(members), bound, self.generator)]
+        places = members.index_select(0, successes(len(members), bound, self.generator))
         each = hazard
         if len(hazard) > 1:
             each = hazard[walk.copy_of(places)]

@@ -25,7 +25,7 @@ from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.ode import ode
 from zoo.spread.reporting import Given, NegativeBinomial, Reporting
-from zoo.spread.standin import reproduction_number
+from zoo.spread.threshold import reproduction_number
 
 Prior = Given | Changing
 Run = Callable[[Compartments, Mapping[str, Any], Tensor, Tensor], Course]
@@ -65,7 +65,8 @@ class Outbreak:
         delay: Sequence[float] | None = None,
         run: Run = ode,
     ) -> None:
-        self.compartments, self.start, self.priors = compartments, dict(start), dict(priors)
+        self.compartments, self.priors = compartments, dict(priors)
+        self.start = {name: _numbers(heads) for name, heads in start.items()}
         self.observes, self.reporting, self.run = observes, reporting or NegativeBinomial(), run
         self.begin, self.population = float(begin), population
         self.times = _times(times, self.begin)
@@ -102,15 +103,14 @@ class Outbreak:
     def _tell(self, values: Mapping[str, Any], course: Course, expected: Tensor) -> None:
         """The deterministic sites."""
         model, curve = self.compartments, expected
-        everyone = course.heads[0].reshape(-1, len(model.names)).sum(-1)
-        healthy = torch.zeros_like(course.heads[0]).reshape(-1, len(model.names))
-        healthy = torch.cat([everyone[:, None], healthy[:, 1:]], -1).flatten()
-        rates = [self._rates(values, time) for time in (self.begin, *self.times.tolist())]
-        at = [healthy, *course.heads[self._seen]]
-        numbers = [reproduction_number(model, r, heads) for r, heads in zip(rates, at, strict=True)]
+        groups = course.heads[0].unflatten(-1, (-1, len(model.names)))
+        everyone = groups.sum(-1, keepdim=True)
+        healthy = torch.cat([everyone, torch.zeros_like(groups[..., 1:])], -1).flatten()
+        at = torch.cat([healthy[None], course.heads[self._seen]])
+        numbers = reproduction_number(model, self._rates_at(values, [self.begin, *self.times.tolist()]), at)
         infected = course.happened[-1, : len(model.contagious)] * model.contagious
         pyro.deterministic("R0", numbers[0])
-        pyro.deterministic("R", torch.stack(numbers[1:]), event_dim=1)
+        pyro.deterministic("R", numbers[1:], event_dim=1)
         pyro.deterministic("curve", curve, event_dim=curve.dim())
         highest, when = curve.max(0)
         pyro.deterministic("peak", highest, event_dim=highest.dim())
@@ -168,6 +168,11 @@ class Outbreak:
             piece = sum(time >= t for t in prior.at) if isinstance(prior, Changing) else None
             now[name] = values[name] if piece is None else values[name][..., piece]
         return now
+
+    def _rates_at(self, values: Mapping[str, Any], times: Sequence[float]) -> dict[str, Tensor]:
+        """The rates at times, [T] each."""
+        each = [self._rates(values, time) for time in times]
+        return {name: torch.stack([torch.as_tensor(now[name]).double() for now in each]) for name in self.priors}
 
     def _start(self, values: Mapping[str, Any]) -> Tensor:
         """Heads [*batch, K]."""
@@ -251,7 +256,16 @@ class Outbreak:
         wanted = list(self._axes().values())
         if list(given.shape) != wanted:
             raise ValueError(f"cases are {wanted}, one for each of the times, not {list(given.shape)}")
-        numbers = given.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
+        if self._all_seen(given):
+            return given, None
+        return given.nan_to_num(nan=0.0), given.isnan()
+
+    def _all_seen(self, given: Tensor) -> bool:
+        """Whether no case is missing; refuses what no report can be."""
+        try:
+            numbers = given.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
+        except RuntimeError:  # within `torch.func`, where no number can be looked at
+            return False
         seen = numbers[~np.isnan(numbers)]
         if (seen < 0).any():
             raise ValueError(f"cases are numbers from 0 on (NaN where missing), not {seen.min():g}")
@@ -262,13 +276,17 @@ class Outbreak:
                 f"{type(self.reporting).__name__} reports whole numbers, not {seen[seen != np.floor(seen)][0]:g}; "
                 "rates are reported by Normal"
             )
-        if len(seen) == numbers.size:
-            return given, None
-        return given.nan_to_num(nan=0.0), given.isnan()
+        return len(seen) == numbers.size
 
 
 def _is_prior(given: Any) -> bool:
     return hasattr(given, "log_prob")
+
+
+def _numbers(given: Any) -> Any:
+    """What is no prior and no single number as a tensor."""
+    single = _is_prior(given) or isinstance(given, int | float)
+    return given if single else torch.as_tensor(given, dtype=torch.float64)
 
 
 def _drawn(name: str, prior: Any) -> Any:

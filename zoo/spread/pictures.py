@@ -152,11 +152,15 @@ def animate(
     The file is written beside and then renamed, so that there is a whole one or none.
 
     Raises:
-        ValueError: frames that are not a state of each node; another number of titles.
+        ValueError: frames that are not a state of each node, or one without a name; another number of titles.
     """
     states = as_numbers(frames)
     if states.ndim != 2 or states.shape[1] != graph.n or not len(states):
         raise ValueError(f"frames are [frames, {graph.n}], a state of each node, not {list(states.shape)}")
+    if states.min() < 0 or states.max() >= len(names):
+        raise ValueError(
+            f"frames have the state {int(states.max())}, but there are {len(names)} names of states from 0 on"
+        )
     told = [f"step {step}" for step in range(len(states))] if titles is None else list(titles)
     if len(told) != len(states):
         raise ValueError(f"there are {len(states)} frames, but {len(told)} titles")

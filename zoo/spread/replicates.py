@@ -15,7 +15,7 @@ from zoo.spread.frontier import Walk
 from zoo.spread.graph import Changing, Graph
 from zoo.spread.graph_course import GraphCourse
 
-PORTION = 2**21
+PORTION = 2**20
 """Places that are walked at once."""
 
 Start = Mapping[str, Iterable[Hashable]] | Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pyro.distributions as dist
@@ -32,7 +32,7 @@ class Reporting(ABC):
     """Whether the reported numbers are counts."""
 
     def given(self) -> dict[str, Given]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @abstractmethod
     def distribution(
@@ -60,7 +60,7 @@ class Poisson(Reporting):
 class NegativeBinomial(Reporting):
     """Of the mean m = share expected and the variance m + phi_inv m^2: phi_inv is the overdispersion."""
 
-    phi_inv: Given = dist.Exponential(torch.tensor(5.0, dtype=torch.float64))
+    phi_inv: Given = field(default_factory=lambda: dist.Exponential(torch.tensor(5.0, dtype=torch.float64)))
 
     def distribution(
         self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
@@ -85,7 +85,7 @@ class Binomial(Reporting):
 class Normal(Reporting):
     """Of the mean share expected and the standard deviation sd: where numbers are rates, not counts."""
 
-    sd: Given = dist.HalfNormal(torch.tensor(10.0, dtype=torch.float64))
+    sd: Given = field(default_factory=lambda: dist.HalfNormal(torch.tensor(10.0, dtype=torch.float64)))
 
     whole = False
 

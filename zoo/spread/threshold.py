@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from zoo.spread.checks import numbers
 from zoo.spread.compartments import Compartments, Rate
 from zoo.spread.course import Course
 
@@ -47,12 +48,13 @@ def reproduction_number(model: Compartments, rates: Mapping[str, Rate], at: Tens
         den Driessche and Watmough, 2002), https://doi.org/10.1016/S0025-5564(02)00108-6
     """
     ill = _places(model, infected(model))
-    at = model.checked(at)
-    paces = model.paces(model.rates(rates, time))
+    given = model.rates(rates, time)
+    model, at = model.to(given.device), model.checked(at).to(given.device)
+    paces = model.paces(given)
     takers, sizes = at @ model.taken.T, model.sizes(at)
     met = model.met / torch.where(sizes > 0, sizes, 1.0)[..., None, model.group_of_heads]
     pressure = (met @ at[..., None])[..., 0] + model.alone
-    new = torch.tensor([_infects(model, row, ill) for row in range(len(model.events))])
+    new = _infections(model, ill)
     appear = torch.where(new[:, None], (paces * takers)[..., None] * met, 0.0)
     leave = torch.where(new[:, None], 0.0, (paces * pressure)[..., None] * model.taken)
     born = (model.change.T @ appear)[..., ill, :][..., ill]
@@ -60,26 +62,35 @@ def reproduction_number(model: Compartments, rates: Mapping[str, Rate], at: Tens
     return _radius(born, gone, (model.change[new][:, ill] > 0).any(0))
 
 
-def _infects(model: Compartments, row: int, ill: Sequence[int]) -> bool:
-    """Whether an event is a new infection: heads that were not infected are, by a contact."""
-    change = model.change[row, ill]
-    return bool(model.contagious[row]) and bool((change > 0).any()) and not bool((change < 0).any())
+def _infections(model: Compartments, ill: Sequence[int]) -> Tensor:
+    """[E], whether an event is a new infection: heads that were not infected are, by a contact."""
+    change = model.change[:, ill]
+    return model.contagious & (change > 0).any(-1) & ~(change < 0).any(-1)
 
 
 def _radius(born: Tensor, gone: Tensor, entered: Tensor) -> Tensor:
     """The spectral radius of `born gone^-1`, whose rows are zero but where heads enter."""
+    if len(entered) == 1:
+        endless = gone[..., 0, 0] == 0
+        return torch.where(endless, torch.inf, born[..., 0, 0] / torch.where(endless, 1.0, gone[..., 0, 0]))
     endless = torch.linalg.det(gone) == 0
     gone = torch.where(endless[..., None, None], torch.eye(len(entered)).to(gone), gone)
-    ways = torch.linalg.solve(gone, born, left=False)[..., entered, :][..., entered]
+    ways = torch.linalg.solve_ex(gone, born, left=False).result[..., entered, :][..., entered]
     radius = ways[..., 0, 0] if ways.shape[-1] == 1 else torch.linalg.eigvals(ways).abs().amax(-1)
     return torch.where(endless, torch.inf, radius)
 
 
 def effective_reproduction(course: Course, rates: Mapping[str, Rate]) -> Tensor:
     """R(t) at each time of a course that had these rates, [..., T]: how many heads one infects, were all as then."""
-    moments = enumerate(course.times.tolist())
-    each = [reproduction_number(course.compartments, rates, course.heads[..., n, :], time) for n, time in moments]
-    return torch.stack(each, -1)
+    now = {name: _at_each(rate, course.times) for name, rate in rates.items()}
+    return reproduction_number(course.compartments, now, course.heads)
+
+
+def _at_each(rate: Rate, times: Tensor) -> Tensor:
+    """[..., 1 or T]."""
+    if callable(rate):
+        return torch.stack([torch.as_tensor(rate(time), dtype=torch.float64) for time in times.tolist()], -1)
+    return torch.as_tensor(rate, dtype=torch.float64)[..., None]
 
 
 def growth_rate(model: Compartments, rates: Mapping[str, Rate], at: Tensor, time: float = 0.0) -> Tensor:
@@ -89,9 +100,11 @@ def growth_rate(model: Compartments, rates: Mapping[str, Rate], at: Tensor, time
     rates [...] and heads [..., K].
     """
     ill = _places(model, infected(model))
-    paces = model.paces(model.rates(rates, time))
+    given = model.rates(rates, time)
+    model, at = model.to(given.device), model.checked(at).to(given.device)
+    paces = model.paces(given)
     batch = torch.broadcast_shapes(paces.shape[:-1], at.shape[:-1])
-    rows = model.checked(at).expand(*batch, -1).reshape(-1, model.size)
+    rows = at.expand(*batch, -1).reshape(-1, model.size)
     flat = paces.expand(*batch, -1).reshape(len(rows), -1)
     slopes = torch.func.vmap(torch.func.jacrev(lambda heads, pace: model.flow(heads, pace) @ model.change))(rows, flat)
     block = slopes[:, ill][:, :, ill]
@@ -131,15 +144,13 @@ def final_size(
         Generality of the final size formula for an epidemic of a newly invading infectious disease (Ma and Earn, 2006),
         https://doi.org/10.1007/s11538-005-9047-7
     """
-    r0, s, i = (torch.as_tensor(value, dtype=torch.float64) for value in (r0, susceptible, infected))
-    for name, value in (("R0", r0), ("the susceptible share", s), ("the infected share", i)):
-        if not (value.isfinite() & (value >= 0)).all():
-            raise ValueError(f"{name} is a number from 0 on, not {value.tolist()}")
+    r0, s = numbers("R0", r0), numbers("the susceptible share", susceptible)
+    i = numbers("the infected share", infected)
     if (s + i > 1 + 1e-9).any():
         raise ValueError("the susceptible and the infected share make more than 1")
     if contacts is None:
         return _largest(r0[..., None, None], s[..., None], i[..., None])[..., 0]
-    return _largest(r0[..., None, None] * torch.as_tensor(contacts, dtype=torch.float64), s, i)
+    return _largest(r0[..., None, None] * numbers("contacts", contacts), s, i)
 
 
 def _largest(force: Tensor, s: Tensor, i: Tensor) -> Tensor:

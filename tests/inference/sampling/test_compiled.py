@@ -55,6 +55,25 @@ def test_a_loop_runs_and_other_data_need_no_compiler():
     assert longer.native is None and longer.value_and_grad(q)[0].isfinite().all()
 
 
+def layers(x, y):
+    """A product with something added, and constants of single precision."""
+    weight = pyro.sample("weight", dist.Normal(torch.zeros(2, 3), 1.0).to_event(2))
+    with pyro.plate("rows", len(y)):
+        mean = torch.addmm(weight[0], x, weight, beta=0.5, alpha=2.0).tanh().sum(-1)
+        pyro.sample("y", dist.Normal(mean, torch.tensor(0.7, dtype=torch.float32)), obs=y)
+
+
+@needs_compiler
+def test_a_product_with_a_sum_and_single_constants_are_torchs():
+    x = torch.randn(len(Y), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    density = LogDensity.of(Program.of(layers, {"x": x, "y": Y}))
+    made = compiled(density)
+    assert isinstance(made, CompiledDensity), density.why_not
+    q = points(density, 9)
+    for one, two in zip(made.value_and_grad(q), density.value_and_grad(q), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.slow
 @needs_compiler
 def test_other_codes_are_left_to_torch_which_checks_them():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.sampling import Chees, DifferentialEvolution, Hmc, Nuts, RandomWalk, Stretch
+from inference.sampling import Chees, DifferentialEvolution, Hmc, Independent, Nuts, RandomWalk, Stretch
 from inference.sampling.kernel import Kernel
 from tests.inference.sampling.gaussians import skewed
 
@@ -27,7 +27,7 @@ def learnt(state: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         yield path, torch.as_tensor(state).clone()
 
 
-@pytest.mark.parametrize("made", [Chees, DifferentialEvolution, Hmc, Nuts, RandomWalk, Stretch])
+@pytest.mark.parametrize("made", [Chees, DifferentialEvolution, Hmc, Independent, Nuts, RandomWalk, Stretch])
 def test_once_warm_a_kernel_learns_no_more(made: type[Kernel]) -> None:
     torch.manual_seed(0)
     kernel, density = made(), skewed(3, 10.0)

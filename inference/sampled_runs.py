@@ -1,0 +1,101 @@
+"""Sampled runs as the edges that would pass it on, so that it can be seen who is reached without some nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.dominators import dominated, dominators, levels
+from inference.live_edges import NEVER, Live
+from inference.live_runs import forward, stages
+
+PORTION = 2**19
+"""Places, runs times nodes, that are walked at once."""
+
+
+@dataclass(frozen=True)
+class SampledRuns:
+    """Runs, and in each the edges that pass it on between those who are reached. A place is run * n + node.
+
+    Attributes:
+        n: nodes, and `runs` how many runs.
+        source, target: places, [edges].
+        begun: places of those who begin it.
+    """
+
+    n: int
+    runs: int
+    source: Tensor
+    target: Tensor
+    begun: Tensor
+
+    @classmethod
+    def of(cls, live: Live, begun: Any, first: int, count: int) -> SampledRuns:
+        parts = []
+        device = live.graph.indptr.device
+        for runs in torch.arange(first, first + count, device=device).split(max(1, PORTION // live.graph.n)):
+            parts.append(_edges(live, begun.drawn(live.seed, runs), runs, int(runs[0]) - first))
+        source, target, there = (torch.cat(side) for side in zip(*parts, strict=True))
+        return cls(live.graph.n, count, source, target, there)
+
+    def without(self, nodes: Sequence[int]) -> SampledRuns:
+        """The same runs without some nodes."""
+        gone = torch.zeros(self.n, dtype=torch.bool, device=self.source.device)
+        gone[list(nodes)] = True
+        kept = ~(gone[self.source % self.n] | gone[self.target % self.n])
+        begun = self.begun[~gone[self.begun % self.n]]
+        return SampledRuns(self.n, self.runs, self.source[kept], self.target[kept], begun)
+
+    def reached(self, without: Sequence[int] = ()) -> Tensor:
+        """How many are reached in each run where some nodes are not there, int64 [runs]."""
+        left = self.without(without)
+        level = levels(left.source, left.target, left.begun, self.runs * self.n)
+        return (level > 0).view(self.runs, self.n).sum(1)
+
+    def lost(self) -> Tensor:
+        """How many fewer would be reached without each node, int64 [runs, n]."""
+        level = levels(self.source, self.target, self.begun, self.runs * self.n)
+        above = dominators(self.source, self.target, level)
+        return dominated(above, level).view(self.runs, self.n)
+
+    def greedy(self, k: int, free: Tensor) -> list[int]:
+        """The k nodes, of those that are free, without whom fewest are reached, one after the other."""
+        left, lost = self, self.lost()
+        chosen: list[int] = []
+        able = free.clone()
+        for _ in range(k):
+            node = int(torch.where(able, lost.sum(0), -1).argmax())
+            chosen.append(node)
+            able[node] = False
+            changed = lost[:, node] > 0
+            left = left.without([node])
+            lost[changed] = left._of(changed).lost()
+        return chosen
+
+    def _of(self, rows: Tensor) -> SampledRuns:
+        """Some of the runs, numbered anew."""
+        number = rows.cumsum(0) - 1
+        parts = []
+        for places in (self.source, self.target, self.begun):
+            row = places // self.n
+            parts.append((number[row] * self.n + places % self.n)[rows[row]])
+        return SampledRuns(self.n, int(rows.sum()), *parts)
+
+
+def _edges(live: Live, begun: Tensor, runs: Tensor, offset: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges that pass it on between those who are reached, and those who begin it, as places from `offset` runs on."""
+    time = forward(live, begun, runs)
+    row, node = (time < NEVER).nonzero(as_tuple=True)
+    stage = stages(live, begun).expand_as(time)
+    begin, end = live.passes(runs[row], node, (stage[row, node] - 1).clamp(min=0), time[row, node])
+    edge, at = live.out(node)
+    target = live.graph.indices[edge]
+    arrive = live.edges.arrival(runs[row][at], node[at], edge, target, begin[at])
+    passed = (arrive <= end[at].clamp(max=NEVER - 1)) & (time[row[at], target] < NEVER)
+    place = (row + offset) * live.graph.n + node
+    beginning = stage[row, node] > 0
+    return place[at][passed], ((row[at] + offset) * live.graph.n + target)[passed], place[beginning]
