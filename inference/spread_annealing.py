@@ -104,9 +104,10 @@ def arrays_of(law: Histories) -> tuple[Any, ...]:
     table = log_hit(unit * torch.arange(law.n + 2))
     into, out = _rows(whom, who, law), _rows(who, whom, law)
     numbers = (x, r, law.allowed, removal, place, law.log_start)
-    x, r, allowed, removal, place, log_start = (part.contiguous().numpy() for part in numbers)
+    xs, rs, allowed, log_removal, places, log_start = (part.contiguous().numpy() for part in numbers)
     return (
-        law.steps, law.outside.numpy(), into, out, x, r, allowed, removal, place, log_start, float(unit), table.numpy(),
+        law.steps, law.outside.numpy(), into, out, xs, rs, allowed, log_removal, places, log_start, float(unit),
+        table.numpy(),
     )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ class Histories:
         spared = begun * (torch.minimum(r[:, who], last) - x[:, who])
         hit = torch.zeros_like(x, dtype=torch.float64).index_add_(1, whom, begun * (last < r[:, who]))
         spared = torch.zeros_like(hit).index_add_(1, whom, spared)
-        own = torch.where(x <= self.steps, log_hit(hit), 0.0) - spared
+        own = torch.where((x > 0) & (x <= self.steps), log_hit(hit), 0.0) - spared
         own.scatter_(
             1, source[:, None], self.log_start[source].gather(1, x.gather(1, source[:, None]).clamp(max=self.steps))
         )

@@ -60,7 +60,7 @@ def _own(law, x, r, source, j):
     if j == source:
         return total + log_start[j, min(x[j], steps)], hit
     if x[j] == 0:
-        return IMPOSSIBLE, hit
+        return total + IMPOSSIBLE, hit
     return total - spared + (log_hit(hit, law[10], law[11]) if x[j] <= steps else 0.0), hit
 
 

@@ -72,7 +72,7 @@ class Snapshot:
         Raises:
             ValueError: there is none.
         """
-        passable = self.could[:, 1:].any(1)
+        passable = np.asarray(self.could[:, 1:].any(1))
         adjacency = _adjacency(self.moves, passable)
         far = dijkstra(adjacency.T, indices=self.reached, unweighted=True)
         near_enough = (far <= max(self.steps)).all(0) & passable
@@ -94,7 +94,7 @@ class Snapshot:
         """The places of the nodes that may have been reached, and the law of their histories, begun by a candidate."""
         moves, steps = self.moves, max(self.steps)
         candidates = self.candidates()
-        adjacency = _adjacency(moves, self.could[:, 1:].any(1))
+        adjacency = _adjacency(moves, np.asarray(self.could[:, 1:].any(1)))
         ahead = dijkstra(adjacency, indices=candidates, unweighted=True, min_only=True)
         kept = np.flatnonzero(ahead <= steps)
         place = np.full(len(moves.nodes), -1)
@@ -135,9 +135,9 @@ def _checked(spread: Any) -> Moves:
         raise ValueError(f"who began it is asked of a spread by hazards along edges, which {name_of(spread)} has not")
     moves = moves_of(spread)
     names = moves.names
-    path = list(zip(moves.source.tolist(), moves.target.tolist(), (moves.group >= 0).tolist(), strict=True))
-    forward = path in ([(0, 1, True)], [(0, 1, True), (1, 2, False)])
-    if not forward or moves.met[moves.group[0]].nonzero()[0].tolist() != [1]:
+    first, second = names[:2]
+    path = [(t.source, t.target, tuple(t.by)) for t in spread.compartments.transitions]
+    if path[:1] != [(first, second, (second,))] or path[1:] not in ([], [(second, names[-1], ())]) or len(names) > 3:
         raise ValueError(
             f"who began it is asked of spreads like SI, SIR and cascades, not of {', '.join(names)}: nodes go from the "
             "first compartment to the second by contact with it, and then at most to a third"
@@ -154,7 +154,7 @@ def _edges(moves: Moves) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _removal(moves: Moves) -> float | None:
-    return -math.expm1(-moves.rates(1)[0, 1]) if len(moves.source) > 1 else None
+    return -math.expm1(-moves.rates(1)[0, 1]) if len(moves.names) > 2 else None
 
 
 def _adjacency(moves: Moves, passable: np.ndarray) -> sparse.csr_matrix:

@@ -29,7 +29,7 @@ from inference.spread_snapshot import Snapshot
 
 FEW = 100_000
 """Histories up to which they are all summed."""
-CHAINS, BETWEEN, AFTER = 128, 1, 24
+CHAINS, BETWEEN, AFTER = 128, 2, 24
 """Of a population; its sweeps after each step of the heat, and at the posterior."""
 ALMOST = 1.0
 """How many sweeps' worth of chains is spread over all candidates: what chains have not found is not impossible."""
@@ -78,7 +78,9 @@ def _answer(
     share = np.zeros(len(nodes))
     share[kept] = found.numpy()
     labels = np.fromiter(nodes, dtype=object, count=len(nodes))
-    values: dict[Hashable, xr.DataArray] = {"source": xr.DataArray(share, {"source": labels}, ("source",), name="probability")}
+    values: dict[Hashable, xr.DataArray] = {
+        "source": xr.DataArray(share, {"source": labels}, ("source",), name="probability")
+    }
     return Answer("P(source | seen)", values, method, kind, evidence, trust, warned)
 
 
@@ -95,8 +97,8 @@ def _summed(law: Histories, node: int) -> Tensor:
 def _possible(nats: float, snapshot: Snapshot) -> None:
     if nats < IMPOSSIBLE / 2:
         raise ValueError(
-            f"no history of {max(snapshot.steps)} steps that one node began ends with just these "
-            f"{len(snapshot.reached)} nodes reached"
+            f"no history of {max(snapshot.steps)} steps that one node began was found to end with just "
+            f"these {len(snapshot.reached)} nodes reached"
         )
 
 

@@ -60,7 +60,7 @@ def _of_one(question: Question, target: Any) -> Answer:
             raise ValueError(f"{name_of(model)} has no graph, so that no one node is its {target!r}")
         if question.do:
             raise ValueError(f"{target!r} is a matter of what has happened, which do() can't change: leave it out")
-        if target == "source":
+        if target == "source":  # imported here: what answers is made of `Answer`, and so of this package
             from inference.spread_source import source
 
             return source(model, question.given, question.seed)
