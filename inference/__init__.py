@@ -28,8 +28,8 @@ from inference.query import Answer, query
 from inference.results import Alarm, Fit
 from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
-from inference.spread_choice import Choice, best
-from inference.spread_history import history
+from inference.spread.choice import Choice, best
+from inference.spread.history import history
 from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata

@@ -13,7 +13,7 @@ from typing import Any
 from inference.protocols import Epidemic, OnGraph, name_of, offers
 from inference.query.answer import Answer
 from inference.query.question import Question
-from inference.spread_population import outbreak_of
+from inference.spread.population import outbreak_of
 
 KINDS = ("exact", "estimate", "approximation")
 """From the strictest on: several answers together are of the last that one of them is of."""
@@ -61,12 +61,12 @@ def _of_one(question: Question, target: Any) -> Answer:
         if question.do:
             raise ValueError(f"{target!r} is a matter of what has happened, which do() can't change: leave it out")
         if target == "source":  # imported here: what answers is made of `Answer`, and so of this package
-            from inference.spread_source import source
+            from inference.spread.source import source
 
             return source(model, question.given, question.seed)
-        from inference.spread_history import unseen
+        from inference.spread.history import unseen
 
         return unseen(model, question.given, question.seed)
-    from inference.spread_outcome import outcome
+    from inference.spread.outcome import outcome
 
     return outcome(model, target, question.given, question.do, question.seed, draws=question.draws)

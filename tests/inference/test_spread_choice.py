@@ -18,10 +18,10 @@ from inference.live_edges import NEVER, Live
 from inference.live_runs import forward
 from inference.reverse_reach import ROOT, certified, greedy, reverse_reach
 from inference.sampled_runs import SampledRuns
-from inference.spread_choice import best
-from inference.spread_outcome import outcome
-from inference.spread_runs import Begun
-from tests.inference.spread_enumeration import cascade_reach
+from inference.spread.choice import best
+from inference.spread.outcome import outcome
+from inference.spread.runs import Begun
+from tests.inference.spread.enumeration import cascade_reach
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.on_graph import GraphSpread

@@ -15,13 +15,13 @@ import pyro
 import pytest
 import torch
 
-from inference import spread_walks
 from inference.query import query
 from inference.sampling.statistics import bulk_ess
-from inference.spread_history import history
-from inference.spread_moves import moves_of
-from inference.spread_seen import seen_of
-from inference.spread_walks import Walk
+from inference.spread import walks
+from inference.spread.history import history
+from inference.spread.moves import moves_of
+from inference.spread.seen import seen_of
+from inference.spread.walks import Walk
 from zoo.spread import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.on_graph import GraphSpread
@@ -253,7 +253,7 @@ def test_a_seed_decides_all_and_the_caller_s_generator_is_left_alone() -> None:
 
 
 def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    where = importlib.util.find_spec("inference.spread_sweeps")
+    where = importlib.util.find_spec("inference.spread.sweeps")
     plain = importlib.util.module_from_spec(where)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "numba", None)
@@ -262,7 +262,7 @@ def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
     given = {"R": [2], "step": 6}
     compiled = history(model, given, draws=10, warmup=5, chains=1)
     for name in ("sweep", "weigh_contacts", "log_joint"):
-        monkeypatch.setattr(spread_walks, name, getattr(plain, name))
+        monkeypatch.setattr(walks, name, getattr(plain, name))
     slow = history(model, given, draws=10, warmup=5, chains=1)
     assert torch.equal(compiled["reached"], slow["reached"])
     assert torch.equal(compiled["R"], slow["R"])

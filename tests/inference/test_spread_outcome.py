@@ -17,9 +17,9 @@ from inference.live_edges import Contacts, Live
 from inference.live_runs import counts, forward
 from inference.posterior import Posterior
 from inference.program import Program
-from inference.spread_measures import statistics
-from inference.spread_outcome import outcome
-from tests.inference.spread_enumeration import mean, outcomes
+from inference.spread.measures import statistics
+from inference.spread.outcome import outcome
+from tests.inference.spread.enumeration import mean, outcomes
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.jumps import binomial_chain

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from inference import spread_source
 from inference.query import query
-from inference.spread_annealing import Population
-from inference.spread_loops import pressures
-from inference.spread_snapshot import Snapshot
+from inference.spread import source as whole
+from inference.spread.annealing import Population
+from inference.spread.loops import pressures
+from inference.spread.snapshot import Snapshot
 from zoo.spread import Graph
 from zoo.spread.on_graph import GraphSpread
 from zoo.spread.ready import seir, si, sir
@@ -98,8 +98,8 @@ def test_a_step_that_is_not_known_is_summed_over():
 
 @pytest.mark.parametrize(("kind", "given", "seen"), CASES)
 def test_chains_agree_with_enumeration(kind, given, seen, monkeypatch):
-    monkeypatch.setattr(spread_source, "FEW", 0)
-    monkeypatch.setattr(spread_source, "AFTER", 200)
+    monkeypatch.setattr(whole, "FEW", 0)
+    monkeypatch.setattr(whole, "AFTER", 200)
     nodes, joint = enumerated(kind, KITE, seen, given["step"])
     answer, found = share(spread_of(kind, KITE), given, nodes)
     assert answer.kind == "estimate"

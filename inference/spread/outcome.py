@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference.query.answer import Answer
-from inference.spread_do import Intervention
-from inference.spread_measures import answered, check_target, measured
-from inference.spread_runs import Begun, courses
+from inference.spread.do import Intervention
+from inference.spread.measures import answered, check_target, measured
+from inference.spread.runs import Begun, courses
 
 
 def outcome(
@@ -46,7 +46,7 @@ def outcome(
         ValueError: an unknown target, node, edge or key; a factor below 0; someone vaccinated who begins it.
     """
     if not hasattr(spread, "simulate"):
-        from inference.spread_population import population
+        from inference.spread.population import population
 
         return population(spread, target, given, do or {}, seed, draws)
     check_target(target, tuple(spread.compartments.names), bool(do))

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference.spread_law import IMPOSSIBLE, Histories, log_hit
-from inference.spread_loops import pressures, sweeps
+from inference.spread.law import IMPOSSIBLE, Histories, log_hit
+from inference.spread.loops import pressures, sweeps
 
 EARLY = 2
 """Steps after the source's within which a node must have been reached to be proposed as the source instead."""
@@ -93,7 +93,7 @@ def _next(nats: Tensor, heat: float) -> float:
 
 
 def arrays_of(law: Histories) -> tuple[Any, ...]:
-    """The law as `inference.spread_loops` reads it."""
+    """The law as `inference.spread.loops` reads it."""
     who, whom = law.ends.T
     x, r = (column.contiguous() for column in law.options.T)
     removal = torch.full((law.steps + 2, law.steps + 2), IMPOSSIBLE, dtype=torch.float64)

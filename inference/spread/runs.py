@@ -13,7 +13,7 @@ from inference.live_draws import uniform
 from inference.live_edges import NEVER, Live
 from inference.live_runs import counts, forward
 from inference.near import near
-from inference.spread_do import Intervention
+from inference.spread.do import Intervention
 
 PORTION = 2**19
 """Places, runs times nodes, that are walked at once."""

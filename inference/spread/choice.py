@@ -27,7 +27,7 @@ from inference.near import near
 from inference.protocols import name_of
 from inference.reverse_reach import Sets, certified, greedy, reverse_reach
 from inference.sampled_runs import SampledRuns
-from inference.spread_runs import Begun, carriers
+from inference.spread.runs import Begun, carriers
 
 PILOT, SETS, LOOKED = 200, (1_000, 100_000), 40_000_000
 """Sets to see how large they are; then the fewest and the most, so that about so many edges are looked at."""

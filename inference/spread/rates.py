@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from inference.near import near
-from inference.spread_moves import Moves
-from inference.spread_sweeps import njit
+from inference.spread.moves import Moves
+from inference.spread.sweeps import njit
 
 TRIES = 3
 """Steps of each rate after a sweep over the nodes: they cost little beside it."""

@@ -25,9 +25,9 @@ from inference.protocols import name_of
 from inference.query.answer import Answer
 from inference.sampling.statistics import bulk_ess, rhat
 from inference.seeding import seeded
-from inference.spread_moves import moves_of
-from inference.spread_seen import seen_of
-from inference.spread_walks import STRAYS, Walk, chain
+from inference.spread.moves import moves_of
+from inference.spread.seen import seen_of
+from inference.spread.walks import STRAYS, Walk, chain
 
 METHOD = "chains over histories, each node's from its exact conditional"
 RHAT, ESS = 1.05, 100

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.spread_moves import Moves
-from inference.spread_seen import Seen
+from inference.spread.moves import Moves
+from inference.spread.seen import Seen
 
 
 def begun(moves: Moves, seen: Seen, rates: np.ndarray) -> np.ndarray:

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from inference.query.answer import Answer
 from inference.seeding import seeded
-from inference.spread_annealing import Population
-from inference.spread_law import IMPOSSIBLE, Histories
-from inference.spread_snapshot import Snapshot
+from inference.spread.annealing import Population
+from inference.spread.law import IMPOSSIBLE, Histories
+from inference.spread.snapshot import Snapshot
 
 FEW = 100_000
 """Histories up to which they are all summed."""

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from inference.spread_begin import begun
-from inference.spread_moves import Moves
-from inference.spread_rates import Rates
-from inference.spread_seen import Seen
-from inference.spread_sweeps import log_joint, sweep, weigh_contacts
+from inference.spread.begin import begun
+from inference.spread.moves import Moves
+from inference.spread.rates import Rates
+from inference.spread.seen import Seen
+from inference.spread.sweeps import log_joint, sweep, weigh_contacts
 
 STRAYS = (0.0, 0.5, 2.0, 8.0)
 """Strays that each replica would expect among nodes of which none is reached otherwise."""

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from inference.spread_law import IMPOSSIBLE, TINY
-from inference.spread_sweeps import njit
+from inference.spread.law import IMPOSSIBLE, TINY
+from inference.spread.sweeps import njit
 
 
 @njit(cache=True, nogil=True)

@@ -20,8 +20,8 @@ from inference.live_edges import Contacts
 from inference.protocols import Epidemic, name_of, offers
 from inference.query.answer import Answer
 from inference.seeding import seeded
-from inference.spread_do import check_keys, contacts_of
-from inference.spread_measures import answered, check_target
+from inference.spread.do import check_keys, contacts_of
+from inference.spread.measures import answered, check_target
 
 OWN = ("curve", "peak_time")
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from inference.near import near
 from inference.protocols import name_of
-from inference.spread_law import IMPOSSIBLE, Histories, options
-from inference.spread_moves import Moves, moves_of
+from inference.spread.law import IMPOSSIBLE, Histories, options
+from inference.spread.moves import Moves, moves_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, spread: Any, given: Mapping[Any, Any]) -> Snapshot:
-        """What `given` says, as `inference.spread_source.source` reads it.
+        """What `given` says, as `inference.spread.source.source` reads it.
 
         Raises:
             ValueError: a spread of another kind; unknown keys or nodes; no step, or nobody who was reached.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inference.near import near
-from inference.spread_moves import Moves
+from inference.spread.moves import Moves
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Seen:
 
 
 def seen_of(moves: Moves, given: Mapping[Any, Any], seeds: Any = None) -> Seen:
-    """What `given` says, as `inference.spread_history.history` reads it.
+    """What `given` says, as `inference.spread.history.history` reads it.
 
     Raises:
         ValueError: an unknown key or node, a step that is none or beyond the last, what contradicts itself.
