@@ -3,8 +3,8 @@
     best(rumour, 5)                                             seeds of a campaign: those who are reached
     best(epidemic, 5, do="vaccinate", given={"I": 1})           whom it spares, wherever it begins
 
-Seeds are chosen by sets of who would have reached a node (`inference.reverse_reach`); those to vaccinate by what would
-not be reached without them in sampled runs (`inference.dominators`), which tells it of all nodes at once, so that there
+Seeds are chosen by sets of who would have reached a node (`reverse_reach`); those to vaccinate by what would
+not be reached without them in sampled runs (`dominators`), which tells it of all nodes at once, so that there
 is nothing to evaluate lazily; or, where those save more, the highest degrees. What they are worth is told by other runs
 than those that they were chosen by.
 """
@@ -22,12 +22,12 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from inference.live_edges import NEVER, Live
 from inference.near import near
 from inference.protocols import name_of
-from inference.reverse_reach import Sets, certified, greedy, reverse_reach
-from inference.sampled_runs import SampledRuns
+from inference.spread.live_edges import NEVER, Live
+from inference.spread.reverse_reach import Sets, certified, greedy, reverse_reach
 from inference.spread.runs import Begun, carriers
+from inference.spread.sampled_runs import SampledRuns
 
 PILOT, SETS, LOOKED = 200, (1_000, 100_000), 40_000_000
 """Sets to see how large they are; then the fewest and the most, so that about so many edges are looked at."""

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.live_edges import Contacts
 from inference.near import near
+from inference.spread.live_edges import Contacts
 
 KEYS = ("vaccinate", "cut", "contacts")
 

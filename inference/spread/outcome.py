@@ -9,7 +9,7 @@ are reached than if one let it be.
     do={"contacts": 0.5}        contacts are multiplied by this, or from steps on: {20: 0.5, 50: 1.0}
 
 Where nobody comes back to the first compartment, runs with and without the intervention have all draws in common that
-it doesn't touch (`inference.live_edges`), so that "saved" is a difference within each run.
+it doesn't touch (`inference.spread.live_edges`), so that "saved" is a difference within each run.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.live_edges import Contacts
 from inference.protocols import Epidemic, name_of, offers
 from inference.query.answer import Answer
 from inference.seeding import seeded
 from inference.spread.do import check_keys, contacts_of
+from inference.spread.live_edges import Contacts
 from inference.spread.measures import answered, check_target
 
 OWN = ("curve", "peak_time")

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.live_draws import uniform
-from inference.live_edges import NEVER, Live
-from inference.live_runs import counts, forward
 from inference.near import near
 from inference.spread.do import Intervention
+from inference.spread.live_draws import uniform
+from inference.spread.live_edges import NEVER, Live
+from inference.spread.live_runs import counts, forward
 
 PORTION = 2**19
 """Places, runs times nodes, that are walked at once."""

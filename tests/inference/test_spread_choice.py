@@ -12,15 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.dominators import dominated, dominators, levels
-from inference.live_draws import uniform
-from inference.live_edges import NEVER, Live
-from inference.live_runs import forward
-from inference.reverse_reach import ROOT, certified, greedy, reverse_reach
-from inference.sampled_runs import SampledRuns
 from inference.spread.choice import best
+from inference.spread.dominators import dominated, dominators, levels
+from inference.spread.live_draws import uniform
+from inference.spread.live_edges import NEVER, Live
+from inference.spread.live_runs import forward
 from inference.spread.outcome import outcome
+from inference.spread.reverse_reach import ROOT, certified, greedy, reverse_reach
 from inference.spread.runs import Begun
+from inference.spread.sampled_runs import SampledRuns
 from tests.inference.spread.enumeration import cascade_reach
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.graph import Graph

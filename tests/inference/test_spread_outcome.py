@@ -12,11 +12,11 @@ import torch
 from scipy.integrate import solve_ivp
 
 from inference import query
-from inference.live_draws import uniform
-from inference.live_edges import Contacts, Live
-from inference.live_runs import counts, forward
 from inference.posterior import Posterior
 from inference.program import Program
+from inference.spread.live_draws import uniform
+from inference.spread.live_edges import Contacts, Live
+from inference.spread.live_runs import counts, forward
 from inference.spread.measures import statistics
 from inference.spread.outcome import outcome
 from tests.inference.spread.enumeration import mean, outcomes

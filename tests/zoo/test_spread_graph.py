@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.spread import Changing, Graph
+from zoo.spread import ChangingGraph, Graph
 
 PAIRS = [("a", "b"), ("b", "c"), ("a", "d"), ("d", "a"), ("c", "c")]
 NUMBERED = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=15)
@@ -95,7 +95,7 @@ def test_graphs_made_of_a_graph():
 
 def test_a_graph_that_changes():
     first, then = Graph.of([(0, 1)], nodes=range(3)), Graph.of([(1, 2), (0, 1)])
-    graph = Changing([(0, first), (4, then)])
+    graph = ChangingGraph([(0, first), (4, then)])
     assert [graph.at(step) is first for step in (0, 3, 4, 9)] == [True, True, False, False]
     assert graph.n == 3 and graph.index([2]).tolist() == [2]
     assert len(graph.without_nodes([0]).at(5).indices) == 2 and len(graph.without_nodes([0]).at(0).indices) == 0
@@ -193,11 +193,11 @@ WRONG = {
     "a label alone": (lambda: PATH.index("ann"), "as a list"),
     "no node": (lambda: PATH.without_nodes(["dan"]), "no node 'dan'"),
     "no edge": (lambda: PATH.without_edges([("ann", "cy")]), "no edge 'ann' - 'cy'"),
-    "no edge ever": (lambda: Changing([(0, PATH)]).without_edges([("ann", "cy")]), "no part .* 'ann' - 'cy'"),
+    "no edge ever": (lambda: ChangingGraph([(0, PATH)]).without_edges([("ann", "cy")]), "no part .* 'ann' - 'cy'"),
     "a factor": (lambda: PATH.scaled(-0.5), "from 0 on, not -0.5"),
-    "a beginning": (lambda: Changing([(1, PATH)]), r"begins at step 0, .* not \[1\]"),
-    "steps": (lambda: Changing([(0, PATH), (5, PATH), (5, PATH)]), "its steps go up"),
-    "other nodes": (lambda: Changing([(0, PATH), (5, Graph.of([(0, 1)]))]), "from step 5 on has other nodes"),
+    "a beginning": (lambda: ChangingGraph([(1, PATH)]), r"begins at step 0, .* not \[1\]"),
+    "steps": (lambda: ChangingGraph([(0, PATH), (5, PATH), (5, PATH)]), "its steps go up"),
+    "other nodes": (lambda: ChangingGraph([(0, PATH), (5, Graph.of([(0, 1)]))]), "from step 5 on has other nodes"),
 }
 
 

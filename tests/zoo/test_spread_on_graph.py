@@ -11,7 +11,7 @@ from scipy.stats import chi2_contingency
 
 from tests.zoo.exact_spread import cascade, chain, p_value, thresholds
 from zoo.spread import (
-    Changing,
+    ChangingGraph,
     Compartments,
     Graph,
     GraphSpread,
@@ -110,7 +110,7 @@ def test_a_graph_without_weights_is_one_of_weights_1():
 def test_a_graph_that_changes():
     edges = [PATH, DIRECTED, WEIGHTED]
     law = chain("SIR", SIR, lambda t: edges[min(t // 2, 2)], "ISSS", 5)
-    graph = Changing([(0, graph_of(PATH, 4)), (2, graph_of(DIRECTED, 4)), (4, graph_of(WEIGHTED, 4))])
+    graph = ChangingGraph([(0, graph_of(PATH, 4)), (2, graph_of(DIRECTED, 4)), (4, graph_of(WEIGHTED, 4))])
     assert p_value(law, ran(spread_of("SIR", SIR, graph), "ISSS", 5, 12_000)) > SURE
 
 
@@ -170,7 +170,7 @@ def test_thresholds_by_their_live_edges(edges):
 
 def test_thresholds_of_a_graph_that_changes():
     a, b = Graph.of([(0, 1)], directed=True, nodes=range(3)), Graph.of([(1, 2), (0, 2)], directed=True)
-    course = linear_threshold(Changing([(0, a), (1, b)])).simulate({"spreader": [0]}, 2, replicates=50)
+    course = linear_threshold(ChangingGraph([(0, a), (1, b)])).simulate({"spreader": [0]}, 2, replicates=50)
     assert course.reached.tolist() == [[0, 1, 2]] * 50
 
 

@@ -4,7 +4,7 @@ from zoo.spread.cascade import Cascade
 from zoo.spread.changing import Piecewise, RandomWalk
 from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
-from zoo.spread.graph import Changing, Graph
+from zoo.spread.graph import ChangingGraph, Graph
 from zoo.spread.graph_course import GraphCourse
 from zoo.spread.hidden_course import HiddenCourse
 from zoo.spread.influenza import in_bed, influenza
@@ -22,7 +22,7 @@ from zoo.spread.transitions import Transition
 __all__ = [
     "Binomial",
     "Cascade",
-    "Changing",
+    "ChangingGraph",
     "Compartments",
     "Course",
     "Graph",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zoo.spread.graph import Graph
 
 
-class Changing:
+class ChangingGraph:
     """A graph that changes: pairs of a step and the graph from then on, the first from step 0; all of the same nodes.
 
     Raises:
@@ -29,7 +29,7 @@ class Changing:
                 raise ValueError(f"the graph from step {step} on has other nodes than the first: give `nodes` to each")
 
     def __repr__(self) -> str:
-        return f"Changing({self.parts!r})"
+        return f"ChangingGraph({self.parts!r})"
 
     @property
     def nodes(self) -> Sequence[Hashable]:
@@ -46,21 +46,21 @@ class Changing:
     def index(self, labels: Iterable[Hashable]) -> Tensor:
         return self.parts[0][1].index(labels)
 
-    def each(self, change: Callable[[Graph], Graph]) -> Changing:
+    def each(self, change: Callable[[Graph], Graph]) -> ChangingGraph:
         """Every part changed in the same way."""
-        return Changing([(step, change(graph)) for step, graph in self.parts])
+        return ChangingGraph([(step, change(graph)) for step, graph in self.parts])
 
-    def to(self, device: torch.device | str) -> Changing:
+    def to(self, device: torch.device | str) -> ChangingGraph:
         return self.each(lambda graph: graph.to(device))
 
-    def reversed(self) -> Changing:
+    def reversed(self) -> ChangingGraph:
         return self.each(lambda graph: graph.reversed())
 
-    def without_nodes(self, labels: Iterable[Hashable]) -> Changing:
+    def without_nodes(self, labels: Iterable[Hashable]) -> ChangingGraph:
         labels = list(labels)
         return self.each(lambda graph: graph.without_nodes(labels))
 
-    def without_edges(self, pairs: Iterable[tuple[Hashable, Hashable]]) -> Changing:
+    def without_edges(self, pairs: Iterable[tuple[Hashable, Hashable]]) -> ChangingGraph:
         """Without these edges, in every part that has them.
 
         Raises:
@@ -70,12 +70,12 @@ class Changing:
         there = [[graph.has(a, b) for a, b in ends] for _, graph in self.parts]
         if missing := [pair for pair, has in zip(ends, zip(*there, strict=True), strict=False) if not any(has)]:
             raise ValueError(f"no part of the graph has the edge {missing[0][0]!r} - {missing[0][1]!r}")
-        return Changing(
+        return ChangingGraph(
             [
                 (step, graph.without_edges([pair for pair, has in zip(ends, which, strict=True) if has]))
                 for (step, graph), which in zip(self.parts, there, strict=True)
             ]
         )
 
-    def scaled(self, factor: float) -> Changing:
+    def scaled(self, factor: float) -> ChangingGraph:
         return self.each(lambda graph: graph.scaled(factor))

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from zoo.registry import near
-from zoo.spread.changing_graph import Changing
+from zoo.spread.changing_graph import ChangingGraph
 from zoo.spread.edge_files import read
 from zoo.spread.edge_lists import Listed, listed, placed
 from zoo.spread.edge_rows import ends_of, rows, weighed
 
-__all__ = ["Changing", "Graph"]
+__all__ = ["ChangingGraph", "Graph"]
 
 
 @dataclass(frozen=True, eq=False)

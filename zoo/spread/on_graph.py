@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.spread.compartments import Compartments, Rate, Transition
 from zoo.spread.frontier import Walk, out_edges, successes
-from zoo.spread.graph import Changing, Graph
+from zoo.spread.graph import ChangingGraph, Graph
 from zoo.spread.replicates import OnGraph, Step
 
 
@@ -34,7 +34,7 @@ class GraphSpread(OnGraph):
     """
 
     def __init__(
-        self, compartments: Compartments, graph: Graph | Changing, rates: Mapping[str, Rate], *, step: float = 1.0
+        self, compartments: Compartments, graph: Graph | ChangingGraph, rates: Mapping[str, Rate], *, step: float = 1.0
     ) -> None:
         if not 0 < step < math.inf:
             raise ValueError(f"a step is a time above 0, not {step}")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.spread.compartments import Compartments
 from zoo.spread.frontier import Walk
-from zoo.spread.graph import Changing, Graph
+from zoo.spread.graph import ChangingGraph, Graph
 from zoo.spread.graph_course import GraphCourse
 
 PORTION = 2**20
@@ -27,7 +27,7 @@ class OnGraph(ABC):
     """A spread whose states are compartments of a graph's nodes."""
 
     compartments: Compartments
-    graph: Graph | Changing
+    graph: Graph | ChangingGraph
 
     @property
     @abstractmethod

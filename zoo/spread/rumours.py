@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.frontier import Walk
-from zoo.spread.graph import Changing, Graph
+from zoo.spread.graph import ChangingGraph, Graph
 from zoo.spread.on_graph import GraphSpread
 from zoo.spread.replicates import OnGraph, Step
 
@@ -26,7 +26,7 @@ SURE = 1e3
 """A hazard after which the chance is 1."""
 
 
-def independent_cascade(graph: Graph | Changing, *, chance: float | None = None) -> GraphSpread:
+def independent_cascade(graph: Graph | ChangingGraph, *, chance: float | None = None) -> GraphSpread:
     """Each node that has heard it tries each of its out-edges once, in the next step, and is a stifler from then on.
 
     Parameters:
@@ -53,7 +53,7 @@ def independent_cascade(graph: Graph | Changing, *, chance: float | None = None)
     return GraphSpread(ONCE, graph.each(hazards), {"passed": 1.0, "done": SURE})
 
 
-def linear_threshold(graph: Graph | Changing) -> LinearThreshold:
+def linear_threshold(graph: Graph | ChangingGraph) -> LinearThreshold:
     """Each node joins once the weights of those in-neighbours who have exceed its threshold, drawn from 0 to 1.
 
     The weights that lead to a node are divided by their sum.
@@ -66,7 +66,7 @@ class LinearThreshold(OnGraph):
 
     compartments = JOINED
 
-    def __init__(self, graph: Graph | Changing) -> None:
+    def __init__(self, graph: Graph | ChangingGraph) -> None:
         self.graph = graph
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class LinearThreshold(OnGraph):
 class _Thresholds:
     """Steps of a portion of the replicates: those who joined last press on their neighbours, once."""
 
-    def __init__(self, graph: Graph | Changing, threshold: Tensor) -> None:
+    def __init__(self, graph: Graph | ChangingGraph, threshold: Tensor) -> None:
         self.graph, self.threshold, self.pressure = graph, threshold, torch.zeros_like(threshold)
         self.before, self.last = graph.at(0), 0
 

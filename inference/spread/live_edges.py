@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.live_draws import exponential, uniform
+from inference.spread.live_draws import exponential, uniform
 
 NEVER = 2**31 - 1
 """A step that does not come."""

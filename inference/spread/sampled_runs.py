@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.dominators import dominated, dominators, levels
-from inference.live_edges import NEVER, Live
-from inference.live_runs import forward, stages
+from inference.spread.dominators import dominated, dominators, levels
+from inference.spread.live_edges import NEVER, Live
+from inference.spread.live_runs import forward, stages
 
 PORTION = 2**19
 """Places, runs times nodes, that are walked at once."""

@@ -18,9 +18,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from inference.live_draws import uniform
-from inference.live_edges import NEVER, Live
-from inference.live_runs import Agenda
+from inference.spread.live_draws import uniform
+from inference.spread.live_edges import NEVER, Live
+from inference.spread.live_runs import Agenda
 
 PORTION = 2**19
 """Places, sets times nodes, that are walked at once."""

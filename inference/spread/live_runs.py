@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from inference.live_edges import NEVER, Live
+from inference.spread.live_edges import NEVER, Live
 
 
 @dataclass
