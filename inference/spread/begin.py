@@ -28,7 +28,7 @@ def begun(moves: Moves, seen: Seen, rates: np.ndarray) -> np.ndarray:
     for t in range(seen.steps):
         reach = _reach(moves, np.eye(len(moves.names), dtype=bool)[states[:, t]])
         after = _after(moves, value[:, t + 1], reach, able)[every, states[:, t]]
-        _refuse(moves, ~(after.max(1) > -np.inf), t + 1)
+        _refuse(moves, np.all(after == -np.inf, axis=1), t + 1)
         states[:, t + 1] = after.argmax(1)
     return states
 
@@ -47,7 +47,7 @@ def _could_be(moves: Moves, seen: Seen, able: np.ndarray) -> np.ndarray:
         for j in np.flatnonzero(able).tolist():
             after[:, moves.target[j]] |= could[:, t, moves.source[j]] & _open(moves, reach, j)
         could[:, t + 1] = after & later[:, t + 1]
-        _refuse(moves, ~could[:, t + 1].any(1), t + 1)
+        _refuse(moves, np.all(~could[:, t + 1], axis=1), t + 1)
     return could
 
 
@@ -57,7 +57,7 @@ def _reach(moves: Moves, could: np.ndarray) -> np.ndarray:
     who = np.repeat(np.arange(len(could)), np.diff(indptr))[weights > 0]
     found = np.zeros((len(could), len(moves.met)), dtype=bool)
     for g, met in enumerate(moves.met):
-        passing = could[:, met > 0].any(1)
+        passing = np.any(could[:, met > 0], axis=1).reshape(-1)
         found[indices[weights > 0][passing[who]], g] = True
     return found
 

@@ -16,7 +16,7 @@ try:
     from numba import njit
 except ImportError:  # the extra `compiled` is not installed: the same, a hundred times as slow
 
-    def njit(**_: Any) -> Any:  # type: ignore[no-redef]
+    def njit(**_: Any) -> Any:
         return lambda function: function
 
 
