@@ -40,7 +40,21 @@ def rows(rounds: int) -> list[Row]:
         return []
     graph = Graph.read(Path(folder) / "networks" / "facebook_combined.txt")
     spread = GraphSpread(si(), graph, {"beta": -math.log1p(-CHANCE)})
-    return judged([one(spread, seed) for seed in range(RUMOURS)])
+    found: list[dict[str, float]] = []
+    for seed in range(RUMOURS):
+        found.append(one(spread, seed))
+        print(progress(found), flush=True)
+    return judged(found)
+
+
+def progress(found: list[dict[str, float]]) -> str:
+    """Shares in the ten likeliest and mean ranks after so many rumours, and the last of them."""
+    names, last = ("ours", *BASELINES), found[-1]
+    told = ", ".join(
+        f"{n} {np.mean([e[n] <= TOP for e in found]):.2f} ({np.mean([e[n] for e in found]):.0f})" for n in names
+    )
+    ranks = " ".join(f"{last[name]:g}" for name in names)
+    return f"{len(found)}: {told}; of {last['reached']}: {ranks}, error {last['error']:.2f}, {last['seconds']:.1f} s"
 
 
 def one(spread: GraphSpread, seed: int) -> dict[str, float]:
@@ -48,12 +62,13 @@ def one(spread: GraphSpread, seed: int) -> dict[str, float]:
     began, reached = rumour(spread, seed)
     labels = [spread.graph.nodes[place] for place in reached]
     start = time.process_time()
-    found = query(spread, "source", given={"infected": labels, "step": STEPS}, seed=seed)["source"].to_numpy()
-    seconds = time.process_time() - start
+    answer = query(spread, "source", given={"infected": labels, "step": STEPS}, seed=seed)
+    seconds, found = time.process_time() - start, answer["source"].to_numpy()
     here = int(np.flatnonzero(reached == began)[0])
     ranks = {name: rank(score, here) for name, score in centralities(spread.graph, reached).items()}
     best = np.sort(found)[::-1][:TOP].sum()
     told = {"ours": rank(found, began), "seconds": seconds, "told": found[began], "ten": best, "top": found.max()}
+    told |= {"error": answer.reliability["error"], "apart": answer.reliability["evidence_apart"]}
     return {**ranks, **told, "reached": len(reached), "log": math.log(found[began])}
 
 

@@ -2,10 +2,10 @@
 
 A sweep draws every node's (x, r) from their exact conditional given all others', then proposes other sources.
 
-`law` is what `Histories` holds, as arrays: steps, outside [n], edges into each node and out of it (where a node's
-begin, whose, hazards), options' x and r [O], allowed [n, O], the log chance of removal and the option by (x, r)
-[T + 2, T + 2], log_start [n, T + 1], the hazard of every edge where they are alike (else 0), and `log_hit` of its
-multiples.
+`law` is what `Histories` holds, as arrays: steps, edges into each node and out of it (where a node's begin, whose,
+hazards), whether these are the same, alike and for ever, options' x and r [O], their nats that are a node's own and no
+edge's, [n, O], where it did not begin it and where it did, the option by (x, r) [T + 2, T + 2], the hazard of every
+edge where they are alike (else 0), and `log_hit` of its multiples, of which the first is what a stray costs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from inference.spread.law import IMPOSSIBLE, TINY
+from inference.spread.law import TINY
 from inference.spread.sweeps import njit
 
 
@@ -41,14 +41,13 @@ def log_hit(hazard, unit, table):
     """log(1 - exp(-hazard)); looked up where every hazard is `unit`."""
     if unit > 0.0:
         return table[int(hazard * (1.0 / unit) + 0.5)]
-    return math.log(-math.expm1(-hazard)) if hazard > TINY else IMPOSSIBLE
+    return math.log(-math.expm1(-hazard)) if hazard > TINY else table[0]
 
 
 @njit(cache=True, nogil=True)
-def _own(law, x, r, source, j):
-    """Nats of a node's own times given all others', and the hazard that it was under when reached."""
-    steps, outside, into, removal, log_start = law[0], law[1], law[2], law[7], law[9]
-    start, who, hazards = into
+def _along(law, x, r, source, j):
+    """Nats of a node's time given all others', along its edges, and the hazard that it was under when reached."""
+    start, who, hazards = law[1]
     spared, hit, last = 0.0, 0.0, x[j] - 1
     for e in range(start[j], start[j + 1]):
         i = who[e]
@@ -56,18 +55,15 @@ def _own(law, x, r, source, j):
             if last < r[i]:
                 hit += hazards[e]
             spared += hazards[e] * (min(last, r[i]) - x[i])
-    total = removal[x[j], r[j]] - outside[j] * (min(r[j], steps) - min(x[j], steps))
     if j == source:
-        return total + log_start[j, min(x[j], steps)], hit
-    if x[j] == 0:
-        return total + IMPOSSIBLE, hit
-    return total - spared + (log_hit(hit, law[10], law[11]) if x[j] <= steps else 0.0), hit
+        return 0.0, hit
+    return (log_hit(hit, law[9], law[10]) if x[j] <= law[0] else 0.0) - spared, hit
 
 
 @njit(cache=True, nogil=True)
 def _move(law, x, r, hit, node, old_x, old_r, one, other):
     """Nats by which what `node` passes on changes with its times, to all but two; `hit` is kept up."""
-    start, whom, hazards = law[3]
+    start, whom, hazards = law[2]
     gain = 0.0
     for e in range(start[node], start[node + 1]):
         j, w = whom[e], hazards[e]
@@ -79,34 +75,67 @@ def _move(law, x, r, hit, node, old_x, old_r, one, other):
                 before = hit[j]
                 hit[j] = max(before + change, 0.0)
                 if x[j] <= law[0]:
-                    gain += log_hit(hit[j], law[10], law[11]) - log_hit(before, law[10], law[11])
+                    gain += log_hit(hit[j], law[9], law[10]) - log_hit(before, law[9], law[10])
     return gain
 
 
 @njit(cache=True, nogil=True)
 def redraw(law, option, x, r, hit, source, node, uniform, room, cool):
     """Draw a node's (x, r) from their conditional given all others'."""
-    steps, into, out, options_x, options_r, allowed, removal = law[0], law[2], law[3], law[4], law[5], law[6], law[7]
-    pressure, own, passed = room[0], room[1], room[2]
-    _reached(steps, into, x, r, node, pressure, own, law[10], law[11])
+    steps, out, options_x, options_r, unit, table = law[0], law[2], law[4], law[5], law[9], law[10]
+    pressure, own, passed, was = room[0], room[1], room[2], x[node]
+    if law[3]:
+        _both(steps, out, x, hit, source, node, pressure, own, passed, room[3], unit, table)
+    else:
+        _reached(steps, law[1], x, r, node, pressure, own, unit, table)
+        _passed(steps, out, x, r, hit, source, node, passed, room[3], unit, table)
+    alone = law[7][node] if node == source else law[6][node]
     if node == source:
-        own[: steps + 1] = law[9][node]
-        own[steps + 1] = IMPOSSIBLE
-    _passed(steps, law[1][node], out, x, r, hit, source, node, passed, room[3], law[10], law[11])
+        own[: steps + 2] = 0.0
     logits, top = room[4], -np.inf
     for o in range(len(options_x)):
         k, end = options_x[o], options_r[o]
-        logits[o] = -np.inf
-        if allowed[node, o]:
-            logits[o] = cool * (own[k] + passed[min(end, steps)] - passed[min(k, steps)] + removal[k, end])
-            top = max(top, logits[o])
+        logits[o] = alone[o] + cool * (own[k] + passed[min(end, steps)] - passed[min(k, steps)])
+        top = max(top, logits[o])
     drawn = _drawn(logits, len(options_x), top, uniform)
     option[node], x[node], r[node] = drawn, options_x[drawn], options_r[drawn]
     hit[node] = pressure[x[node] - 1] if x[node] > 0 else 0.0
     start, whom, hazards = out
+    if law[3] and x[node] != was:
+        for e in range(start[node], start[node + 1]):
+            hit[whom[e]] += unit * ((x[node] < x[whom[e]]) - (was < x[whom[e]]))
+    if not law[3]:
+        for e in range(start[node], start[node + 1]):
+            if x[node] < x[whom[e]] <= r[node]:
+                hit[whom[e]] += hazards[e]
+
+
+@njit(cache=True, nogil=True)
+def _both(steps, out, x, hit, source, node, pressure, own, passed, gained, unit, table):
+    """What `_reached` and `_passed` find, in one pass where edges are mutual, alike, and pass it on for ever."""
+    start, whom, _ = out
+    pressure[: steps + 2] = 0.0
+    gained[: steps + 2] = 0.0
+    was, scale, begins = x[node], 1.0 / unit, -1
     for e in range(start[node], start[node + 1]):
-        if x[node] < x[whom[e]] <= r[node]:
-            hit[whom[e]] += hazards[e]
+        j = whom[e]
+        pressure[x[j]] += 1.0
+        if j == source:
+            begins = x[j]
+        else:
+            others = int(hit[j] * scale + 0.5) - (was < x[j])
+            gained[x[j]] += table[others + 1] - table[others]
+    passed[steps], left = 0.0, pressure[steps + 1]
+    for k in range(steps - 1, -1, -1):
+        passed[k] = passed[k + 1] + left * unit - gained[k + 1]
+        left += pressure[k + 1] - (begins == k + 1)
+    spared, now, own[0] = 0.0, 0.0, 0.0
+    for t in range(steps):
+        now += pressure[t]
+        pressure[t] = now * unit
+        own[t + 1] = table[int(now + 0.5)] - spared
+        spared += now * unit
+    own[steps + 1] = -spared
 
 
 @njit(cache=True, nogil=True)
@@ -133,7 +162,7 @@ def _reached(steps, into, x, r, node, pressure, own, unit, table):
     for e in range(start[node], start[node + 1]):
         pressure[x[who[e]]] += hazards[e]
         pressure[r[who[e]]] -= hazards[e]
-    spared, now, own[0] = 0.0, 0.0, IMPOSSIBLE
+    spared, now, own[0] = 0.0, 0.0, 0.0
     for t in range(steps):
         now += pressure[t]
         pressure[t] = now
@@ -143,12 +172,12 @@ def _reached(steps, into, x, r, node, pressure, own, unit, table):
 
 
 @njit(cache=True, nogil=True)
-def _passed(steps, outside, out, x, r, hit, source, node, passed, gone, unit, table):
+def _passed(steps, out, x, r, hit, source, node, passed, gone, unit, table):
     """Nats of what the node passes on until each step, into `passed`; its hazard now is taken out of `hit`."""
     start, whom, hazards = out
     passed[: steps + 2] = 0.0
     gone[: steps + 2] = 0.0
-    left = outside
+    left = 0.0
     for e in range(start[node], start[node + 1]):
         j, w, last = whom[e], hazards[e], x[whom[e]] - 1
         if x[node] <= last < r[node]:
@@ -181,16 +210,17 @@ def swap(law, option, x, r, hit, source, uniforms, early, cool, found):
             place -= 1
     chance = 0.0
     if other >= 0:
-        before = _own(law, x, r, source, source)[0] + _own(law, x, r, source, other)[0]
+        before = _along(law, x, r, source, other)[0]
+        fixed = law[7][source, option[source]] + law[6][other, option[other]]
         times = x[source], r[source], x[other], r[other]
         _exchange(x, r, source, other, uniforms[1] < 0.5)
         here, there = law[8][x[source], r[source]], law[8][x[other], r[other]]
-        if here >= 0 and there >= 0 and law[6][source, here] and law[6][other, there]:
+        alone = law[6][source, here] + law[7][other, there] if min(here, there) >= 0 else -np.inf
+        if alone > -np.inf:
             gain = _move(law, x, r, hit, source, times[0], times[1], source, other)
             gain += _move(law, x, r, hit, other, times[2], times[3], source, other)
-            after, hit_here = _own(law, x, r, other, source)
-            more, _ = _own(law, x, r, other, other)
-            chance = math.exp(min(0.0, cool * (gain + after + more - before)))
+            after, hit_here = _along(law, x, r, other, source)
+            chance = math.exp(min(0.0, alone - fixed + cool * (gain + after - before)))
             if uniforms[2] < chance:
                 found[other] += chance
                 found[source] += 1.0 - chance
@@ -215,11 +245,13 @@ def _exchange(x, r, one, other, both):
 
 
 @njit(cache=True, nogil=True)
-def pressures(law, x, r, source, hit):
-    """The hazard that each node is under when reached, into `hit`, and the nats of each history, [C]."""
+def pressures(law, x, r, source, hit, strays):
+    """Nats of each history along its edges, [C], but for its `strays` [C]; hazards when reached into `hit` [C, n]."""
     nats = np.zeros(len(x))
     for c in range(len(x)):
         for j in range(x.shape[1]):
-            own, hit[c, j] = _own(law, x[c], r[c], source[c], j)
-            nats[c] += own
+            along, hit[c, j] = _along(law, x[c], r[c], source[c], j)
+            stray = j != source[c] and x[c, j] <= law[0] and hit[c, j] <= TINY
+            strays[c] += stray
+            nats[c] += along - law[10][0] if stray else along
     return nats

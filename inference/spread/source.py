@@ -3,7 +3,8 @@
     query(spread, "source", given={"infected": labels, "step": 8})
 
 Every history of the spread that ends in what was seen has an exact probability. Where they are few they are all summed;
-elsewhere a population of chains draws histories and beginners together.
+elsewhere two populations of chains draw histories and beginners together, each by itself, so that how far they are
+apart tells how far to trust them.
 
 References:
     Rumors in a Network: Who's the Culprit? (Shah and Zaman, 2011), https://arxiv.org/abs/0909.4370
@@ -29,8 +30,10 @@ from inference.spread.snapshot import Snapshot
 
 FEW = 100_000
 """Histories up to which they are all summed."""
-CHAINS, BETWEEN, AFTER = 128, 2, 24
-"""Of a population; its sweeps after each step of the heat, and at the posterior."""
+CHAINS, BETWEEN, AFTER = 128, 4, 60
+"""Of each of two populations; its sweeps after each step of the heat, and at the posterior."""
+APART = 5.0
+"""Nats between the evidence of two populations above which they found different histories."""
 ALMOST = 1.0
 """How many sweeps' worth of chains is spread over all candidates: what chains have not found is not impossible."""
 
@@ -60,7 +63,9 @@ def source(spread: Any, given: Mapping[Any, Any], seed: int = 0) -> Answer:
     warned: tuple[str, ...] = ()
     if trust["beginners_left"] < 2 and found.max() < 0.9:
         warned = ("the chains descend from one beginner: another seed may find others",)
-    method = f"{CHAINS} chains over histories, cooled from chance"
+    if trust["evidence_apart"] > APART:
+        warned += (f"two populations differ by {trust['evidence_apart']:.1f} nats in what they found: try other seeds",)
+    method = f"two populations of {CHAINS} chains over histories, cooled from chance"
     return _answer(snapshot, kept, found, method, "estimate", evidence, trust, warned)
 
 
@@ -103,20 +108,26 @@ def _possible(nats: float, snapshot: Snapshot) -> None:
 
 
 def _drawn(law: Histories, snapshot: Snapshot, seed: int) -> tuple[Tensor, float, dict[str, Any]]:
-    """Shares of the chains, log evidence, and how far to trust them."""
+    """Shares of the chains, log evidence, and how far to trust them: "error" is how far two populations are apart."""
+    two = [_population(law, snapshot, 2 * seed + number) for number in range(2)]
+    shares = [population.found / population.found.sum() for population in two]
+    able = (law.log_start.amax(1) > IMPOSSIBLE / 2).double()
+    left = ALMOST / (2 * CHAINS)
+    found = (1 - left) * (shares[0] + shares[1]) / 2 + left * able / able.sum()
+    evidence = torch.tensor([population.log_evidence for population in two], dtype=torch.float64)
+    trust = {
+        "error": float((shares[0] - shares[1]).abs().sum() / 2),
+        "evidence_apart": float(evidence.max() - evidence.min()),
+        "beginners_left": min(len(population.source.unique()) for population in two),
+    }
+    return found, float(evidence.logsumexp(0)) - math.log(2), trust
+
+
+def _population(law: Histories, snapshot: Snapshot, seed: int) -> Population:
+    """At the posterior, and what it found there."""
     population = Population(law, CHAINS, seed)
     population.anneal(BETWEEN)
     _possible(float(population.nats().max()), snapshot)
-    halves = []
-    for _ in range(2):
-        population.found.zero_()
-        for _ in range(AFTER // 2):
-            population.sweep()
-        halves.append(population.found / population.found.sum())
-    able = (law.log_start.amax(1) > IMPOSSIBLE / 2).double()
-    found = (halves[0] + halves[1]) / 2
-    share = ALMOST / CHAINS
-    found = (1 - share) * found + share * able / able.sum()
-    left = len(population.source.unique())
-    trust = {"error": float((halves[0] - halves[1]).abs().sum() / 2), "beginners_left": left}
-    return found, population.log_evidence, trust
+    for _ in range(AFTER):
+        population.sweep()
+    return population
