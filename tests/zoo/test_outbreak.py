@@ -249,3 +249,16 @@ def test_the_posterior_of_the_flu_is_the_published_one():
     assert told["beta"] == pytest.approx((1.735, 0.053), abs=0.005)
     assert told["gamma"] == pytest.approx((0.541, 0.045), abs=0.005)
     assert told["R0"] == pytest.approx((3.23, 0.28), abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "by", [partial(inference.smc, particles=1000), partial(inference.variational, steps=1000)], ids=["smc", "guide"]
+)
+def test_other_ways_find_the_posterior_of_the_flu(by):
+    posterior = by(influenza(), {"cases": in_bed()}, seed=1, progress=False)
+    weights = posterior.weights / posterior.weights.sum()
+    told = {name: float((weights * posterior[name]).sum()) for name in ("beta", "gamma", "R0")}
+    assert told["beta"] == pytest.approx(1.735, abs=0.02)
+    assert told["gamma"] == pytest.approx(0.541, abs=0.02)
+    assert told["R0"] == pytest.approx(3.23, abs=0.15)
