@@ -28,7 +28,7 @@ DRAWS = 4000
 
 
 def crps(draws: Tensor, observed: Tensor) -> Tensor:
-    """E|X - y| - E|X - X'| / 2, without bias, of draws [n, *y] of a forecast of y, [*y] in its units: less is better."""
+    """E|X - y| - E|X - X'| / 2, without bias, of draws [n, *y] of y [*y], in its units: less is better."""
     n = len(draws)
     if n < 2:
         raise ValueError(f"a spread is told of two draws or more, not {n}")

@@ -123,7 +123,6 @@ axes[2].axvline(7.5, color="black", linewidth=0.7)
 axes[2].set(title="on day 7", xlabel="day")
 for each in axes:
     each.legend(frameon=False)
-figure.savefig("/dev/null", format="png")
 figure.savefig(folder / "curves.png", dpi=80)
 
 # %% [markdown]

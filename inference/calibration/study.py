@@ -136,10 +136,21 @@ class Study:
             if np.isnan(value).any():
                 raise ValueError(f"draws of {name!r} are NaN")
         if all(name in latents for name in self.program.latents):
-            found[LOG_LIKELIHOOD] = to_numpy(log_likelihood(self.seen(i), latents))
+            found[LOG_LIKELIHOOD] = _possible(to_numpy(log_likelihood(self.seen(i), latents)))
         for name, statistic in self.question.statistics.items():
             found[name] = to_numpy(torch.as_tensor(statistic(latents, self.data(i))))
         return found
+
+
+def _possible(likelihoods: np.ndarray) -> np.ndarray:
+    """The log likelihoods of draws, the true values' the last."""
+    if np.isfinite(likelihoods).all():
+        return likelihoods
+    whose = "some draws of the posterior" if np.isfinite(likelihoods[-1]) else "the true values"
+    raise ValueError(
+        f"the log likelihood of {whose} is not finite, and can't be ranked: the program says that they could not have "
+        "made the data, or estimates it from too few particles"
+    )
 
 
 def log_likelihood(program: Program, latents: Values) -> Tensor:

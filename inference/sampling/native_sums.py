@@ -57,8 +57,13 @@ def _reduced(code: Source, step: Step, begin: str, more: str, end: str = "x", fi
 
 
 def _mm(code: Source, step: Step) -> None:
-    left, right = step.args
-    _product(code, step, lambda i, k: code.number(left, [i[0], k]), lambda i, k: code.number(right, [k, i[1]]))
+    left, right = step.args  # of a vector by a matrix, torch squeezes the one row of what came out, in place
+    _product(
+        code,
+        step,
+        lambda i, k: code.number(left, [i[0] if len(i) == 2 else "0", k]),
+        lambda i, k: code.number(right, [k, i[-1]]),
+    )
 
 
 def _addmm(code: Source, step: Step) -> None:

@@ -10,7 +10,6 @@ import copy
 import inspect
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -122,7 +121,7 @@ class _Changed:
             seeds = {"seed": n} if n and "seed" in inspect.signature(self.run).parameters else {}
             parts.append(self.run(model, self._rates(model, rates, first), heads, within, **seeds))
             heads = parts[-1].heads[..., -1, :]
-        return _joined(parts, clock)
+        return parts[0].joined(parts[1:], clock)
 
     def _rates(self, model: Any, rates: Mapping[str, Any], time: float) -> dict[str, Any]:
         factor = self.contacts.factor(time)
@@ -153,14 +152,3 @@ def _leads_on(model: Any, name: str) -> bool:
 
 def _times(rate: Any, factor: float) -> Any:
     return (lambda time: rate(time) * factor) if callable(rate) else rate * factor
-
-
-def _joined(parts: list[Any], clock: Tensor) -> Any:
-    """One course of several, each from where the one before ends."""
-    heads, happened, before = [parts[0].heads[..., :1, :]], [parts[0].happened[..., :1, :]], 0.0
-    for part in parts:
-        kept = torch.isin(part.times[1:], clock).nonzero().flatten() + 1
-        heads.append(part.heads[..., kept, :])
-        happened.append(before + part.happened[..., kept, :])
-        before = before + part.happened[..., -1:, :]
-    return replace(parts[0], times=clock, heads=torch.cat(heads, -2), happened=torch.cat(happened, -2))

@@ -27,6 +27,7 @@ from zoo.spread import (
     influenza,
     ode,
     sir,
+    tau_leaping,
 )
 
 fine = partial(ode, step=0.05)
@@ -169,10 +170,11 @@ def test_what_is_derived_is_of_the_curve():
     assert nodes["R0"]["value"] == pytest.approx(1.7 / 0.5)
 
 
-def test_groups_are_counted_each():
+@pytest.mark.parametrize("start", [{"S": [50.0, 40.0], "I": [1.0, 0.0]}, {"S": [50, 40], "I": torch.tensor([1, 0])}])
+def test_groups_are_counted_each(start):
     model = sir(groups=("young", "old"), contacts=[[3.0, 1.0], [1.0, 2.0]])
     outbreak = Outbreak(
-        model, {"S": [50.0, 40.0], "I": [1.0, 0.0]}, {"beta": exponential(1.0), "gamma": 0.4}, observes="I",
+        model, start, {"beta": exponential(1.0), "gamma": 0.4}, observes="I",
         times=[1, 2, 3], reporting=Poisson(),
     )  # fmt: skip
     mean = ode(model, {"beta": 0.5, "gamma": 0.4}, model.state(S=[50.0, 40.0], I=[1.0, 0.0]), [0, 1, 2, 3])["I"][1:]
@@ -211,6 +213,8 @@ def test_cases_that_none_can_be_are_refused(cases, sentence):
         ({"observes": ("S", "R")}, "no transition from S to R; there are S -> I, I -> R"),
         ({"start": {"S": 762, "J": 1}}, "no compartment 'J'"),
         ({"start": {"S": 762, "I": -1}}, "heads of I at the start are numbers from 0 on, not -1"),
+        ({"start": {"S": 762, "I": [1, 2]}}, r"heads of I at the start are a number, not \[1.0, 2.0\]"),
+        ({"run": partial(tau_leaping, step=0.5)}, "by a seed.* HiddenCourse"),
         ({"start": {"I": 900}, "population": 763}, "the start has 900 heads, more than the population of 763"),
         ({"population": 763}, "the population gives how many heads are in S, and so does start"),
         ({"priors": {"beta": 1.0, "gama": 0.4}}, "no rate 'gama'; did you mean gamma"),
@@ -245,3 +249,16 @@ def test_the_posterior_of_the_flu_is_the_published_one():
     assert told["beta"] == pytest.approx((1.735, 0.053), abs=0.005)
     assert told["gamma"] == pytest.approx((0.541, 0.045), abs=0.005)
     assert told["R0"] == pytest.approx((3.23, 0.28), abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "by", [partial(inference.smc, particles=1000), partial(inference.variational, steps=1000)], ids=["smc", "guide"]
+)
+def test_other_ways_find_the_posterior_of_the_flu(by):
+    posterior = by(influenza(), {"cases": in_bed()}, seed=1, progress=False)
+    weights = posterior.weights / posterior.weights.sum()
+    told = {name: float((weights * posterior[name]).sum()) for name in ("beta", "gamma", "R0")}
+    assert told["beta"] == pytest.approx(1.735, abs=0.02)
+    assert told["gamma"] == pytest.approx(0.541, abs=0.02)
+    assert told["R0"] == pytest.approx(3.23, abs=0.15)

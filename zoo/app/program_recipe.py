@@ -2,7 +2,8 @@
 
 name = "schools"
 [program]                           # or program = "eight_schools"
-name = "eight_schools"              # of zoo.programs; or file = "mine.py:model", a function of your own
+name = "eight_schools"              # of zoo.programs; or file = "mine.py:model", a function of your own; or spread =
+                                    # {...}, an outbreak (`zoo.app.spread_recipe`), whose argument is `cases`
 data = "eight_schools"              # or {csv = "rows.csv", arguments = {y = "score", X = ["age", "income"]}}
 [mcmc]                              # the keywords of inference.mcmc; or [smc], [variational], [laplace], [pathfinder]
 kernel = {name = "nuts"}
@@ -29,6 +30,7 @@ from zoo import programs
 from zoo.app.recipe import as_table
 from zoo.app.rows import numbers, read_csv
 from zoo.app.settings import called
+from zoo.app.spread_recipe import outbreak
 from zoo.registry import near
 from zoo.spec import SpecError, check, plain
 
@@ -60,6 +62,7 @@ class ProgramAsked:
 
     name: str | None = None
     file: str | None = None
+    spread: Any = None
     data: Any = None
 
 
@@ -74,6 +77,11 @@ class ProgramRecipe:
     settings: dict[str, Any]
     coords: dict[str, list[Any]] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def program_name(self) -> str:
+        """The function's name; an outbreak of one's own has none but its kind's."""
+        return getattr(self.program, "__name__", type(self.program).__name__)
 
     @property
     def seed(self) -> int:
@@ -96,9 +104,7 @@ def program_recipe(table: Mapping[str, Any], name: str, beside: Path = Path()) -
         raise SpecError(f"the spec asks for {' and '.join(methods)}: a posterior is drawn in one way, leave one")
     written = placed(as_table(table["program"], "program", "name"), beside)
     asked = ProgramAsked(**check(written, ProgramAsked, "program", of="of program"))
-    if (asked.name is None) == (asked.file is None):
-        raise SpecError('program needs either a name, such as "eight_schools", or a file, such as "mine.py:model"')
-    program = named(asked.name) if asked.name else from_file(str(asked.file))
+    program = _function(asked)
     data = asked.name if asked.data is None else asked.data
     if data is None:
         raise SpecError('program.data is missing: write data = {csv = "rows.csv", arguments = {y = "score"}}')
@@ -112,6 +118,16 @@ def program_recipe(table: Mapping[str, Any], name: str, beside: Path = Path()) -
         coords={plate: list(places) for plate, places in coords.items()},
         table=plain({**{key: table[key] for key in TABLES if key in table}, "program": written}),
     )
+
+
+def _function(asked: ProgramAsked) -> Callable[..., Any]:
+    if sum(way is not None for way in (asked.name, asked.file, asked.spread)) != 1:
+        raise SpecError(
+            'program needs either a name, such as "eight_schools", or a file, such as "mine.py:model", or a spread'
+        )
+    if asked.spread is not None:
+        return outbreak(asked.spread)
+    return named(asked.name) if asked.name else from_file(str(asked.file))
 
 
 def placed(written: dict[str, Any], beside: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def run(made: ProgramRecipe, folder: Path, say: Say = print) -> Path:
     refuse_existing(folder)
     program = Program.of(made.program, made.arguments, device=made.settings.get("device"), seed=made.seed)
     check_coords(made, program)
-    say(f"{made.name}: drawing the posterior of {made.program.__name__} by {made.method}")
+    say(f"{made.name}: drawing the posterior of {made.program_name} by {made.method}")
     posterior = made.infer(program)
     say(f"{made.name}: diagnosing")
     found = inference.diagnose(posterior)
@@ -67,7 +67,7 @@ def drawn(made: ProgramRecipe, posterior: Posterior) -> str:
     """What was done, in a sentence."""
     chains, draws = posterior.shape
     how = f"{chains:,} chains of {draws:,} draws" if chains > 1 else f"{draws:,} draws"
-    return f"The posterior of {made.program.__name__}: {how} by {posterior.method}, {posterior.seconds:.1f} seconds."
+    return f"The posterior of {made.program_name}: {how} by {posterior.method}, {posterior.seconds:.1f} seconds."
 
 
 def sections(made: ProgramRecipe, summary: Any, found: Any) -> list[report.Section]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,3 +43,14 @@ class Course:
         counted = torch.stack([happened[..., n] for n, yes in enumerate(wanted) if yes]).sum(0)
         found = counted.diff(dim=-2)
         return found if model.groups else found[..., 0]
+
+    def joined(self, later: Sequence[Course], times: Tensor) -> Course:
+        """One course at some of the times of several, each of which begins where the one before it ends."""
+        heads, happened, before = [], [], torch.zeros_like(self.happened[..., -1:, :])
+        for first, part in zip([True, *[False] * len(later)], [self, *later], strict=True):
+            kept = torch.isin(part.times, times).nonzero().flatten()
+            kept = kept if first else kept[kept > 0]
+            heads.append(part.heads[..., kept, :])
+            happened.append(before + part.happened[..., kept, :])
+            before = before + part.happened[..., -1:, :]
+        return Course(self.compartments, times, torch.cat(heads, -2), torch.cat(happened, -2))

@@ -41,9 +41,7 @@ class HiddenCourse:
     def __init__(self, outbreak: Outbreak, *, run: Chain = tau_leaping) -> None:
         self.outbreak, self.run = outbreak, run
         self.shares = torch.ones(1, dtype=torch.float64) if outbreak.delay is None else outbreak.delay
-        self._changes = sorted({t for p in outbreak.priors.values() if isinstance(p, Changing) for t in p.at})
-        start = {f"{name}0": heads for name, heads in outbreak.start.items()}
-        self._given: dict[str, Any] = {**outbreak.priors, **start, **outbreak.reporting.given()}
+        self._given = outbreak.given()
         self._groups = len(outbreak.compartments.groups or "1")
 
     def program(self, data: Callable[..., Any], **settings: Any) -> Callable[..., Tensor]:
@@ -52,7 +50,7 @@ class HiddenCourse:
         shape = [self._groups] if outbreak.compartments.groups else []
 
         def model(cases: Tensor | None = None) -> Tensor:
-            values = {name: value for name, value in outbreak._draw().items() if isinstance(value, Tensor)}
+            values = {name: value for name, value in outbreak.draw_sites().items() if isinstance(value, Tensor)}
             told = data(self, values, outbreak.times, begin=outbreak.begin, shape=shape, **settings)
             return pyro.sample("cases", told, obs=cases)
 
@@ -64,7 +62,7 @@ class HiddenCourse:
         """n states at the outbreak's begin, [B, n, K + D G]."""
         values = self._values(parameters)
         rows = max((len(value) for value in parameters.values()), default=1)
-        heads = self._whole(self.outbreak._start(values)).expand(rows, n, -1)
+        heads = self._whole(self.outbreak.start_heads(values)).expand(rows, n, -1)
         return torch.cat([heads, heads.new_zeros(rows, n, len(self.shares) * self._groups)], -1)
 
     def advance(self, parameters: Mapping[str, Tensor], state: Tensor, t: float, t_next: float) -> Tensor:
@@ -75,7 +73,7 @@ class HiddenCourse:
         new, reported = torch.zeros_like(late[..., 0, :]), torch.zeros_like(late[..., 0, :])
         shares = self.shares.to(state.device)[:, None]
         for begin, end, report in self._spans(t, t_next):
-            course = self.run(model, self.outbreak._rates(values, begin), heads, [begin, end], seed=_seed())
+            course = self.run(model, self.outbreak.rates_from(values, begin), heads, [begin, end], seed=_seed())
             heads, new = course.heads[..., -1, :], new + self._counted(course)
             if report:
                 late = late + shares * new[..., None, :]
@@ -107,7 +105,7 @@ class HiddenCourse:
             expected = expected[..., 0]
         else:
             values = {name: v[..., None] if isinstance(v, Tensor) and v.dim() == 2 else v for name, v in values.items()}
-        return self.outbreak.reporting.distribution(expected, self.outbreak._everyone(values), values)
+        return self.outbreak.reporting.distribution(expected, self.outbreak.everyone(values), values)
 
     def _apart(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Heads [B, n, K], and what is due [B, n, D, G]."""
@@ -125,7 +123,7 @@ class HiddenCourse:
         ends = {t_next}
         if self.outbreak.delay is not None:
             ends |= {t + unit for unit in range(1, round(t_next - t))}
-        marks = sorted({t, *ends, *(change for change in self._changes if t < change < t_next)})
+        marks = sorted({t, *ends, *(change for change in self.outbreak.changes if t < change < t_next)})
         return [(begin, end, end in ends) for begin, end in itertools.pairwise(marks)]
 
     def _values(self, parameters: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyro
 import torch
 from torch import Tensor
 
-from zoo.registry import near
+from zoo.spread import delays
+from zoo.spread import outbreak_checks as checks
 from zoo.spread.changing import Changing
 from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
@@ -48,7 +47,8 @@ class Outbreak:
         reporting: how reports scatter.
         population: all heads; those that `start` does not name are in the first compartment.
         delay: shares of events that are reported 0, 1, 2, ... units of time later; times are then whole units.
-        run: what gives the course: `ode`, or one of its signature.
+        run: what gives the course: `ode`, or one of its signature. One by chance (`tau_leaping`, ...) is for looking at
+            courses; cases are scored under it by a `HiddenCourse`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Outbreak:
         start: Mapping[str, Given],
         priors: Mapping[str, Prior],
         *,
-        observes: str | tuple[str | None, str | None],
+        observes: checks.Observed,
         times: Sequence[float] | Tensor,
         reporting: Reporting | None = None,
         begin: float = 0.0,
@@ -66,26 +66,32 @@ class Outbreak:
         run: Run = ode,
     ) -> None:
         self.compartments, self.priors = compartments, dict(priors)
-        self.start = {name: _numbers(heads) for name, heads in start.items()}
+        self.start = {name: checks.numbers_or_prior(heads) for name, heads in start.items()}
         self.observes, self.reporting, self.run = observes, reporting or NegativeBinomial(), run
         self.begin, self.population = float(begin), population
-        self.times = _times(times, self.begin)
-        self.delay = None if delay is None else _shares(delay)
-        self._check()
-        everywhere = self.times if self.delay is None else torch.arange(1.0, self.times[-1] - self.begin + 1) + begin
-        self._grid = torch.cat([torch.tensor([self.begin]), everywhere]).double()
+        self.times = checks.increasing(times, self.begin)
+        self.delay = None if delay is None else delays.shares_of(delay)
+        checks.known_names(compartments, self.start, self.priors, observes)
+        checks.heads_add_up(compartments, self.start, population)
+        marks = self.times if self.delay is None else delays.units_between(self.begin, self.times, observes)
+        self._grid = torch.cat([marks.new_tensor([self.begin]), marks])
         self._seen = torch.searchsorted(self._grid, self.times)
 
     # ---- the program
 
     def model(self, cases: Tensor | None = None) -> Tensor:
         """Draw or score cases, [T] or [T, G]; those that are NaN are missing, and only predicted."""
+        if checks.is_random(self.run):
+            raise ValueError(
+                "this outbreak's run draws its course by a seed, and all parameters would be scored by one course's "
+                "chance: give the outbreak run=ode, and the chain to HiddenCourse(outbreak, run=...)"
+            )
         cases, missing = self._checked(cases)
-        values = self._draw()
+        values = self.draw_sites()
         course = self.course(values)
         expected = self.expected(course)
         self._tell(values, course, expected)
-        told = self.reporting.distribution(expected, self._everyone(values), values)
+        told = self.reporting.distribution(expected, self.everyone(values), values)
         with contextlib.ExitStack() as plates:
             for dim, (name, size) in enumerate(self._axes().items(), -expected.dim()):
                 plates.enter_context(pyro.plate(name, size, dim=dim))
@@ -96,9 +102,13 @@ class Outbreak:
     def __call__(self, cases: Tensor | None = None) -> Tensor:
         return self.model(cases)
 
-    def _draw(self) -> dict[str, Any]:
-        given = {**self.priors, **{f"{n}0": v for n, v in self.start.items()}, **self.reporting.given()}
-        return {name: _drawn(name, prior) for name, prior in given.items()}
+    def given(self) -> dict[str, Any]:
+        """A prior or a number for each site that is drawn."""
+        return {**self.priors, **{f"{n}0": v for n, v in self.start.items()}, **self.reporting.given()}
+
+    def draw_sites(self) -> dict[str, Any]:
+        """Values of the sites by name, drawn in Pyro; numbers as they are."""
+        return {name: _drawn(name, prior) for name, prior in self.given().items()}
 
     def _tell(self, values: Mapping[str, Any], course: Course, expected: Tensor) -> None:
         """The deterministic sites."""
@@ -121,27 +131,21 @@ class Outbreak:
 
     def course(self, values: Mapping[str, Any]) -> Course:
         """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name."""
-        changes = {t for p in self.priors.values() if isinstance(p, Changing) for t in p.at}
-        ends = [self.begin, *sorted(t for t in changes if self.begin < t < self._grid[-1]), float(self._grid[-1])]
-        heads = self._start(values)
+        first, last = self.begin, float(self._grid[-1])
+        ends = [first, *(time for time in self.changes if first < time < last), last]
+        heads = self.start_heads(values)
         parts: list[Course] = []
         for begin, end in itertools.pairwise(ends):
             inside = self._grid[(self._grid > begin) & (self._grid < end)]
             within = torch.cat([inside.new_tensor([begin]), inside, inside.new_tensor([end])])
-            parts.append(self.run(self.compartments, self._rates(values, begin), heads, within))
+            parts.append(self.run(self.compartments, self.rates_from(values, begin), heads, within))
             heads = parts[-1].heads[..., -1, :]
-        return self._joined(parts)
+        return parts[0].joined(parts[1:], self._grid)
 
-    def _joined(self, parts: Sequence[Course]) -> Course:
-        if len(parts) == 1:
-            return parts[0]
-        heads, happened, before = [parts[0].heads[..., :1, :]], [parts[0].happened[..., :1, :]], 0.0
-        for part in parts:
-            kept = torch.isin(part.times[1:], self._grid).nonzero().flatten() + 1
-            heads.append(part.heads[..., kept, :])
-            happened.append(before + part.happened[..., kept, :])
-            before = before + part.happened[..., -1:, :]
-        return Course(self.compartments, self._grid, torch.cat(heads, -2), torch.cat(happened, -2))
+    @property
+    def changes(self) -> list[float]:
+        """The times at which rates change."""
+        return sorted({time for prior in self.priors.values() if isinstance(prior, Changing) for time in prior.at})
 
     def expected(self, course: Course) -> Tensor:
         """What there is to report at each time, [..., T] or [..., T, G]."""
@@ -152,16 +156,9 @@ class Outbreak:
         new = course.new(*self.observes)
         if self.delay is None:
             return new
-        late = torch.zeros_like(new)
-        for days, share in enumerate(self.delay.tolist()[: new.shape[axis]]):
-            kept = new.narrow(axis, 0, new.shape[axis] - days)
-            none = torch.zeros_like(new.narrow(axis, 0, days))
-            late = late + share * torch.cat([none, kept], axis)
-        until = torch.cat([torch.zeros_like(late.narrow(axis, 0, 1)), late.cumsum(axis)], axis)
-        seen = until.index_select(axis, torch.cat([self._seen.new_zeros(1), self._seen]))
-        return seen.diff(dim=axis)
+        return delays.between(delays.late(new, self.delay, axis), self._seen, axis)
 
-    def _rates(self, values: Mapping[str, Any], time: float) -> dict[str, Any]:
+    def rates_from(self, values: Mapping[str, Any], time: float) -> dict[str, Any]:
         """The rates from a time on, until one changes."""
         now = {}
         for name, prior in self.priors.items():
@@ -171,11 +168,11 @@ class Outbreak:
 
     def _rates_at(self, values: Mapping[str, Any], times: Sequence[float]) -> dict[str, Tensor]:
         """The rates at times, [T] each."""
-        each = [self._rates(values, time) for time in times]
+        each = [self.rates_from(values, time) for time in times]
         return {name: torch.stack([torch.as_tensor(now[name]).double() for now in each]) for name in self.priors}
 
-    def _start(self, values: Mapping[str, Any]) -> Tensor:
-        """Heads [*batch, K]."""
+    def start_heads(self, values: Mapping[str, Any]) -> Tensor:
+        """Heads [*batch, K] at the begin, for values of the sites."""
         none = torch.zeros(self.compartments.size // len(self.compartments.names), dtype=torch.float64)
         heads = {n: torch.as_tensor(values[f"{n}0"], dtype=torch.float64)[..., None] for n in self.start}
         if self.compartments.groups is not None:
@@ -187,7 +184,8 @@ class Outbreak:
         columns = torch.broadcast_tensors(none, *(heads.get(name, none) for name in self.compartments.names))
         return torch.stack(columns[1:], -1).flatten(-2)
 
-    def _everyone(self, values: Mapping[str, Any]) -> Any:
+    def everyone(self, values: Mapping[str, Any]) -> Any:
+        """All heads, in all groups, for values of the sites."""
         if self.population is not None:
             return self.population
         return sum(values[f"{name}0"] for name in self.start)
@@ -196,116 +194,15 @@ class Outbreak:
         groups = self.compartments.groups
         return {"time": len(self.times)} if groups is None else {"time": len(self.times), "group": len(groups)}
 
-    # ---- what was given wrong
-
-    def _check(self) -> None:
-        model = self.compartments
-        for what, given, known in (
-            ("compartment", self.start, model.names),
-            ("rate", self.priors, model.parameters),
-        ):
-            if unknown := [name for name in given if name not in known]:
-                raise ValueError(f"there is no {what} {unknown[0]!r}{near(unknown[0], known)}")
-        if missing := [name for name in model.parameters if name not in self.priors]:
-            raise ValueError(f"the rate {missing[0]!r} has no prior: give one, or a number")
-        if isinstance(self.observes, str):
-            model.index(self.observes)
-        elif not any((t.source, t.target) == tuple(self.observes) for t in model.transitions):
-            source, target = self.observes
-            raise ValueError(f"there is no transition from {source} to {target}; there are {', '.join(model.events)}")
-        if self.delay is not None and (isinstance(self.observes, str) or self._off_grid().any()):
-            raise ValueError(
-                "a delay is of events, of a transition (source, target), at whole units of time after `begin`; this "
-                f"outbreak observes {self.observes!r} at {', '.join(f'{t:g}' for t in self.times[:4].tolist())} ..."
-            )
-        self._add_up()
-
-    def _off_grid(self) -> Tensor:
-        since = self.times - self.begin
-        return (since - since.round()).abs() > 1e-9
-
-    def _add_up(self) -> None:
-        """Numbers that are known, and how many heads they are together."""
-        known = {n: torch.as_tensor(v, dtype=torch.float64) for n, v in self.start.items() if not _is_prior(v)}
-        for name, heads in known.items():
-            if not (heads.isfinite() & (heads >= 0)).all():
-                raise ValueError(f"heads of {name} at the start are numbers from 0 on, not {self.start[name]}")
-        first, given = self.compartments.names[0], sum(float(heads.sum()) for heads in known.values())
-        if self.population is None:
-            return
-        if first in self.start:
-            raise ValueError(f"the population gives how many heads are in {first}, and so does start: leave one out")
-        if given > self._most():
-            raise ValueError(f"the start has {given:g} heads, more than the population of {self._most():g}")
-
-    def _most(self) -> float:
-        """All heads, infinity where that is not known or they grow."""
-        if bool((self.compartments.change.sum(-1) > 0).any()):
-            return math.inf
-        if self.population is not None:
-            return float(torch.as_tensor(self.population, dtype=torch.float64).sum())
-        if any(_is_prior(v) for v in self.start.values()):
-            return math.inf
-        return sum(float(torch.as_tensor(v, dtype=torch.float64).sum()) for v in self.start.values())
-
     def _checked(self, cases: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Cases with zeros where they are missing, and where those are."""
         if cases is None:
             return None, None
-        given = torch.as_tensor(cases, dtype=torch.float64)
-        wanted = list(self._axes().values())
-        if list(given.shape) != wanted:
-            raise ValueError(f"cases are {wanted}, one for each of the times, not {list(given.shape)}")
-        if self._all_seen(given):
-            return given, None
-        return given.nan_to_num(nan=0.0), given.isnan()
-
-    def _all_seen(self, given: Tensor) -> bool:
-        """Whether no case is missing; refuses what no report can be."""
-        try:
-            numbers = given.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
-        except RuntimeError:  # within `torch.func`, where no number can be looked at
-            return False
-        seen = numbers[~np.isnan(numbers)]
-        if (seen < 0).any():
-            raise ValueError(f"cases are numbers from 0 on (NaN where missing), not {seen.min():g}")
-        if (seen > self._most()).any():
-            raise ValueError(f"an observation of {seen.max():g} is larger than the population of {self._most():g}")
-        if self.reporting.whole and (seen != np.floor(seen)).any():
-            raise ValueError(
-                f"{type(self.reporting).__name__} reports whole numbers, not {seen[seen != np.floor(seen)][0]:g}; "
-                "rates are reported by Normal"
-            )
-        return len(seen) == numbers.size
-
-
-def _is_prior(given: Any) -> bool:
-    return hasattr(given, "log_prob")
-
-
-def _numbers(given: Any) -> Any:
-    """What is no prior and no single number as a tensor."""
-    single = _is_prior(given) or isinstance(given, int | float)
-    return given if single else torch.as_tensor(given, dtype=torch.float64)
+        most = checks.most(self.compartments, self.start, self.population)
+        return checks.cases_seen(cases, list(self._axes().values()), most, self.reporting)
 
 
 def _drawn(name: str, prior: Any) -> Any:
     if isinstance(prior, Changing):
         return prior.draw(name)
-    return pyro.sample(name, prior) if _is_prior(prior) else prior
-
-
-def _times(given: Sequence[float] | Tensor, begin: float) -> Tensor:
-    times = torch.as_tensor(np.asarray(given, dtype=float))
-    if times.dim() != 1 or not len(times) or not bool((times.diff(prepend=times.new_tensor([begin])) > 0).all()):
-        raise ValueError(f"times are numbers that increase from after the begin, {begin:g}, not {list(given)}")
-    return times
-
-
-def _shares(given: Sequence[float]) -> Tensor:
-    shares = torch.as_tensor(np.asarray(given, dtype=float))
-    if shares.dim() != 1 or not bool((shares >= 0).all()) or abs(float(shares.sum()) - 1) > 1e-6:
-        raise ValueError(
-            f"a delay is the shares reported 0, 1, 2, ... units of time later, of sum 1, not {list(given)}"
-        )
-    return shares
+    return pyro.sample(name, prior) if checks.is_prior(prior) else prior

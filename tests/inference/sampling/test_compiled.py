@@ -74,6 +74,23 @@ def test_a_product_with_a_sum_and_single_constants_are_torchs():
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
 
 
+def row_by_matrix(x, y):
+    weight = pyro.sample("weight", dist.Normal(torch.zeros(3, 3), 1.0).to_event(2))
+    with pyro.plate("rows", len(y)):
+        pyro.sample("y", dist.Normal((weight[0] @ weight) @ x, 1.0), obs=y)
+
+
+@needs_compiler
+def test_a_row_by_a_matrix_is_torchs():
+    x = torch.randn(3, len(Y), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    density = LogDensity.of(Program.of(row_by_matrix, {"x": x, "y": Y}))
+    made = compiled(density)
+    assert isinstance(made, CompiledDensity), density.why_not
+    q = points(density, 9)
+    for one, two in zip(made.value_and_grad(q), density.value_and_grad(q), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.slow
 @needs_compiler
 def test_other_codes_are_left_to_torch_which_checks_them():

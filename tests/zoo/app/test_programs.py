@@ -1,5 +1,6 @@
 """Programs by the command line: a spec in, a run's folder out, and one sentence for every mistake."""
 
+import re
 import tomllib
 
 import arviz as az
@@ -9,6 +10,7 @@ import pytest
 
 from zoo.app import cli
 from zoo.app.program_recipe import program_recipe
+from zoo.spread import in_bed
 
 SCHOOLS = """
 program = "eight_schools"
@@ -86,6 +88,56 @@ def test_a_function_and_a_table_of_ones_own(tmp_path, capsys):
     np.testing.assert_allclose(summary["sd"], sd, rtol=0.1)
     capsys.readouterr()
     assert cli.main(["diagnose", str(tmp_path / "run")]) == 0  # the run's folder knows where its files are
+
+
+SCHOOL = """
+[program]
+data = {csv = "beds.csv", arguments = {cases = "beds"}}
+[program.spread]
+compartments = "sir"
+start = {S = 762, I = 1}
+observes = "I"
+times = 14
+[program.spread.priors]
+beta = {name = "positive_normal", mean = 2.0, sd = 1.0}
+gamma = {name = "positive_normal", mean = 0.4, sd = 0.5}
+[program.spread.reporting]
+name = "negative_binomial"
+phi_inv = {name = "exponential", rate = 5.0}
+[laplace]
+"""
+
+
+def test_an_outbreak_of_ones_own_is_the_same_as_the_zoos(tmp_path):
+    pd.DataFrame({"beds": in_bed().numpy()}).to_csv(tmp_path / "beds.csv", index=False)
+    (tmp_path / "flu.toml").write_text('program = "influenza"\n[laplace]\n')
+    (tmp_path / "own.toml").write_text(SCHOOL)
+    found = []
+    for name in ("flu", "own"):
+        assert cli.main(["run", str(tmp_path / f"{name}.toml"), "--out", str(tmp_path / name)]) == 0
+        found.append(pd.read_csv(tmp_path / name / "summary.csv", index_col=0))
+    pd.testing.assert_frame_equal(*found)
+    assert found[0].loc["beta", "mean"] == pytest.approx(1.74, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('compartments = "sir"', 'compartments = "sri"', "program.spread.compartments is 'sri'.* sir"),
+        ("rate = 5.0", "rat = 5.0", "program.spread.reporting.phi_inv.rat is not a parameter"),
+        ("gamma = {", "gama = {", "program.spread: there is no rate 'gama'; did you mean gamma"),
+        ("times = 14", "time = 14", "program.spread.time is not a parameter of a spread; did you mean times"),
+        ("S = 762", 'S = "all"', "program.spread.start.S is 'all', but a number or a prior"),
+        ("phi_inv =", "phi =", "program.spread.reporting.phi is not a parameter"),
+        ('observes = "I"', 'observes = ["S", "R"]', "program.spread: there is no transition from S to R"),
+        ("times = 14", "times = [3, 2]", "program.spread: times are numbers that increase"),
+        ('[program]', '[program]\nname = "influenza"', "program needs either a name"),
+    ],
+)  # fmt: skip
+def test_a_wrong_outbreak_is_told_by_its_key(capsys, tmp_path, old, new, said):
+    assert old in SCHOOL
+    error = refused(capsys, tmp_path, SCHOOL.replace(old, new))
+    assert re.search(said, error) and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
