@@ -244,7 +244,8 @@ def test_a_seed_decides_all_and_the_caller_s_generator_is_left_alone() -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
     one, same, other = (
-        history(model, {"infected": [2], "step": 4}, priors=priors, draws=20, warmup=20, seed=seed) for seed in (5, 5, 6)
+        history(model, {"infected": [2], "step": 4}, priors=priors, draws=20, warmup=20, seed=seed)
+        for seed in (5, 5, 6)
     )
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(one["reached"], same["reached"])
