@@ -200,6 +200,7 @@ def test_the_posterior_of_a_rate_is_that_of_a_grid(rate) -> None:
         draws=500,
         warmup=100,
         chains=2,
+        thin=1,
     )
     found = posterior[rate]
     ess = float(bulk_ess(found[..., None]))
@@ -243,7 +244,8 @@ def test_a_seed_decides_all_and_the_caller_s_generator_is_left_alone() -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
     one, same, other = (
-        history(model, {"infected": [2], "step": 4}, priors=priors, draws=20, seed=seed) for seed in (5, 5, 6)
+        history(model, {"infected": [2], "step": 4}, priors=priors, draws=20, warmup=20, seed=seed)
+        for seed in (5, 5, 6)
     )
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(one["reached"], same["reached"])
@@ -260,10 +262,10 @@ def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
         where.loader.exec_module(plain)
     model = spread(SEIR, CYCLE, beta=0.7, gamma=0.3, sigma=0.5)
     given = {"R": [2], "step": 6}
-    compiled = history(model, given, draws=10, warmup=5, chains=1)
+    compiled = history(model, given, draws=10, warmup=5, chains=1, thin=1)
     for name in ("sweep", "weigh_contacts", "log_joint"):
         monkeypatch.setattr(walks, name, getattr(plain, name))
-    slow = history(model, given, draws=10, warmup=5, chains=1)
+    slow = history(model, given, draws=10, warmup=5, chains=1, thin=1)
     assert torch.equal(compiled["reached"], slow["reached"])
     assert torch.equal(compiled["R"], slow["R"])
     torch.testing.assert_close(compiled.stats["lp"], slow.stats["lp"])
@@ -306,7 +308,7 @@ def test_what_returns_is_seen_in_compartments_and_not_as_infected() -> None:
     with pytest.raises(ValueError, match="nodes return to S: say 'I', not 'infected', at which step"):
         history(model, {"infected": [1], "step": 3})
     kept = {h: p for h, p in every_history(model, seeds(model, 0.3, "I"), 4).items() if h[2][1] == "S" == h[4][0]}
-    posterior = history(model, {"S": {1: 2, 0: 4}}, seeds=0.3, chains=2, draws=800, thin=1)
+    posterior = history(model, {"S": {1: 2, 0: 4}}, seeds=0.3, chains=2, draws=800, warmup=50, thin=1)
     exact = np.zeros(6)
     for past, p in kept.items():
         exact[left(past, 2, "S")] += p / sum(kept.values())
