@@ -162,6 +162,7 @@ def test_the_centre_of_a_path_is_likeliest():
     assert found[1] > max(found[0], found[2])
 
 
+@pytest.mark.slow
 def test_probabilities_come_true():
     graph = Graph.of(nx.connected_watts_strogatz_graph(40, 6, 0.2, seed=1))
     spread = GraphSpread(si(), graph, {"beta": 0.12})
