@@ -92,7 +92,7 @@ for (int c = 0; c < rows; c += 8) eight(q + c * {dim}, rows - c < 8 ? rows - c :
 def _add(code: Source, step: Step) -> None:
     name = step.op._schema.name.removeprefix("aten::")
     kind = step.op._overloadname
-    if name in _UNFILLED or _is_view(code.recording, step):
+    if name in _UNFILLED or name == "squeeze_" or _is_view(code.recording, step):  # `squeeze_` moves no numbers
         return
     inner = name[:-1] if name.endswith("_") and step.op._schema.is_mutable else name
     key = f"{inner}.{kind}" if kind and kind != "default" else inner

@@ -7,7 +7,9 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from inference.program import Program
 from zoo.app import cli
 from zoo.app.program_recipe import program_recipe
 from zoo.spread import in_bed
@@ -108,16 +110,30 @@ phi_inv = {name = "exponential", rate = 5.0}
 """
 
 
-def test_an_outbreak_of_ones_own_is_the_same_as_the_zoos(tmp_path):
-    pd.DataFrame({"beds": in_bed().numpy()}).to_csv(tmp_path / "beds.csv", index=False)
-    (tmp_path / "flu.toml").write_text('program = "influenza"\n[laplace]\n')
-    (tmp_path / "own.toml").write_text(SCHOOL)
+def own(folder):
+    pd.DataFrame({"beds": in_bed().numpy()}).to_csv(folder / "beds.csv", index=False)
+    (folder / "flu.toml").write_text('program = "influenza"\n[laplace]\n')
+    (folder / "own.toml").write_text(SCHOOL)
+
+
+def test_an_outbreak_of_ones_own_has_the_density_of_the_zoos(tmp_path):
+    own(tmp_path)
+    values = {name: torch.tensor(0.5, dtype=torch.float64) for name in ("beta", "gamma", "phi_inv")}
+    made = [program_recipe(tomllib.loads((tmp_path / f"{n}.toml").read_text()), n, tmp_path) for n in ("flu", "own")]
+    one, other = (float(Program.of(each.program, each.arguments).log_joint(values)) for each in made)
+    assert one == other
+
+
+@pytest.mark.slow
+def test_an_outbreak_of_ones_own_runs_as_the_zoos(tmp_path):
+    own(tmp_path)
     found = []
     for name in ("flu", "own"):
         assert cli.main(["run", str(tmp_path / f"{name}.toml"), "--out", str(tmp_path / name)]) == 0
         found.append(pd.read_csv(tmp_path / name / "summary.csv", index_col=0))
     pd.testing.assert_frame_equal(*found)
     assert found[0].loc["beta", "mean"] == pytest.approx(1.74, abs=0.05)
+    assert cli.main(["diagnose", str(tmp_path / "own")]) == 0
 
 
 @pytest.mark.parametrize(
