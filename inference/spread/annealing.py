@@ -137,8 +137,7 @@ def arrays_of(law: Histories) -> tuple[Any, ...]:
     into, out = _rows(whom, who, law), _rows(who, whom, law)
     mutual = all(np.array_equal(*parts) for parts in zip(into[:2], out[:2], strict=True))
     even = alike and mutual and bool((r == law.steps + 1).all())
-    alone, began = _own(law, x, r)
-    numbers = (x, r, alone, began, place)
+    numbers = (x, r, *_own(law, x, r), place)
     xs, rs, alone, began, places = (part.contiguous().numpy() for part in numbers)
     return law.steps, into, out, even, xs, rs, alone, began, places, float(unit), table.numpy()
 
