@@ -21,7 +21,7 @@ from inference.spread.outcome import outcome
 from inference.spread.reverse_reach import ROOT, certified, greedy, reverse_reach
 from inference.spread.runs import Begun
 from inference.spread.sampled_runs import SampledRuns
-from tests.inference.spread.enumeration import cascade_reach
+from tests.inference.spread_enumeration import cascade_reach
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.on_graph import GraphSpread

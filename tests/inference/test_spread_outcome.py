@@ -19,7 +19,7 @@ from inference.spread.live_edges import Contacts, Live
 from inference.spread.live_runs import counts, forward
 from inference.spread.measures import statistics
 from inference.spread.outcome import outcome
-from tests.inference.spread.enumeration import mean, outcomes
+from tests.inference.spread_enumeration import mean, outcomes
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.jumps import binomial_chain

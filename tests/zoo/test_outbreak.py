@@ -225,7 +225,6 @@ def test_cases_that_none_can_be_are_refused(cases, sentence):
         ({"delay": [0.5, 0.5]}, "a delay is of events"),
         ({"delay": [0.5, 0.2], "observes": ("S", "I")}, "shares reported .* of sum 1"),
     ],
-    ids=str,
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(changed, sentence):
     with pytest.raises(ValueError, match=sentence):
