@@ -91,7 +91,7 @@ def test_random_tables_give_rows_back_in_any_order_and_block(data):
     assert unpack(packed)[0].note == b"a note"
     chosen = model.logits.double().softmax(-1).log2()[torch.arange(features), x[:, model.order]].clamp(min=-24)
     bits = -float(chosen.sum()) + float(chosen[-1, features - absent :].sum())
-    assert abs(len(packed) - 20 - bits / 8) < 4 + 0.001 * bits / 8
+    assert len(packed) - 20 - bits / 8 < 4 + 0.001 * bits / 8  # fewer where the code ends in zeros, which are not kept
 
 
 def test_the_coder_ends_within_a_byte_of_what_it_has_to_say():

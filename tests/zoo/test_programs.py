@@ -36,7 +36,7 @@ norm, halfnorm, halfcauchy = stats.norm.logpdf, stats.halfnorm.logpdf, stats.hal
 RNG = np.random.default_rng(0)
 ENDLESS = ("eight_schools",)
 """Where a path in a thousand may diverge: there is mass at tau = 0, whose logarithm has no end."""
-PUBLIC = ("eight_schools", "diabetes")
+PUBLIC = ("eight_schools", "diabetes", "influenza")
 
 
 @pytest.fixture(autouse=True)
