@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import networkx as nx
@@ -16,7 +17,7 @@ from inference.sampling.statistics import bulk_ess
 from inference.spread.history import history
 from inference.spread.moves import moves_of
 from inference.spread.seen import Seen, seen_of
-from inference.spread.walks import Walk, _free
+from inference.spread.walks import Walk, _free, _trade
 from zoo.spread import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.on_graph import GraphSpread
@@ -64,6 +65,44 @@ def test_replicas_that_trade_leave_every_whole_history_as_probable_as_it_is(give
     assert len(z) > 8
     assert np.abs(z).max() < 4.2
     assert np.square(z).mean() < 2.0
+
+
+def log_chance(states: np.ndarray, edges: list[tuple[int, int]], stray: float) -> float:
+    """log p(a history of SIR), beta 0.6 and gamma 0.4, nodes that began it apart; S, I, R are 0, 1, 2."""
+    found = 0.0
+    for v, path in enumerate(states):
+        others = [states[b if a == v else a] for a, b in edges if v in (a, b)]
+        for t, (now, then) in enumerate(itertools.pairwise(path)):
+            leaves = 0.6 * sum(other[t] == 1 for other in others) + stray if now == 0 else 0.4
+            if now < 2:
+                found += -leaves if now == then else math.log(1 - math.exp(-leaves))
+    return found
+
+
+def test_replicas_trade_at_the_ratio_of_all_four_chances() -> None:
+    edges, random = [(0, 1), (1, 2), (2, 3), (3, 0)], np.random.default_rng(5)
+    moves = moves_of(GraphSpread(SIR, Graph.of(edges, nodes=range(4)), {"beta": 0.6, "gamma": 0.4}))
+    seen = seen_of(moves, {"infected": [2], "step": 4}, 0.3)
+    refused = 0
+    for _ in range(40):
+        walks = [Walk(moves, seen, {}, strays, random) for strays in (1.0, 6.0)]
+        for walk in walks:
+            walk.move(False)
+        (one, other), (a, b) = walks, (walk.stray for walk in walks)
+        of_one, of_other = (lambda s, w=walk: log_chance(w.states, edges, s) for walk in walks)
+        gain = of_one(b) + of_other(a) - of_one(a) - of_other(b)
+        for shift in (-1e-7, 1e-7):
+            chance = math.exp(min(gain, 0.0) + shift)
+            one.random = SimpleNamespace(random=lambda chance=chance: 1 - chance)
+            pair = [one, other]
+            _trade(pair, 0)
+            traded = pair == [other, one]
+            assert traded == (gain > 1e-6 or shift < 0)
+            assert (one.stray, other.stray) == ((b, a) if traded else (a, b))
+            refused += not traded
+            one.stray, other.stray = a, b
+        one.random = random
+    assert refused > 5
 
 
 def test_geweke_s_joint_draws_of_data_and_histories_are_those_of_simulation() -> None:
