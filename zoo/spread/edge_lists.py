@@ -39,10 +39,14 @@ def listed(given: Any, weights: Any, directed: bool) -> Listed:
     """The edges of what was given: here, a sequence of pairs."""
     if isinstance(given, str) or not hasattr(given, "__iter__"):
         raise TypeError(f"edges are pairs of nodes, a networkx graph or a sparse adjacency, not {given!r}")
+    if isinstance(given, pd.DataFrame):
+        raise TypeError("give the edges of a DataFrame as networkx.from_pandas_edgelist(frame), or two of its columns")
     pairs = list(given)
     for place, pair in enumerate(pairs):
         if not hasattr(pair, "__len__") or len(pair) != 2:
-            raise ValueError(f"edge {place} is {pair!r}, and not a pair of nodes (weights are given apart)")
+            raise ValueError(
+                f"edge {place} is {pair!r}, and not a pair of nodes (weights are given apart, weights=[...])"
+            )
     flat = np.fromiter(itertools.chain.from_iterable(pairs), dtype=object, count=2 * len(pairs))
     if pd.api.types.infer_dtype(flat, skipna=False) == "integer":
         flat = flat.astype(np.int64)

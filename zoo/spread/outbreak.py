@@ -72,10 +72,15 @@ class Outbreak:
         self.times = checks.increasing(times, self.begin)
         self.delay = None if delay is None else delays.shares_of(delay)
         checks.known_names(compartments, self.start, self.priors, observes)
+        checks.not_negative(self.priors)
         checks.heads_add_up(compartments, self.start, population)
         marks = self.times if self.delay is None else delays.units_between(self.begin, self.times, observes)
         self._grid = torch.cat([marks.new_tensor([self.begin]), marks])
         self._seen = torch.searchsorted(self._grid, self.times)
+
+    def __repr__(self) -> str:
+        seen = self.observes if isinstance(self.observes, str) else " -> ".join(map(str, self.observes))
+        return f"Outbreak({self.compartments}; {seen} observed at {len(self.times)} times)"
 
     # ---- the program
 
@@ -130,7 +135,14 @@ class Outbreak:
     # ---- the course for values of the sites
 
     def course(self, values: Mapping[str, Any]) -> Course:
-        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name."""
+        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name.
+
+        What the outbreak has as a number need not be among them.
+
+        Raises:
+            ValueError: no value of a site that has a prior.
+        """
+        values = checks.with_numbers(values, {**self.priors, **{f"{name}0": v for name, v in self.start.items()}})
         first, last = self.begin, float(self._grid[-1])
         ends = [first, *(time for time in self.changes if first < time < last), last]
         heads = self.start_heads(values)

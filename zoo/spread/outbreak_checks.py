@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from zoo.registry import near
+from zoo.spread.changing import Changing
+from zoo.spread.checks import numbers as from_zero_on
 from zoo.spread.compartments import Compartments
 from zoo.spread.reporting import Reporting
 
@@ -45,6 +48,28 @@ def known_names(model: Compartments, start: Mapping[str, Any], priors: Mapping[s
     elif not any((t.source, t.target) == tuple(observes) for t in model.transitions):
         source, target = observes
         raise ValueError(f"there is no transition from {source} to {target}; there are {', '.join(model.events)}")
+
+
+def not_negative(priors: Mapping[str, Any]) -> None:
+    """That no rate can be below 0."""
+    for name, given in priors.items():
+        if is_prior(given):
+            support = getattr(given, "support", None)
+            lowest = -math.inf if support is constraints.real else getattr(support, "lower_bound", 0.0)
+            if bool(torch.as_tensor(lowest < 0).any()):
+                raise ValueError(
+                    f"the prior of the rate {name!r} reaches below 0: take PositiveNormal, or a log-normal"
+                )
+        elif not isinstance(given, Changing):
+            from_zero_on(f"the rate {name!r}", given)
+
+
+def with_numbers(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of sites, and those that are given as numbers."""
+    fixed = {name: v for name, v in given.items() if not is_prior(v) and not isinstance(v, Changing)}
+    if missing := [name for name in given if name not in values and name not in fixed]:
+        raise ValueError(f"there is no value of {missing[0]!r}: a course needs one of {', '.join(given)}")
+    return {**fixed, **values}
 
 
 def heads_add_up(model: Compartments, start: Mapping[str, Any], population: float | None) -> None:
