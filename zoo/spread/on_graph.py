@@ -80,7 +80,8 @@ def _check(transition: Transition) -> None:
         raise ValueError(f"{transition.label} on a graph: its nodes stay, and are neither born nor die")
     if transition.pairs:
         raise ValueError(
-            f"{transition.label} moves pairs, which a graph can't: declare it by={transition.source!r}, as in maki_thompson"
+            f"{transition.label} moves pairs, which a graph can't: declare it by={transition.source!r}, as "
+            "maki_thompson has it"
         )
 
 
