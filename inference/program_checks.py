@@ -104,6 +104,14 @@ def in_a_sentence(name: str) -> Iterator[None]:
     """What a program complains of, without the shapes that Pyro adds; a plate of another size than its rows by name."""
     try:
         yield
+    except RuntimeError as error:
+        found = re.match(r"The size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", str(error))
+        if found is None:
+            raise
+        one, two = found.groups()
+        raise ValueError(
+            f"{name}: {one} and {two} rows meet in it; are the data as long as each other, and as the plates?"
+        ) from error
     except ValueError as error:
         said, added, _ = str(error).partition("\nTrace Shapes:")
         found = re.search(

@@ -33,6 +33,8 @@ _HOMES = {
     "ImageRealNVP": "zoo.image_realnvp",
     "Glow": "zoo.glow",
     "Supported": "zoo.supports",
+    "Cascade": "zoo.spread.cascade",
+    "SpreadCurve": "zoo.spread.spread_curve",
     "MADE": "zoo.made",
     "PixelCNN": "zoo.pixelcnn",
     "WaveNet": "zoo.wavenet",

@@ -255,6 +255,9 @@ def test_data_of_another_length_than_their_plate_are_refused():
     ):
         Program.of(wide, (4, Y, Y))
 
+    with pytest.raises(ValueError, match=r"^wide: \d and \d rows meet in it; are the data as long as each other"):
+        Program.of(wide, (5, Y[:3], Y))
+
     def vector(y):
         mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
         pyro.sample("y", dist.Normal(mu, 1.0).expand([4]).to_event(1), obs=y)

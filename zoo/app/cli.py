@@ -58,9 +58,8 @@ PROGRAM = """a spec of a program with parameters of its own (`zoo list` names pr
   [mcmc]                              or [smc], [variational], [laplace], [pathfinder]; the keywords of inference.mcmc
   kernel = {name = "nuts"}            chees (unless told), nuts, random_walk, stretch, elliptical_slice
   [coords]
-  school = ["A", "B", "C", "D", "E", "F", "G", "H"]     names of a plate's places
-
-a spec of an outbreak in a population:
+  school = ["A", "B", "C", "D", "E", "F", "G", "H"]     names of a plate's places"""
+OUTBREAK = """a spec of an outbreak in a population:
   [program]
   data = {cases = [3, 8, 26, 76, nan, nan]}             or {csv = "beds.csv", arguments = {cases = "beds"}}
   [program.spread]
@@ -71,6 +70,8 @@ a spec of an outbreak in a population:
   [program.spread.priors]             positive_normal, log_normal, exponential, gamma, beta, uniform; or a number
   beta = {name = "positive_normal", mean = 2.0, sd = 1.0}
   gamma = 0.5"""
+
+SPECS = (SPEC, PROGRAM, OUTBREAK)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_runs(add: Callable[..., argparse.ArgumentParser]) -> None:
     run = add("run", run_spec, "fit the model of a spec, ask what it asks, leave a folder with a report",
-              f"zoo run digits-vae.toml --set fit.steps=500 --set model.latent=4\n\n{SPEC}\n\n{PROGRAM}")  # fmt: skip
+              "zoo run digits-vae.toml --set fit.steps=500 --set model.latent=4\n\n" + "\n\n".join(SPECS))  # fmt: skip
     run.add_argument("spec", type=Path, metavar="SPEC.toml")
     compare = add("compare", compare_specs, "fit the models of several specs and put them on one scoreboard",
                   "zoo compare vae.toml realnvp.toml --out runs/digits")  # fmt: skip

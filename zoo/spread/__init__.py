@@ -1,4 +1,20 @@
-"""Spread of a virus or a rumour, in a population and on a network."""
+"""Spread of a virus or a rumour, in a population and on a network.
+
+| what                      | where                                                                                    |
+|---------------------------|------------------------------------------------------------------------------------------|
+| what can happen           | `si`, `sis`, `sir`, `seir`, `sirs`, `daley_kendall`, `maki_thompson`, `bass`, or one's   |
+|---------------------------|------------------------------------------------------------------------------------------|
+| in a population           | `ode`, `binomial_chain`, `tau_leaping`, `gillespie`, `master_equation` -> a `Course`     |
+| how contagious            | `reproduction_number`, `effective_reproduction`, `growth_rate`, `final_size`             |
+| with priors and reports   | `Outbreak` (`PositiveNormal`, `Piecewise`, `RandomWalk`; `NegativeBinomial`, `Poisson`,  |
+|---------------------------|------------------------------------------------------------------------------------------|
+| on a graph                | `Graph.of`, `Graph.read`, `ChangingGraph`; `GraphSpread`, `independent_cascade`,         |
+|---------------------------|------------------------------------------------------------------------------------------|
+| families that `fit` takes | `SpreadCurve`, rates from case curves; `Cascade`, those of edges from when they passed   |
+| pictures                  | `zoo.spread.pictures`: `draw_curves`, `draw_graph`, `animate` (a GIF)                    |
+
+`inference` asks them: `mcmc`, `query` (with `do=`), `best`, `history`, `particle_mcmc`, `forecast_scores`.
+"""
 
 from zoo.spread.cascade import Cascade
 from zoo.spread.changing import Piecewise, RandomWalk
@@ -16,6 +32,7 @@ from zoo.spread.outbreak import Outbreak
 from zoo.spread.ready import bass, daley_kendall, maki_thompson, seir, si, sir, sirs, sis
 from zoo.spread.reporting import Binomial, NegativeBinomial, Normal, Poisson, PositiveNormal
 from zoo.spread.rumours import independent_cascade, linear_threshold
+from zoo.spread.spread_curve import SpreadCurve
 from zoo.spread.threshold import effective_reproduction, final_size, growth_rate, reproduction_number
 from zoo.spread.transitions import Transition
 
@@ -36,6 +53,7 @@ __all__ = [
     "Poisson",
     "PositiveNormal",
     "RandomWalk",
+    "SpreadCurve",
     "Transition",
     "bass",
     "binomial_chain",

@@ -156,7 +156,10 @@ def animate(
     """
     states = as_numbers(frames)
     if states.ndim != 2 or states.shape[1] != graph.n or not len(states):
-        raise ValueError(f"frames are [frames, {graph.n}], a state of each node, not {list(states.shape)}")
+        raise ValueError(
+            f"frames are [frames, {graph.n}], a state of each node, as course.frames(steps) gives them, "
+            f"not {list(states.shape)}"
+        )
     if states.min() < 0 or states.max() >= len(names):
         raise ValueError(
             f"frames have the state {int(states.max())}, but there are {len(names)} names of states from 0 on"

@@ -124,6 +124,45 @@ def test_an_outbreak_of_ones_own_has_the_density_of_the_zoos(tmp_path):
     assert one == other
 
 
+WEEK = [3, 8, 26, 76, 225, 298, 258]
+
+
+def test_cases_may_be_written_out_and_be_missing(tmp_path):
+    pd.DataFrame({"day": range(14), "beds": [*WEEK, *[None] * 7]}).to_csv(tmp_path / "beds.csv", index=False)
+    written = SCHOOL.replace('{csv = "beds.csv", arguments = {cases = "beds"}}', f"{{cases = {[*WEEK, *['nan'] * 7]}}}")
+    made = [program_recipe(tomllib.loads(text.replace("'", "")), "flu", tmp_path) for text in (SCHOOL, written)]
+    expected = torch.tensor([*WEEK, *[torch.nan] * 7], dtype=torch.float64)
+    for each in made:
+        torch.testing.assert_close(each.arguments["cases"], expected, equal_nan=True, rtol=0, atol=0)
+
+
+def test_the_run_of_an_outbreak_shows_its_course_and_answers(tmp_path, capsys):
+    (tmp_path / "flu.toml").write_text(
+        SCHOOL.replace('{csv = "beds.csv", arguments = {cases = "beds"}}', f"{{cases = {WEEK}}}")
+        .replace("times = 14", "times = 7")
+        .replace("gamma = {", "gamma = 0.5 # {")
+    )
+    folder = str(tmp_path / "run")
+    assert cli.main(["run", str(tmp_path / "flu.toml"), "--out", folder]) == 0
+    assert (tmp_path / "run" / "figures" / "course.png").exists()
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "R0 is 3." in report and "The peak of the curve is" in report
+    capsys.readouterr()
+    assert cli.main(["query", folder, "--find", "R0", "peak"]) == 0
+    assert "P(R0; peak)" in capsys.readouterr().out
+    assert cli.main(["query", folder, "--find", "saved", "--do", "contacts=0.5"]) == 0
+    assert "P(saved | do(contacts = 0.5))" in capsys.readouterr().out
+    for command, said in (
+        (["query", folder, "--find", "saved", "--do", "contacts=half"], "--do contacts is 'half', but a number"),
+        (["query", folder, "--find", "peek"], "near: peak"),
+        (["sample", folder], "it holds draws of a posterior, and no model; ask it by zoo query"),
+        (["score", folder, "rows.csv"], "it holds draws of a posterior"),
+        (["compare", str(tmp_path / "flu.toml")], "held to each other by inference.compare"),
+    ):
+        assert cli.main(command) == 2
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_an_outbreak_of_ones_own_runs_as_the_zoos(tmp_path):
     own(tmp_path)
@@ -177,6 +216,8 @@ def test_the_help_of_run_shows_a_spec_that_can_be_read():
     spec = "\n".join(line.strip().split("   ")[0] for line in cli.PROGRAM.splitlines()[1:])
     made = program_recipe(tomllib.loads(spec), "told")
     assert made.settings["kernel"].name == "NUTS" and len(made.coords["school"]) == 8
+    spread = "\n".join(line.strip().split("   ")[0] for line in cli.OUTBREAK.splitlines()[1:])
+    assert len(program_recipe(tomllib.loads(spread), "told").arguments["cases"]) == 6
 
 
 def test_show_tells_a_programs_arguments(capsys):
