@@ -39,6 +39,9 @@ from inference.quality.modes import Modes
 from inference.results import Fit
 from inference.scoreboard import Scoreboard
 
+FEWEST = 4
+"""Held-out rows, by which samples can be judged."""
+
 
 @runtime_checkable
 class View(Protocol):
@@ -136,6 +139,10 @@ class _Asked:
             likelihood = log_likelihood(self.model, self.x, context=self.context, method=method, seed=self.seed)
         index, drawn = self.draw(samples)
         real, drawn = self.restored(self.x[index]), self.restored(drawn)
+        if len(real) < FEWEST:
+            raise ValueError(
+                f"evaluate holds samples to {FEWEST} rows or more, not to {len(real)}; of few rows ask log_likelihood"
+            )
         train = self.training_rows()
         found = judge(drawn, real, train, features=features, modes=modes, seed=self.seed)
         row = {

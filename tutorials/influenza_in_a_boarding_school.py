@@ -92,7 +92,8 @@ assert 3.0 < R0.mean() < 3.5
 
 # %% [markdown]
 # Draws are worth what they are only if chains agree and the program could have made these data. `diagnose` looks at
-# both.
+# both. It also says that prior and data pull phi_inv to different places: fourteen numbers tell little of their own
+# scatter, so that its prior counts; beta and gamma are not named.
 
 # %%
 print(inference.diagnose(posterior))

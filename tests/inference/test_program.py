@@ -255,8 +255,13 @@ def test_data_of_another_length_than_their_plate_are_refused():
     ):
         Program.of(wide, (4, Y, Y))
 
-    with pytest.raises(ValueError, match=r"^wide: \d and \d rows meet in it; are the data as long as each other"):
-        Program.of(wide, (5, Y[:3], Y))
+    def two(y, sd):
+        with pyro.plate("rows", len(y)):
+            mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(mu, sd), obs=y)
+
+    with pytest.raises(ValueError, match=r"^two: 5 and 3 rows meet in it; are the data as long as each other, and as"):
+        Program.of(two, (Y, torch.ones(3)))
 
     def vector(y):
         mu = pyro.sample("mu", dist.Normal(0.0, 1.0))

@@ -8,7 +8,7 @@ import torch
 
 from inference import evaluate, fit, laplace, query
 from inference.spread import history as history_file
-from zoo.spread import Graph, GraphSpread, Outbreak, PositiveNormal, in_bed, influenza, si, sir
+from zoo.spread import Graph, GraphSpread, Outbreak, PositiveNormal, SpreadCurve, in_bed, influenza, si, sir
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,8 @@ def test_verbs_that_do_not_fit_name_those_that_do() -> None:
 def test_an_impossible_case_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"^an observation of 1490 is larger than the population of 763$"):
         laplace(influenza(), {"cases": in_bed() * 5})
+
+
+def test_a_single_curve_is_scored_by_its_likelihood() -> None:
+    with pytest.raises(ValueError, match="4 rows or more, not to 1; of few rows ask log_likelihood"):
+        evaluate({"curve": SpreadCurve(14, population=763.0)}, in_bed()[None].float())
