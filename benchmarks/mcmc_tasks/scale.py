@@ -22,7 +22,7 @@ from inference.sampling.stopping import Ess
 from inference.variational import variational
 
 ROWS, COLUMNS = 100_000, 100
-CHAINS, BATCH, STEPS = 64, 1_000, 2_000
+BATCH, STEPS = 1_000, 2_000
 LEVEL = 0.9
 
 
@@ -52,7 +52,7 @@ def normal(X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def by_chains(given: dict[str, Tensor]) -> Posterior:
-    return mcmc(logistic_regression, given, chains=CHAINS, until=Ess(1000), progress=False)
+    return mcmc(logistic_regression, given, until=Ess(1000), progress=False)
 
 
 def by_guide(given: dict[str, Tensor]) -> Posterior:
