@@ -32,7 +32,7 @@ CEILING = 2000
 """Draws a chain, where the caller names no number."""
 
 AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
-"""Numbers observed, times chains, beyond which a core or a GPU has its hands full: one more chain costs its full price."""
+"""Numbers observed, times chains, beyond which a core or a GPU is full, so that one more chain costs its full price."""
 
 REPORT_EVERY = 10
 
