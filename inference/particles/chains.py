@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.forecasting import Forecast, forecast
 from inference.mcmc import ENOUGH, mcmc
+from inference.particles.forecasting import Forecast, forecast
 from inference.posterior import Posterior
 from inference.predictive_draws import APART
 from inference.program import Program
