@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from inference.particles.filtered import Filtered
 from inference.particles.task import Task
 from inference.protocols import StateSpace, name_of
-from inference.results import Alarm
+from inference.results import tell
 from inference.seeding import seeded
 
 
@@ -52,13 +51,12 @@ def particle_filter(
     lost = filtered.lost.isfinite()
     if lost.any():
         first = float(filtered.lost[lost].min())
-        warnings.warn(
+        told = (
             f"{int(lost.sum())} of {len(lost)} parameter values have no particle that could have made the observation "
             f"at time {first:g} or a later one: their likelihood is estimated to be zero. More particles= might find "
-            "one, if the model allows it at all",
-            Alarm,
-            stacklevel=2,
+            "one, if the model allows it at all"
         )
+        tell({"impossible data": told})
     return filtered
 
 
