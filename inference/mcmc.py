@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from inference.checkpoint import Checkpoint
 from inference.posterior import Posterior
 from inference.program import Program
 from inference.progress import Bar, Progress, deferred_interrupt
-from inference.results import Alarm
+from inference.results import tell
 from inference.sampling.chees import Chees
 from inference.sampling.density import LogDensity
 from inference.sampling.kernel import Kernel
@@ -105,8 +104,7 @@ def mcmc(
             _restore(walk, saved, resume)
         _run(walk, _as_checkpoint(checkpoint), f"{program.name} by {kernel.name}", progress)
     alarms = alarms_of(walk)
-    for alarm in alarms.values():
-        warnings.warn(alarm, Alarm, stacklevel=2)
+    tell(alarms)
     return posterior_of(walk, program, flat, alarms, time.perf_counter() - began)
 
 

@@ -185,6 +185,9 @@ class Compartments:
     def rates(self, given: Mapping[str, Rate], time: float = 0.0) -> Tensor:
         """The rates [..., P] at a time, in the order of `parameters`.
 
+        Within `vmap`, and where they are differentiated, one that is negative is NaN, and so is all that follows from
+        it: to a sampler that went too far this says more than an error.
+
         Raises:
             TypeError: no numbers.
             ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
@@ -197,8 +200,10 @@ class Compartments:
         device = device_of(now)
         values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in self.parameters}
         one_batch({name: value.shape for name, value in values.items()})
-        found = torch.broadcast_tensors(*values.values()) if values else [torch.zeros(0, dtype=torch.float64)]
-        return torch.stack(list(found), -1) if values else found[0]
+        if not values:
+            return torch.zeros(0, dtype=torch.float64)
+        found = torch.stack(torch.broadcast_tensors(*values.values()), -1)
+        return torch.where(found >= 0, found, torch.nan)
 
     def to(self, device: torch.device) -> Compartments:
         """The same with its tables on a device."""
