@@ -76,17 +76,27 @@ class Walk:
         return {**self.rates.values, "reached": _first(self.states != 0), **came, "lp": self.log_joint()}
 
 
-def chain(walks: list[Walk], draws: int, warmup: int, thin: int) -> dict[str, np.ndarray]:
+def warm(walks: list[Walk], sweeps: int) -> None:
+    for _ in range(sweeps):
+        _round(walks, True)
+
+
+def drawn(walks: list[Walk], draws: int, thin: int) -> dict[str, np.ndarray]:
     """Draws of the replica without strays, by name, and "lp", the log density of its histories given its rates."""
     kept = []
-    for number in range(1, warmup + draws * thin + 1):
-        for walk in walks:
-            walk.move(number <= warmup)
-        for place in range(len(walks) - 1):
-            _trade(walks, place)
-        if number > warmup and (number - warmup) % thin == 0:
-            kept.append(walks[0].draw())
+    for _ in range(draws):
+        for _ in range(thin):
+            _round(walks, False)
+        kept.append(walks[0].draw())
     return {name: np.stack([draw[name] for draw in kept]) for name in kept[0]}
+
+
+def _round(walks: list[Walk], warming: bool) -> None:
+    """A sweep of each replica, then trades between neighbours."""
+    for walk in walks:
+        walk.move(warming)
+    for place in range(len(walks) - 1):
+        _trade(walks, place)
 
 
 def _trade(walks: list[Walk], place: int) -> None:
