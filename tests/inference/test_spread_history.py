@@ -263,7 +263,7 @@ def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
     model = spread(SEIR, CYCLE, beta=0.7, gamma=0.3, sigma=0.5)
     given = {"R": [2], "step": 6}
     compiled = history(model, given, draws=10, warmup=5, chains=1, thin=1)
-    for name in ("sweep", "weigh_contacts", "log_joint"):
+    for name in ("sweep", "weigh_contacts", "log_joint", "gained"):
         monkeypatch.setattr(walks, name, getattr(plain, name))
     slow = history(model, given, draws=10, warmup=5, chains=1, thin=1)
     assert torch.equal(compiled["reached"], slow["reached"])
