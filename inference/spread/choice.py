@@ -103,9 +103,11 @@ def best(
     if do not in CHOICES:
         raise ValueError(f"do={do!r} is nothing to choose nodes for{near(do, CHOICES)}")
     if not hasattr(spread, "graph"):
-        raise TypeError(f"nodes are chosen on a graph, which {name_of(spread)} has not")
-    if samples is not None and samples < 2:
-        raise ValueError(f"samples are 2 or more, not {samples}")
+        raise TypeError(f"nodes are chosen for a spread on a graph, not for a {name_of(spread)}")
+    if samples is not None and not (isinstance(samples, int) and samples >= 2):
+        raise ValueError(f"samples are a whole number from 2 on, not {samples!r}")
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"given says who begins it, {{compartment: [nodes]}}, and is no {name_of(given)}")
     live = Live.of(spread, seed)
     if live is None:
         raise ValueError(
@@ -116,6 +118,8 @@ def best(
 
 
 def _count(k: int, free: int, n: int) -> None:
+    if not free:
+        raise ValueError(f"there is nobody left to choose: all {n} nodes begin it")
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= free:
         raise ValueError(f"k is a whole number from 1 to {free}, the nodes of {n} that can be chosen, not {k!r}")
 

@@ -236,7 +236,9 @@ WRONG = [
     ({"do": "vaccinate", "given": {"I": [99]}}, "no node 99"),
     ({"do": "vaccinate", "given": {"I": [0], "steps": 3}}, "leave the steps out"),
     ({"spread": GraphSpread(SIS, KARATE, {"beta": 0.1, "gamma": 0.2})}, "nobody comes back"),
-    ({"samples": 1}, "samples are 2 or more"),
+    ({"samples": 1}, "samples are a whole number from 2 on, not 1"),
+    ({"samples": 2.5}, "samples are a whole number from 2 on, not 2.5"),
+    ({"do": "vaccinate", "given": {"I": range(34)}}, "nobody left to choose: all 34 nodes begin it"),
 ]
 
 
@@ -252,3 +254,10 @@ def test_one_sentence_says_what_is_wrong(asked: dict[str, Any], words: str) -> N
             given=asked.get("given", start),
             samples=asked.get("samples", 5),
         )
+
+
+def test_another_thing_than_is_meant_is_said() -> None:
+    with pytest.raises(TypeError, match="for a spread on a graph, not for a Graph"):
+        best(KARATE, 1)
+    with pytest.raises(TypeError, match=r"who begins it, .* is no list"):
+        best(GraphSpread(SIR, KARATE, {"beta": 0.1, "gamma": 0.2}), 1, "vaccinate", given=[0])
