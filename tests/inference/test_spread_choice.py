@@ -230,7 +230,7 @@ def test_two_ways_are_closed_together_or_not_at_all() -> None:
 
 @pytest.mark.parametrize("model", [SIR, SEIR], ids=["SIR", "SEIR"])
 def test_timed_runs_are_the_runs_of_outcomes(model: Compartments) -> None:
-    """Who is reached by a step without some nodes, run by run, as an outcome has it; and no node saves more at a step."""
+    """Who is reached by a step without some nodes, run by run, as an outcome has it; no other node saves more."""
     rates = {"beta": 0.1, "gamma": 0.4, "sigma": 0.7}
     spread = GraphSpread(model, KARATE, {name: rates[name] for name in model.parameters})
     live, begun = Live.of(spread, 3), Begun.of(spread, {"I": 2, "steps": 5})
@@ -254,7 +254,7 @@ def test_timed_runs_are_the_runs_of_outcomes(model: Compartments) -> None:
 
 
 def test_whom_to_vaccinate_by_a_step_against_all_choices() -> None:
-    """What two nodes save within three steps, by enumeration of all courses: not those who save most in the end."""
+    """What two nodes save within three steps, by enumeration of all courses."""
     graph = Graph.of([(0, 1), (1, 2), (0, 3), (3, 4), (2, 4), (2, 5)], weights=[1.0, 0.5, 2.0, 1.0, 0.3, 1.5])
     spread = GraphSpread(SIR, graph, {"beta": 0.4, "gamma": 0.3})
 
