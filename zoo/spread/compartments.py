@@ -192,6 +192,8 @@ class Compartments:
             TypeError: no numbers.
             ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
         """
+        if not isinstance(given, Mapping):
+            raise TypeError(f"rates are given by name, {{name: rate}}, and not by a {type(given).__name__}")
         if unknown := [name for name in given if name not in self.parameters]:
             raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
         if missing := [name for name in self.parameters if name not in given]:
