@@ -17,6 +17,7 @@ from inference.predictive_draws import APART
 from inference.program import Program
 from inference.program_sites import Draw, Substitute
 from inference.resampling import by_seed
+from inference.results import tell
 from inference.seeding import seeded
 
 
@@ -52,7 +53,8 @@ def forecast(
     A filter of so many particles is run for each draw, and one path taken of it.
 
     Raises:
-        ValueError: times that are not after the last of the data; a posterior whose program has no `StateSpaceData`.
+        ValueError: times that are not after the last of the data; a posterior whose program has no `StateSpaceData`;
+            particles that failed for all draws.
     """
     program = posterior._program("forecast")
     with seeded(seed + APART, program.device), torch.no_grad():
@@ -68,7 +70,10 @@ def forecast(
         found = [_ahead(site, dict(zip(parameters, part, strict=True)), data, ahead, particles) for part in parts]
     kept = torch.cat([part.pop("kept") for part in found])
     if not kept.any():
-        raise ValueError(f"{program.name}: the particles of all {draws} draws failed; more particles= might not")
+        raise ValueError(f"{program.name}: the particles of all {draws} draws failed; more particles= might find one")
+    if not kept.all():
+        lost = draws - int(kept.sum())
+        tell({"impossible data": f"the particles of {lost} of {draws} draws failed, and the forecast is without those"})
     whole = {key: torch.cat([part[key] for part in found])[kept] for key in found[0]}
     given = {key: value[kept] for key, value in parameters.items()}
     return Forecast(
