@@ -74,7 +74,7 @@ def forecast(
     if not kept.all():
         lost = draws - int(kept.sum())
         tell({"impossible data": f"the particles of {lost} of {draws} draws failed, and the forecast is without those"})
-    whole = {key: torch.cat([part[key] for part in found])[kept] for key in found[0]}
+    whole = {key: torch.cat([part[key] for part in found]) for key in found[0]}
     given = {key: value[kept] for key, value in parameters.items()}
     return Forecast(
         given,
@@ -94,11 +94,13 @@ def _thinned(posterior: Posterior, draws: int, seed: int) -> dict[str, Tensor]:
 def _ahead(
     site: StateSpaceData, parameters: dict[str, Tensor], data: Tensor, ahead: list[float], particles: int
 ) -> dict[str, Tensor]:
-    """A path and what follows it for each of the parameters, and whether the particles found one."""
+    """A path and what follows it for each of the parameters whose particles found one, and whether they did, "kept"."""
     filtered = Task.of(site.states, parameters, data, site.times, site.begin, particles).filtered()
-    path = filtered.paths(1)[:, 0]
-    later, seen = continued(site.states, parameters, path[:, None, -1], site.times[-1], ahead)
-    return {"states": path, "later": later[:, 0], "data": seen[:, 0], "kept": filtered.log_likelihood.isfinite()}
+    kept = filtered.log_likelihood.isfinite()
+    path = filtered.paths(1)[kept, 0]
+    given = {name: value[kept] for name, value in parameters.items()}
+    later, seen = continued(site.states, given, path[:, None, -1], site.times[-1], ahead)
+    return {"states": path, "later": later[:, 0], "data": seen[:, 0], "kept": kept}
 
 
 def site_of(program: Program) -> tuple[str, StateSpaceData, Tensor]:

@@ -143,7 +143,7 @@ def alike(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
     """All in the widest precision that one of them is given in; double where all are plain numbers."""
     tensors = [value for value in parameters.values() if isinstance(value, Tensor) and value.is_floating_point()]
     dtype = functools.reduce(torch.promote_types, (value.dtype for value in tensors)) if tensors else torch.float64
-    return {name: torch.as_tensor(value).to(dtype) for name, value in parameters.items()}
+    return {name: torch.as_tensor(value, dtype=dtype) for name, value in parameters.items()}
 
 
 def moments(times: Any, begin: float | None) -> tuple[list[float], float]:
