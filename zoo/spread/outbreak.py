@@ -88,7 +88,7 @@ class Outbreak:
                 "this outbreak's run draws its course by a seed, and all parameters would be scored by one course's "
                 "chance: give the outbreak run=ode, and the chain to HiddenCourse(outbreak, run=...)"
             )
-        cases, missing = self._checked(cases)
+        cases, missing = self.checked(cases)
         values = self.draw_sites()
         course = self.course(values)
         expected = self.expected(course)
@@ -174,7 +174,7 @@ class Outbreak:
         groups = self.compartments.groups
         return {"time": len(self.times)} if groups is None else {"time": len(self.times), "group": len(groups)}
 
-    def _checked(self, cases: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    def checked(self, cases: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Cases with zeros where they are missing, and where those are."""
         if cases is None:
             return None, None
