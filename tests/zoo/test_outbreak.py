@@ -212,7 +212,7 @@ def test_cases_that_none_can_be_are_refused(cases, sentence):
         ({"observes": "Q"}, "no compartment 'Q'"),
         ({"observes": ("S", "R")}, "no transition from S to R; there are S -> I, I -> R"),
         ({"start": {"S": 762, "J": 1}}, "no compartment 'J'"),
-        ({"start": {"S": 762, "I": -1}}, "heads of I at the start are numbers from 0 on, not -1"),
+        ({"start": {"S": 762, "I": -1}}, "heads of I at the start is a number from 0 on, not -1"),
         ({"start": {"S": 762, "I": [1, 2]}}, r"heads of I at the start are a number, not \[1.0, 2.0\]"),
         ({"run": partial(tau_leaping, step=0.5)}, "by a seed.* HiddenCourse"),
         ({"start": {"I": 900}, "population": 763}, "the start has 900 heads, more than the population of 763"),

@@ -185,10 +185,15 @@ class Compartments:
     def rates(self, given: Mapping[str, Rate], time: float = 0.0) -> Tensor:
         """The rates [..., P] at a time, in the order of `parameters`.
 
+        Within `vmap`, and where they are differentiated, one that is negative is NaN, and so is all that follows from
+        it: to a sampler that went too far this says more than an error.
+
         Raises:
             TypeError: no numbers.
             ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
         """
+        if not isinstance(given, Mapping):
+            raise TypeError(f"rates are given by name, {{name: rate}}, and not by a {type(given).__name__}")
         if unknown := [name for name in given if name not in self.parameters]:
             raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
         if missing := [name for name in self.parameters if name not in given]:
@@ -197,8 +202,10 @@ class Compartments:
         device = device_of(now)
         values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in self.parameters}
         one_batch({name: value.shape for name, value in values.items()})
-        found = torch.broadcast_tensors(*values.values()) if values else [torch.zeros(0, dtype=torch.float64)]
-        return torch.stack(list(found), -1) if values else found[0]
+        if not values:
+            return torch.zeros(0, dtype=torch.float64)
+        found = torch.stack(torch.broadcast_tensors(*values.values()), -1)
+        return torch.where(found >= 0, found, torch.nan)
 
     def to(self, device: torch.device) -> Compartments:
         """The same with its tables on a device."""

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from inference.batched_runs import of_each
-from inference.particle_filter import Task
+from inference.particles.state_space_data import AT_ONCE, StateSpaceData, continued
+from inference.particles.task import Task
 from inference.posterior import Posterior
 from inference.predictive_draws import APART
 from inference.program import Program
 from inference.program_sites import Draw, Substitute
 from inference.resampling import by_seed
 from inference.seeding import seeded
-from inference.state_space_data import AT_ONCE, StateSpaceData, continued
 
 
 @dataclass(frozen=True, eq=False)

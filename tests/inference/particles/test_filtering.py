@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inference import Alarm, particle_filter
-from tests.inference.state_spaces import Chain, Noisy, Outbreak
+from tests.inference.particles.state_spaces import Chain, Noisy, Outbreak
 
 TIMES = [0.5, 1.0, 2.5, 3.0, 3.2, 5.0, 6.0, 7.5]
 SEEN = torch.tensor([1.2, 0.3, math.nan, -0.4, -1.6, math.nan, -0.9, -1.4], dtype=torch.float64)

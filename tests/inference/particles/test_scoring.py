@@ -10,7 +10,7 @@ import torch
 from scipy.stats import norm
 
 from inference import Posterior, forecast_scores
-from inference.forecast_scores import crps
+from inference.particles.scoring import crps
 from inference.program import Program
 
 

@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from inference.particle_filter import Task, moments
+from inference.particles.task import Task, moments
 from inference.protocols import StateSpace, name_of
 
 AT_ONCE = 2**20

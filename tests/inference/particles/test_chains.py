@@ -10,8 +10,8 @@ import torch
 
 from inference import Alarm, RHat, StateSpaceData, calibration, diagnose, mcmc, particle_mcmc
 from inference.sampling.random_walk import RandomWalk
-from tests.inference.state_spaces import Noisy, Outbreak, Rumoured
-from tests.inference.test_particle_filter import SEEN, TIMES
+from tests.inference.particles.state_spaces import Noisy, Outbreak, Rumoured
+from tests.inference.particles.test_filtering import SEEN, TIMES
 
 CASES, DAYS = torch.tensor([1.0, 3.0, 2.0, math.nan, 0.0], dtype=torch.float64), [1.0, 2.0, 3.0, 4.0, 5.5]
 PRIORS = {"pull": dist.LogNormal(-0.5, 0.7), "noise": dist.LogNormal(-0.7, 0.4)}
