@@ -4,9 +4,9 @@ query(spread, "source", given={"infected": labels, "step": 8})  who began it, a 
 query(spread, "infected", given={...})                          whom it has reached, of those not seen
 query(spread, "total", given={"I": labels}, do={"cut": edges})  what becomes of it: a mean, with an interval
 
-What was seen of nodes that `given` does not name differs: of who began it a snapshot tells, where all others were seen
-unreached; whom it has reached is asked of nodes of which nothing was seen. "seen", the nodes that were looked at, says the
-same to both. Of what becomes of it, `given` is who begins it.
+Of nodes that `given` does not name: asked who began it, they were seen and not reached; asked whom it has reached,
+nothing was seen of them. With "seen", the nodes that were looked at, both read the same. Asked what becomes of it,
+`given` is who begins it.
 """
 
 from __future__ import annotations

@@ -152,7 +152,9 @@ def _alarms(draws: Mapping[str, Tensor]) -> dict[str, str]:
     for name, values in draws.items():
         ess, worst = _trust(values)
         if worst > RHAT or ess < ESS:
-            found[name] = f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more, by `draws` of `history`"
+            found[name] = (
+                f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more, by `draws` of `history`"
+            )
     return found
 
 

@@ -171,8 +171,8 @@ def _adjacency(moves: Moves, passable: np.ndarray) -> sparse.csr_matrix:
 def _places(moves: Moves, key: str, labels: Any) -> list[int]:
     if isinstance(labels, Mapping):
         raise ValueError(
-            f"who began it is asked of nodes as seen at one step, so that {key!r} is a list, not {{node: step}}: of what "
-            "was seen at several, `history` draws who began it, those that were reached at step 0"
+            f"who began it is asked of nodes as seen at one step, so that {key!r} is a list, not {{node: step}}: of "
+            "what was seen at several, `history` draws who began it, those that were reached at step 0"
         )
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         raise ValueError(f"the nodes of {key!r} are given as a list, [{labels!r}], not as {labels!r}")

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from inference.spread.begin import begun
+from inference.spread.chances import gained, log_joint
 from inference.spread.moves import Moves
 from inference.spread.rates import Rates, update
 from inference.spread.seen import Seen
-from inference.spread.sweeps import gained, log_joint, sweep, weigh_contacts
+from inference.spread.sweeps import sweep, weigh_contacts
 
 STRAYS = (0.0, 0.25, 1.0, 3.0, 8.0, 20.0)
 """Strays that each replica would expect among nodes of which none is reached otherwise. Where little was seen a spread
