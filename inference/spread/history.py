@@ -26,15 +26,18 @@ from inference.protocols import name_of
 from inference.query.answer import Answer
 from inference.sampling.statistics import bulk_ess, rhat
 from inference.seeding import seeded
-from inference.spread.moves import moves_of
+from inference.spread.moves import Moves, moves_of
 from inference.spread.seen import seen_of
 from inference.spread.walks import STRAYS, Walk, drawn, warm
 
 METHOD = "chains over histories, each node's from its exact conditional"
+READING = "where of nodes not named nothing was seen"
+CHAINS = 4
 RHAT, ESS = 1.05, 100
 """Beyond which r-hat, and below how many effective draws, an answer warns."""
-ENOUGH, STAGE = 400.0, 100
-"""Effective draws at which an answer has enough, of the worst number; looked at each time so many draws were made."""
+ENOUGH, STAGE = 0.4, 100
+"""Effective draws for each draw asked for, of the worst number, at which an answer has enough; looked at each time each
+chain has drawn so many."""
 
 
 def history(
@@ -43,7 +46,7 @@ def history(
     *,
     priors: Mapping[str, Any] | None = None,
     seeds: float | Mapping[Any, float] | None = None,
-    chains: int = 4,
+    chains: int = CHAINS,
     draws: int = 500,
     warmup: int = 500,
     thin: int = 5,
@@ -61,7 +64,8 @@ def history(
         given: "step", the last one (the largest named, where it is left out); "start", who began it, as `simulate`
             takes it; "reached", {node: step that reached it, None for never until the last}; "infected", nodes that had
             been reached at the last step, or {node: step}; a compartment, nodes that were in it at the last step, or
-            {node: step}. Of a node that is not named nothing is known.
+            {node: step}; "seen", nodes that were looked at at the last step: those of them that nothing else names were
+            still in the first compartment. Of a node that is not named nothing is known.
         priors: rate -> its distribution; a rate without one is the spread's.
         seeds: without "start", the chance of each node to begin it, independently, or {node: chance}; 1 / n unless
             told.
@@ -91,16 +95,16 @@ def history(
         METHOD,
         seconds=time.perf_counter() - began,
         alarms=_alarms(stacked),
-        extra={"nodes": moves.nodes, "steps": seen.steps},
+        extra={"nodes": moves.nodes, "steps": seen.steps, "coords": _coords(moves)},
     )
 
 
-def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, **options: Any) -> Answer:
+def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, draws: int = 250, **options: Any) -> Answer:
     """Whom a spread has reached until each step, [node, step], and when: its mean and deviation, of draws that were.
 
-    `given` and the options are those of `history`.
+    `given` and the options are those of `history`, which draws no more than is enough.
     """
-    posterior = history(spread, given, seed=seed, **{"enough": ENOUGH, **options})
+    posterior = history(spread, given, seed=seed, **{"enough": ENOUGH * CHAINS * draws, **options}, draws=draws)
     nodes, last, reached = posterior.extra["nodes"], posterior.extra["steps"], posterior["reached"].flatten(0, 1)
     steps = torch.arange(last + 1)
     infected = (reached[..., None] <= steps).double().mean(0)
@@ -116,8 +120,16 @@ def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, **options: Any)
     }
     ess, worst = _trust(posterior["reached"])
     trust = {"ess": ess, "rhat": worst}
-    warnings = tuple(posterior.alarms.values())
-    return Answer("P(infected | seen)", values, METHOD, "estimate", reliability=trust, warnings=warnings)
+    warnings, method = tuple(posterior.alarms.values()), f"{METHOD}, {READING}"
+    return Answer("P(infected | seen)", values, method, "estimate", reliability=trust, warnings=warnings)
+
+
+def _coords(moves: Moves) -> dict[str, list[Any]]:
+    """What ArviZ calls the places of arrays of nodes: their labels, words where they are not all numbers."""
+    labels = list(moves.nodes)
+    if not all(type(label) is int for label in labels):
+        labels = [str(label) for label in labels]
+    return {f"{name}_dim_0": labels for name in ("reached", *moves.names[1:])}
 
 
 def _drawn(replicas: list[list[Walk]], draws: int, thin: int, enough: float) -> dict[str, Tensor]:
@@ -140,7 +152,9 @@ def _alarms(draws: Mapping[str, Tensor]) -> dict[str, str]:
     for name, values in draws.items():
         ess, worst = _trust(values)
         if worst > RHAT or ess < ESS:
-            found[name] = f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more, by `draws` of `history`"
+            found[name] = (
+                f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more, by `draws` of `history`"
+            )
     return found
 
 

@@ -48,7 +48,8 @@ def source(spread: Any, given: Mapping[Any, Any], seed: int = 0) -> Answer:
             there to a third: SI, SIR, cascades.
         given: "step", when it was seen, counted from the beginning, or {step: its chance}; "infected", nodes that it
             had reached by then, and a compartment's name, nodes that were in it; "seen", the nodes of which anything
-            was seen, all where it is left out. Who was seen and is not named was still in the first compartment.
+            was seen, all where it is left out (other than in `history`). Who was seen and is not named was still in
+            the first compartment.
 
     Raises:
         ValueError: unknown keys or nodes, no step, nobody reached, or what no one node can have begun.
@@ -96,7 +97,7 @@ def _answer(
     values: dict[Hashable, xr.DataArray] = {
         "source": xr.DataArray(share, {"source": labels}, ("source",), name="probability")
     }
-    return Answer("P(source | seen)", values, method, kind, evidence, trust, warned)
+    return Answer("P(source | seen)", values, f"{method}, {snapshot.reading}", kind, evidence, trust, warned)
 
 
 def _summed(law: Histories, node: int) -> Tensor:

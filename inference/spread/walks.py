@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from inference.spread.begin import begun
+from inference.spread.chances import gained, log_joint
 from inference.spread.moves import Moves
-from inference.spread.rates import Rates
+from inference.spread.rates import Rates, update
 from inference.spread.seen import Seen
-from inference.spread.sweeps import gained, log_joint, sweep, weigh_contacts
+from inference.spread.sweeps import sweep, weigh_contacts
 
 STRAYS = (0.0, 0.25, 1.0, 3.0, 8.0, 20.0)
 """Strays that each replica would expect among nodes of which none is reached otherwise. Where little was seen a spread
@@ -51,15 +52,23 @@ class Walk:
     def stray(self, rate: float) -> None:
         self.rates.table[:, -1] = rate
 
+    @property
+    def history(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.states, self.pressure
+
     def move(self, warming: bool) -> None:
-        """A sweep over the nodes, in an order of its own, then the rates."""
+        """A sweep over the nodes, then the rates."""
+        self.sweep()
+        update([self.rates], [self.history], warming)
+
+    def sweep(self) -> None:
+        """A sweep over the nodes, in an order of its own."""
         moves, seen = self.moves, self.seen
         parts = self.states, self.pressure, self.contacts
         weigh_contacts(self.states, *moves.arcs, moves.met, *parts[1:])  # anew, that rounding does not pile up
         order = self.random.permutation(self.free)
         luck = self.random.random((len(order), seen.steps + 1))
         sweep(*parts, moves.arcs, self.rates.table, moves.law, seen.log_start, seen.allowed, order, luck)
-        self.rates.update(self.states, self.pressure, warming)
 
     def gain(self, stray: float) -> float:
         """log p(this history), were the rate of strays this one, less what it is."""
@@ -92,9 +101,10 @@ def drawn(walks: list[Walk], draws: int, thin: int) -> dict[str, np.ndarray]:
 
 
 def _round(walks: list[Walk], warming: bool) -> None:
-    """A sweep of each replica, then trades between neighbours."""
+    """A sweep of each replica, and its rates, then trades between neighbours."""
     for walk in walks:
-        walk.move(warming)
+        walk.sweep()
+    update([walk.rates for walk in walks], [walk.history for walk in walks], warming)
     for place in range(len(walks) - 1):
         _trade(walks, place)
 
