@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.registry import near
+
 
 def numbers(what: str, given: Any, device: torch.device | None = None) -> Tensor:
     """Numbers from 0 on, float64.
@@ -43,6 +45,51 @@ def readable(values: Tensor) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def rates_at(parameters: Sequence[str], given: Mapping[str, Any], time: float) -> Tensor:
+    """The rates [..., P] at a time, in the order of the parameters.
+
+    Raises:
+        TypeError: no names, or no numbers.
+        ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"rates are given by name, {{name: rate}}, and not by a {type(given).__name__}")
+    if unknown := [name for name in given if name not in parameters]:
+        raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], parameters)}")
+    if missing := [name for name in parameters if name not in given]:
+        raise ValueError(f"the rate {missing[0]!r} is missing")
+    now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}
+    device = device_of(now)
+    values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in parameters}
+    one_batch({name: value.shape for name, value in values.items()})
+    found = torch.broadcast_tensors(*values.values()) if values else [torch.zeros(0, dtype=torch.float64)]
+    return torch.stack(list(found), -1) if values else found[0]
+
+
+def heads_of(start: Tensor, size: int) -> Tensor:
+    """Heads [..., size], float64.
+
+    Raises:
+        TypeError: no tensor.
+        ValueError: another width; heads that are negative or not finite.
+    """
+    if not isinstance(start, Tensor):
+        raise TypeError(f"a start must be a tensor of heads, as `state` makes it, not {type(start).__name__}")
+    if not start.ndim or start.shape[-1] != size:
+        raise ValueError(f"a start must be [..., {size}], heads as `state` makes it, not {list(start.shape)}")
+    return numbers("heads of a start", start)
+
+
+def matrix(what: str, given: Any, otherwise: Tensor) -> Tensor:
+    """Numbers from 0 on in the shape of what is taken where none are given."""
+    if given is None:
+        return otherwise
+    values = numbers(what, given)
+    if values.shape != otherwise.shape:
+        raise ValueError(f"{what} of {len(otherwise)} groups is {list(otherwise.shape)}, not {list(values.shape)}")
+    return values
 
 
 def clock(times: Tensor | Sequence[float]) -> list[float]:
