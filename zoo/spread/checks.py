@@ -64,7 +64,8 @@ def within(what: str, given: Any, limit: Limit) -> None:
     low, high = getattr(support, "lower_bound", -LARGE), getattr(support, "upper_bound", LARGE)
     for inside in (torch.as_tensor(low) + SMALL, torch.as_tensor(high) - SMALL):
         if bool((support.check(inside) & ~allowed.check(inside)).any()):
-            raise ValueError(f"{what} is {told}, and its prior, {type(given).__name__}, draws others too")
+            others = "" if limit is SHARE else ": a PositiveNormal or a LogNormal does not"
+            raise ValueError(f"{what} is {told}, and its prior, {type(given).__name__}, draws others too{others}")
 
 
 def rates_at(parameters: Sequence[str], given: Mapping[str, Any], time: float) -> Tensor:
