@@ -360,6 +360,13 @@ def test_who_falls_ill_again_may_be_counted_more_than_once():
         school(observes=("S", "I")).model(torch.tensor([3.0, 900.0, 5.0]))
 
 
+def test_times_at_which_no_rate_changes_are_refused():
+    with pytest.raises(ValueError, match=r"a rate changes must increase, and are \[3, 2\]"):
+        Piecewise(exponential(1.0), at=[3, 2])
+    with pytest.raises(ValueError, match="changes at one time at least"):
+        RandomWalk(exponential(1.0), 0.1, at=[])
+
+
 def test_it_is_among_the_programs():
     values = {name: torch.tensor(0.5, dtype=torch.float64) for name in ("beta", "gamma", "phi_inv")}
     one = Program.of(programs.PROGRAMS["influenza"], programs.data("influenza")).log_joint(values)

@@ -79,6 +79,10 @@ class Outbreak:
         self._grid = torch.cat([marks.new_tensor([self.begin]), marks])
         self.seen = torch.searchsorted(self._grid, self.times)
 
+    def __repr__(self) -> str:
+        seen = self.observes if isinstance(self.observes, str) else " -> ".join(map(str, self.observes))
+        return f"Outbreak({self.compartments}; {seen} observed at {len(self.times)} times)"
+
     # ---- the program
 
     def model(self, cases: Tensor | None = None) -> Tensor:
@@ -116,7 +120,14 @@ class Outbreak:
     # ---- the course for values of the sites
 
     def course(self, values: Mapping[str, Any]) -> Course:
-        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name."""
+        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name.
+
+        What the outbreak has as a number need not be among them.
+
+        Raises:
+            ValueError: no value of a site that has a prior.
+        """
+        values = checks.with_numbers(values, {**self.priors, **{f"{name}0": v for name, v in self.start.items()}})
         first, last = self.begin, float(self._grid[-1])
         ends = [first, *(time for time in self.changes if first < time < last), last]
         heads = self.start_heads(values)
