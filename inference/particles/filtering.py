@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.particles.filtered import Filtered
-from inference.particles.task import Task
+from inference.particles.task import Task, alike
 from inference.protocols import StateSpace, name_of
 from inference.results import tell
 from inference.seeding import seeded
@@ -62,10 +61,7 @@ def particle_filter(
 
 def batched(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
     """{name: [B, *shape]} of numbers and tensors whose first axis is the batch."""
-    given = {name: torch.as_tensor(value) for name, value in parameters.items()}
-    tensors = [value for value in parameters.values() if isinstance(value, Tensor) and value.is_floating_point()]
-    dtype = functools.reduce(torch.promote_types, (value.dtype for value in tensors)) if tensors else torch.float64
-    given = {name: value.to(dtype) for name, value in given.items()}
+    given = alike(parameters)
     sizes = {name: len(value) for name, value in given.items() if value.dim()}
     if len(set(sizes.values()) - {1}) > 1:
         told = ", ".join(f"{name} {size}" for name, size in sizes.items())

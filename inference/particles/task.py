@@ -13,8 +13,9 @@ References:
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +137,13 @@ def taken(state: Tensor, index: Tensor) -> Tensor:
     rows, n = state.shape[:2]
     flat = index + n * torch.arange(rows, device=index.device)[:, None]
     return state.flatten(0, 1)[flat]
+
+
+def alike(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All in the widest precision that one of them is given in; double where all are plain numbers."""
+    tensors = [value for value in parameters.values() if isinstance(value, Tensor) and value.is_floating_point()]
+    dtype = functools.reduce(torch.promote_types, (value.dtype for value in tensors)) if tensors else torch.float64
+    return {name: torch.as_tensor(value, dtype=dtype) for name, value in parameters.items()}
 
 
 def moments(times: Any, begin: float | None) -> tuple[list[float], float]:

@@ -19,8 +19,8 @@ from inference.spread.runs import Begun, carriers
 from inference.spread.sampled_runs import SampledRuns
 from inference.spread.timed_runs import TimedRuns
 
-FIRST, RUNS, PASSED = 10, (50, 300), 1_000_000
-"""Runs to see how many edges pass it on; then the fewest and the most, so that about so many do."""
+FIRST, RUNS, WALKED = 10, (50, 10_000), 2_500_000
+"""Runs to see how many edges pass it on; then the fewest and the most, so that they have about so many and nodes."""
 FOREST = "on the samples at least 1 - 1/e = 63 % of the best: there is one way to everyone, so that it is submodular"
 NONE = "none: what is saved is not submodular; two who close two ways to a third save him together, and neither alone"
 
@@ -32,7 +32,8 @@ def vaccinated(spread: Any, live: Live, k: int, given: dict[Any, Any], samples: 
     free = begun.places == 0
     check_count(k, int(free.sum()), graph.n)
     if samples is None:
-        samples = affordable(FIRST, len(sampled.of(live, begun, 0, FIRST).source), PASSED, RUNS)
+        passed = len(sampled.of(live, begun, 0, FIRST).source)
+        samples = affordable(FIRST, passed + FIRST * graph.n, WALKED, RUNS)
     first, held = (sampled.of(live, begun, FIRST + part * samples, samples) for part in (0, 1))
     simple = rivals(graph, k, live.seed, free)
     picks = {"greedy choice": first.greedy(k, free), "highest degrees": simple["highest degrees"][0]}

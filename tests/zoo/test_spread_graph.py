@@ -150,6 +150,7 @@ WRONG_FILES = {
     "a weight that is missing": ("a,b,1\nb,c,\n", r"line 2 \('b c '\) is no edge"),
     "a negative weight": ("1 2 3\n2 3 -3\n", "the weight of the edge 2 - 3 is -3"),
     "a fraction": ("1 2\n2.5 3\n", r"line 2 \('2.5 3'\)"),
+    "a number too large": ("1 2\n2 99999999999999999999\n", "neither names nor whole numbers of 64 bits"),
     "nothing": ("# only\n", "has no edges"),
 }
 

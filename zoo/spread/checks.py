@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from zoo.registry import near
+
 Limit = tuple[Any, str]
 FROM_ZERO: Limit = constraints.nonnegative, "a number from 0 on"
 ABOVE_ZERO: Limit = constraints.positive, "a number above 0"
@@ -62,7 +64,58 @@ def within(what: str, given: Any, limit: Limit) -> None:
     low, high = getattr(support, "lower_bound", -LARGE), getattr(support, "upper_bound", LARGE)
     for inside in (torch.as_tensor(low) + SMALL, torch.as_tensor(high) - SMALL):
         if bool((support.check(inside) & ~allowed.check(inside)).any()):
-            raise ValueError(f"{what} is {told}, and its prior, {type(given).__name__}, draws others too")
+            others = "" if limit is SHARE else ": a PositiveNormal or a LogNormal does not"
+            raise ValueError(f"{what} is {told}, and its prior, {type(given).__name__}, draws others too{others}")
+
+
+def rates_at(parameters: Sequence[str], given: Mapping[str, Any], time: float) -> Tensor:
+    """The rates [..., P] at a time, in the order of the parameters.
+
+    Within `vmap`, and where they are differentiated, one that is negative is NaN, and so is all that follows from it:
+    to a sampler that went too far this says more than an error.
+
+    Raises:
+        TypeError: no names, or no numbers.
+        ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"rates are given by name, {{name: rate}}, and not by a {type(given).__name__}")
+    if unknown := [name for name in given if name not in parameters]:
+        raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], parameters)}")
+    if missing := [name for name in parameters if name not in given]:
+        raise ValueError(f"the rate {missing[0]!r} is missing")
+    now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}
+    device = device_of(now)
+    values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in parameters}
+    one_batch({name: value.shape for name, value in values.items()})
+    if not values:
+        return torch.zeros(0, dtype=torch.float64)
+    found = torch.stack(torch.broadcast_tensors(*values.values()), -1)
+    return torch.where(found >= 0, found, torch.nan)
+
+
+def heads_of(start: Tensor, size: int) -> Tensor:
+    """Heads [..., size], float64.
+
+    Raises:
+        TypeError: no tensor.
+        ValueError: another width; heads that are negative or not finite.
+    """
+    if not isinstance(start, Tensor):
+        raise TypeError(f"a start must be a tensor of heads, as `state` makes it, not {type(start).__name__}")
+    if not start.ndim or start.shape[-1] != size:
+        raise ValueError(f"a start must be [..., {size}], heads as `state` makes it, not {list(start.shape)}")
+    return numbers("heads of a start", start)
+
+
+def matrix(what: str, given: Any, otherwise: Tensor) -> Tensor:
+    """Numbers from 0 on in the shape of what is taken where none are given."""
+    if given is None:
+        return otherwise
+    values = numbers(what, given)
+    if values.shape != otherwise.shape:
+        raise ValueError(f"{what} of {len(otherwise)} groups is {list(otherwise.shape)}, not {list(values.shape)}")
+    return values
 
 
 def clock(times: Tensor | Sequence[float]) -> list[float]:

@@ -94,7 +94,7 @@ def _wrong(path: Path, separator: str, columns: int) -> str:
             return f"{told} has {kinds[0]} where other lines have {kinds[1]} (a heading begins with #)"
         if columns == 3 and not _number(fields[2]):
             return f"{told} has a weight that is not a number"
-    return "could not be read as lines of two labels"
+    return "has labels that are neither names nor whole numbers of 64 bits"
 
 
 def _number(text: str) -> bool:

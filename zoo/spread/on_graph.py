@@ -40,6 +40,10 @@ class GraphSpread(OnGraph):
             raise TypeError(f"a spread is of Compartments, as sir() gives, not of {compartments!r}")
         if not 0 < step < math.inf:
             raise ValueError(f"a step is a time above 0, not {step}")
+        if not isinstance(graph, Graph | ChangingGraph):
+            raise TypeError(
+                f"the graph is a {type(graph).__module__.split('.')[0]} {type(graph).__name__}: give Graph.of(it)"
+            )
         if compartments.groups is not None:
             raise ValueError("on a graph the edges say who meets whom: give compartments without groups")
         for transition in compartments.transitions:
@@ -51,7 +55,8 @@ class GraphSpread(OnGraph):
         self.compartments, self.graph, self.rates, self.step = compartments, checked(graph), dict(rates), step
 
     def __repr__(self) -> str:
-        return f"GraphSpread({''.join(self.compartments.names)} on a {self.graph!r})"
+        names = self.compartments.names
+        return f"GraphSpread({('' if max(map(len, names)) == 1 else '-').join(names)} on a {self.graph!r})"
 
     @cached_property
     def active(self) -> frozenset[int]:
@@ -76,7 +81,10 @@ def _check(transition: Transition) -> None:
     if transition.source is None or transition.target is None:
         raise ValueError(f"{transition.label} on a graph: its nodes stay, and are neither born nor die")
     if transition.pairs:
-        raise ValueError(f"{transition.label} moves pairs, which a graph can't: declare it by={transition.source!r}")
+        raise ValueError(
+            f"{transition.label} moves pairs, which a graph can't: declare it by={transition.source!r}, as "
+            "maki_thompson has it"
+        )
 
 
 class _Stepper:

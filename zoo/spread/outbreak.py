@@ -79,6 +79,10 @@ class Outbreak:
         self._grid = torch.cat([marks.new_tensor([self.begin]), marks])
         self.seen = torch.searchsorted(self._grid, self.times)
 
+    def __repr__(self) -> str:
+        seen = self.observes if isinstance(self.observes, str) else " -> ".join(map(str, self.observes))
+        return f"Outbreak({self.compartments}; {seen} observed at {len(self.times)} times)"
+
     # ---- the program
 
     def model(self, cases: Tensor | None = None) -> Tensor:
@@ -88,7 +92,7 @@ class Outbreak:
                 "this outbreak's run draws its course by a seed, and all parameters would be scored by one course's "
                 "chance: give the outbreak run=ode, and the chain to HiddenCourse(outbreak, run=...)"
             )
-        cases, missing = self._checked(cases)
+        cases, missing = self.checked(cases)
         values = self.draw_sites()
         course = self.course(values)
         expected = self.expected(course)
@@ -116,7 +120,14 @@ class Outbreak:
     # ---- the course for values of the sites
 
     def course(self, values: Mapping[str, Any]) -> Course:
-        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name."""
+        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name.
+
+        What the outbreak has as a number need not be among them.
+
+        Raises:
+            ValueError: no value of a site that has a prior.
+        """
+        values = checks.with_numbers(values, {**self.priors, **{f"{name}0": v for name, v in self.start.items()}})
         first, last = self.begin, float(self._grid[-1])
         ends = [first, *(time for time in self.changes if first < time < last), last]
         heads = self.start_heads(values)
@@ -174,7 +185,7 @@ class Outbreak:
         groups = self.compartments.groups
         return {"time": len(self.times)} if groups is None else {"time": len(self.times), "group": len(groups)}
 
-    def _checked(self, cases: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    def checked(self, cases: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Cases with zeros where they are missing, and where those are."""
         if cases is None:
             return None, None

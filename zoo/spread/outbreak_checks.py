@@ -65,6 +65,14 @@ def rates_can_be(priors: Mapping[str, Any]) -> None:
         within(f"the rate {name!r}", prior.prior if isinstance(prior, Changing) else prior, FROM_ZERO)
 
 
+def with_numbers(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of sites, and those that are given as numbers."""
+    fixed = {name: v for name, v in given.items() if not is_prior(v) and not isinstance(v, Changing)}
+    if missing := [name for name in given if name not in values and name not in fixed]:
+        raise ValueError(f"there is no value of {missing[0]!r}: a course needs one of {', '.join(given)}")
+    return {**fixed, **values}
+
+
 def heads_add_up(model: Compartments, start: Mapping[str, Any], population: Tensor | None) -> None:
     """Numbers that are known, and how many heads they are together."""
     for name, heads in start.items():

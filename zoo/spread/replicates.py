@@ -111,6 +111,9 @@ class OnGraph(ABC):
     # ---- who begins it
 
     def _begun(self, start: Start, replicates: int) -> Tensor:
+        if not isinstance(start, Tensor | Mapping):
+            first = self.compartments.names[min(self.active, default=0)]
+            raise TypeError(f"a start is {{{first!r}: [nodes]}}, or a tensor of states, not a {type(start).__name__}")
         begun = self._given(start, replicates) if isinstance(start, Tensor) else self._placed(start)
         if not torch.isin(begun.unique(), torch.tensor(sorted(self.active), device=begun.device)).any():
             names = " or ".join(self.compartments.names[k] for k in sorted(self.active))

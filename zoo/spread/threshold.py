@@ -70,7 +70,7 @@ def reproduction_number(model: Compartments, rates: Mapping[str, Rate], at: Tens
     pressure = (met @ at[..., None])[..., 0] + model.alone
     new = infections(model)
     appear = torch.where(new[:, None], (paces * takers)[..., None] * met, 0.0)
-    leave = torch.where(new[:, None], 0.0, (paces * pressure)[..., None] * model.taken)
+    leave = (paces * pressure)[..., None] * model.taken
     born = (model.change.T @ appear)[..., ill, :][..., ill]
     gone = -(model.change.T @ leave)[..., ill, :][..., ill]
     return _radius(born, gone, (model.change[new][:, ill] > 0).any(0))

@@ -126,8 +126,9 @@ def test_runs_whose_particles_all_fail_count_as_zero():
 
 def test_data_that_no_particle_could_make_are_told_by_their_time():
     rates = {"beta": torch.tensor([1.0, 0.0], dtype=torch.float64), "gamma": 0.5}
-    with pytest.warns(Alarm, match="1 of 2 parameter values .* at time 2 "):
+    with pytest.warns(Alarm, match="1 of 2 parameter values .* at time 2 ") as told:
         found = particle_filter(Outbreak(), rates, torch.tensor([0.0, 1.0, 0.0]), [1, 2, 3], begin=0, seed=11)
+    assert told[0].filename == __file__
     assert found.log_likelihood[1] == -math.inf
     assert found.log_likelihood[0].isfinite()
     assert found.lost[1] == 2

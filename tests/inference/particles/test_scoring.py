@@ -38,6 +38,11 @@ def test_the_crps_of_few_draws_is_by_pairs():
         crps(x[:1], y)
 
 
+def unnamed(rows):
+    mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+    pyro.sample("y", dist.Normal(mu, 1.0).expand([len(rows)]).to_event(1), obs=rows)
+
+
 def posterior_of(y, n=50_000):
     """Its draws in closed form."""
     seen = y[~y.isnan()]
@@ -65,5 +70,8 @@ def test_where_nothing_was_forecast_it_says_so():
     posterior = posterior_of(y, 100)
     with pytest.raises(ValueError, match="nothing was forecast"):
         forecast_scores(posterior, {"y": y})
+    nameless = Posterior("nameless", Program.of(unnamed, y[:2]), posterior.draws, {}, "by hand")
+    with pytest.raises(ValueError, match="unnamed has no argument of the name of an observed site"):
+        forecast_scores(nameless, y[:2])
     with pytest.raises(ValueError, match=r"was \[3\] when it was forecast, and is \[2\] now"):
         forecast_scores(posterior, {"y": y[:2]})
