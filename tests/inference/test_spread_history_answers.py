@@ -84,12 +84,13 @@ def test_of_nodes_that_are_not_named_source_takes_that_they_were_not_reached_and
 
 
 def test_rates_of_partly_seen_infections_are_found_and_told_by_the_labels_of_nodes(tmp_path) -> None:
-    graph = nx.relabel_nodes(nx.connected_watts_strogatz_graph(20, 4, 0.2, seed=1), lambda v: f"n{v}")
+    graph = nx.relabel_nodes(nx.connected_watts_strogatz_graph(40, 4, 0.2, seed=1), lambda v: f"n{v}")
     model = GraphSpread(SIR, Graph.of(graph), {"beta": 0.3, "gamma": 0.1})
-    reached = dict(zip(model.graph.nodes, model.simulate({"I": ["n0"]}, 8, seed=3).reached[0].tolist(), strict=True))
+    reached = dict(zip(model.graph.nodes, model.simulate({"I": ["n0"]}, 10, seed=3).reached[0].tolist(), strict=True))
     shown = {v: step if step >= 0 else None for v, step in list(reached.items())[::2]}
-    given = {"start": {"I": ["n0"]}, "reached": shown, "step": 8}
-    posterior = history(model, given, priors={"beta": pyro.distributions.Gamma(2.0, 2.0)}, draws=300, warmup=100)
+    given = {"start": {"I": ["n0"]}, "reached": shown, "step": 10}
+    priors = {"beta": pyro.distributions.Gamma(2.0, 2.0)}
+    posterior = history(model, given, priors=priors, draws=300, warmup=100, thin=4)
     low, high = torch.quantile(posterior["beta"].flatten(), torch.tensor([0.01, 0.99]).double()).tolist()
     assert low < 0.3 < high
     assert high - low < 0.5
