@@ -55,7 +55,7 @@ def test_a_first_attempt_is_told_what_to_do(attempt, kind, said) -> None:
 @pytest.mark.parametrize(
     ("beta", "said"),
     [
-        (-1.0, "the rate 'beta' must be finite and not negative"),
+        (-1.0, "the rate 'beta' is a number from 0 on, not -1.0"),
         (
             dist.Normal(0.0, 1.0),
             "the rate 'beta' is .*, draws others too: a PositiveNormal",
