@@ -59,7 +59,7 @@ def container_of(
             groups["posterior_predictive"] = kept | sites(few.predictive(seed), program)
         if prior:
             groups |= _prior(program, seed)
-    return to_idata(groups, _attrs(posterior), coords)
+    return to_idata(groups, _attrs(posterior), {**posterior.extra.get("coords", {}), **(coords or {})})
 
 
 def sites(values: Mapping[str, Tensor], program: Program | None, lead: tuple[str, ...] = CHAINED) -> Group:

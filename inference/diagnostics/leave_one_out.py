@@ -126,8 +126,8 @@ def seen_of(groups: dict[str, xr.Dataset], site: str, count: int) -> np.ndarray:
     if site not in groups.get("observed_data", {}):
         return np.ones(count, dtype=bool)
     y = groups["observed_data"][site].values
-    missing = np.isnan(y) if y.dtype.kind == "f" else np.zeros(y.shape, dtype=bool)
-    return ~missing.reshape(count, -1).all(1)
+    missing: np.ndarray = np.isnan(y) if y.dtype.kind == "f" else np.zeros(y.shape, dtype=bool)
+    return np.logical_not(missing.reshape(count, -1).all(axis=1)) if count else np.ones(0, dtype=bool)
 
 
 def pit(y: np.ndarray, drawn: np.ndarray, log_likelihood: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -1,9 +1,13 @@
 """Questions to a spread: who began it, whom it has reached unseen, and what becomes of it, also where one steps in.
 
-query(spread, "source", given={"I": labels, "step": 8})         who began it, a probability a node
+query(spread, "source", given={"infected": labels, "step": 8})  who began it, a probability a node
 query(spread, "infected", given={...})                          whom it has reached, of those not seen
 query(spread, "total", given={"I": labels}, do={"cut": edges})  what becomes of it: a mean, with an interval
 query(outbreak, "peak", given={"cases": cases})                 what a population's cases say, by chains
+
+Of nodes that `given` does not name: asked who began it, they were seen and not reached; asked whom it has reached,
+nothing was seen of them. With "seen", the nodes that were looked at, both read the same. Asked what becomes of it,
+`given` is who begins it.
 """
 
 from __future__ import annotations

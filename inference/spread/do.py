@@ -37,11 +37,11 @@ class Intervention:
     def of(cls, spread: Any, do: Mapping[Any, Any]) -> Intervention:
         check_keys(do)
         graph = spread.graph
-        vaccinated, edges = list(do.get("vaccinate", ())), [tuple(pair) for pair in do.get("cut", ())]
+        vaccinated, edges = do.get("vaccinate", ()), _pairs(do.get("cut", ()))
         places = graph.index(vaccinated)
         closed = torch.zeros(graph.n, dtype=torch.bool, device=places.device)
         closed[places] = True
-        made = cls(closed, vaccinated, edges, contacts_of(do.get("contacts", 1.0)))
+        made = cls(closed, list(vaccinated), edges, contacts_of(do.get("contacts", 1.0)))
         if edges:
             graph.without_edges(edges)  # which looks whether they are there
         if do.get("contacts") is not None and not hasattr(spread, "rates"):
@@ -67,6 +67,13 @@ class Intervention:
                 name: scaled(rate, self.contacts, step) if name in met else rate for name, rate in spread.rates.items()
             }
         return made
+
+
+def _pairs(edges: Any) -> list[tuple[Any, Any]]:
+    pairs = list(edges) if hasattr(edges, "__iter__") else [edges]
+    if wrong := [pair for pair in pairs if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2]:
+        raise ValueError(f"edges to cut are a list of pairs of nodes, and {wrong[0]!r} is no pair")
+    return [(a, b) for a, b in pairs]
 
 
 def scaled(rate: Any, contacts: Contacts, step: float) -> Any:

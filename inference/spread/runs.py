@@ -45,7 +45,7 @@ class Begun:
                 continue
             if name not in names:
                 raise ValueError(f"given={{{name!r}: ...}} is no compartment{near(name, [*names, 'steps'])}")
-            if isinstance(who, int):
+            if isinstance(who, int) and not isinstance(who, bool):
                 chosen[names.index(name)] = who
                 continue
             at = graph.index(who)

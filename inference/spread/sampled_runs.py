@@ -35,11 +35,7 @@ class SampledRuns:
 
     @classmethod
     def of(cls, live: Live, begun: Any, first: int, count: int) -> SampledRuns:
-        parts = []
-        device = live.graph.indptr.device
-        for runs in torch.arange(first, first + count, device=device).split(max(1, PORTION // live.graph.n)):
-            parts.append(_edges(live, begun.drawn(live.seed, runs), runs, int(runs[0]) - first))
-        source, target, there = (torch.cat(side) for side in zip(*parts, strict=True))
+        source, target, _, there = passed(live, begun, first, count)
         return cls(live.graph.n, count, source, target, there)
 
     def without(self, nodes: Sequence[int]) -> SampledRuns:
@@ -86,16 +82,28 @@ class SampledRuns:
         return SampledRuns(self.n, int(rows.sum()), *parts)
 
 
-def _edges(live: Live, begun: Tensor, runs: Tensor, offset: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges that pass it on between those who are reached, and those who begin it, as places from `offset` runs on."""
-    time = forward(live, begun, runs)
+def passed(live: Live, begun: Any, first: int, count: int, until: int = NEVER - 1) -> list[Tensor]:
+    """Edges of so many runs that pass it on by a step between those who are reached: their sources, their targets, how
+    long they take; and those who begin it."""
+    parts = []
+    device = live.graph.indptr.device
+    for runs in torch.arange(first, first + count, device=device).split(max(1, PORTION // live.graph.n)):
+        parts.append(_edges(live, begun.drawn(live.seed, runs), runs, int(runs[0]) - first, until))
+    return [torch.cat(side) for side in zip(*parts, strict=True)]
+
+
+def _edges(live: Live, begun: Tensor, runs: Tensor, offset: int, until: int) -> tuple[Tensor, ...]:
+    """As `passed`, as places from `offset` runs on."""
+    time = forward(live, begun, runs, until=until)
     row, node = (time < NEVER).nonzero(as_tuple=True)
     stage = stages(live, begun).expand_as(time)
     begin, end = live.passes(runs[row], node, (stage[row, node] - 1).clamp(min=0), time[row, node])
     edge, at = live.out(node)
     target = live.graph.indices[edge]
     arrive = live.edges.arrival(runs[row][at], node[at], edge, target, begin[at])
-    passed = (arrive <= end[at].clamp(max=NEVER - 1)) & (time[row[at], target] < NEVER)
+    passes = (arrive <= end[at].clamp(max=until)) & (time[row[at], target] < NEVER)
     place = (row + offset) * live.graph.n + node
     beginning = stage[row, node] > 0
-    return place[at][passed], ((row[at] + offset) * live.graph.n + target)[passed], place[beginning]
+    there = (row[at] + offset) * live.graph.n + target
+    length = arrive - time[row, node][at]
+    return place[at][passes], there[passes], length[passes].long(), place[beginning]

@@ -21,7 +21,8 @@ from inference.spread.outcome import outcome
 from inference.spread.reverse_reach import ROOT, certified, greedy, reverse_reach
 from inference.spread.runs import Begun
 from inference.spread.sampled_runs import SampledRuns
-from tests.inference.spread_enumeration import cascade_reach
+from inference.spread.timed_runs import TimedRuns
+from tests.inference.spread_enumeration import cascade_reach, mean, outcomes
 from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.on_graph import GraphSpread
@@ -224,6 +225,64 @@ def test_two_ways_are_closed_together_or_not_at_all() -> None:
     assert alone == [1, 1] and 9 - int(both.reached([1, 2])) == 8  # more than the sum: not submodular
 
 
+# ---- vaccinated, and followed to a step
+
+
+@pytest.mark.parametrize("model", [SIR, SEIR], ids=["SIR", "SEIR"])
+def test_timed_runs_are_the_runs_of_outcomes(model: Compartments) -> None:
+    """Who is reached by a step without some nodes, run by run, as an outcome has it; no other node saves more."""
+    rates = {"beta": 0.1, "gamma": 0.4, "sigma": 0.7}
+    spread = GraphSpread(model, KARATE, {name: rates[name] for name in model.parameters})
+    live, begun = Live.of(spread, 3), Begun.of(spread, {"I": 2, "steps": 5})
+    assert live is not None
+    runs, numbers = TimedRuns.of(live, begun, 7, 30), torch.arange(7, 37)
+    for gone in ([], [0, 33], [5]):
+        closed = torch.zeros(KARATE.n, dtype=torch.bool)
+        closed[gone] = True
+        start = torch.where(closed, 0, begun.drawn(3, numbers))
+        time = forward(live, start, numbers, closed=closed, until=5)
+        assert (runs.reached(gone) == (time < NEVER).sum(1)).all()
+        time = torch.where(time < NEVER, time, 6)
+        assert torch.equal(runs.without(gone).times(), time.flatten())
+    free = torch.ones(KARATE.n, dtype=torch.bool)
+    free[33] = False
+    chosen = runs.greedy(4, free)
+    for count in range(4):
+        able = [v for v in range(KARATE.n) if v not in (33, *chosen[:count])]
+        left = {v: int(runs.reached([*chosen[:count], v]).sum()) for v in able}
+        assert left[chosen[count]] == min(left.values())
+
+
+def test_whom_to_vaccinate_by_a_step_against_all_choices() -> None:
+    """What two nodes save within three steps, by enumeration of all courses."""
+    graph = Graph.of([(0, 1), (1, 2), (0, 3), (3, 4), (2, 4), (2, 5)], weights=[1.0, 0.5, 2.0, 1.0, 0.3, 1.5])
+    spread = GraphSpread(SIR, graph, {"beta": 0.4, "gamma": 0.3})
+
+    def reach(gone: tuple[int, ...]) -> float:
+        return mean(outcomes(spread, {"I": [0]}, 3, closed=gone), lambda *what: len(what[3]))
+
+    saved = {pair: reach(()) - reach(pair) for pair in itertools.combinations(range(1, 6), 2)}
+    choice = best(spread, 2, "vaccinate", given={"I": [0], "steps": 3}, samples=3000)
+    value = saved[tuple(sorted(choice.nodes))]
+    assert abs(choice.value - value) < 4 * choice.error
+    assert choice.gains[0] == pytest.approx(reach(()) - reach(choice.nodes[:1]), abs=4 * choice.errors[0])
+    assert value > max(saved.values()) - 2 * choice.error
+    random = choice.others["at random"]
+    assert abs(random[0] - np.mean(list(saved.values()))) < 4 * random[1] + 0.1
+    assert choice.guarantee.startswith("none")
+
+
+def test_a_way_round_comes_too_late() -> None:
+    """A node with a way round it saves those behind it by a step, and nobody in the end."""
+    ring = Graph.of([(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0), (2, 6), (2, 7)])
+    spread = independent_cascade(ring, chance=1.0)
+    early, late = (
+        best(spread, 1, "vaccinate", given={"spreader": [0], **given_}, samples=2) for given_ in ({"steps": 3}, {})
+    )
+    assert early.nodes == (1,) and early.value == 5 - 1  # 1, 2, 6 and 7, of whom the way round reaches 2 at step 4
+    assert late.nodes == (2,) and late.value == 3
+
+
 # ---- what is asked wrong
 
 WRONG = [
@@ -234,9 +293,11 @@ WRONG = [
     ({"given": {"I": [0]}}, "who begin it are to be chosen"),
     ({"do": "vaccinate", "given": {}}, "nobody begins it"),
     ({"do": "vaccinate", "given": {"I": [99]}}, "no node 99"),
-    ({"do": "vaccinate", "given": {"I": [0], "steps": 3}}, "leave the steps out"),
+    ({"do": "vaccinate", "given": {"I": [0], "steps": -3}}, "steps are a whole number from 0 on"),
     ({"spread": GraphSpread(SIS, KARATE, {"beta": 0.1, "gamma": 0.2})}, "nobody comes back"),
-    ({"samples": 1}, "samples are 2 or more"),
+    ({"samples": 1}, "samples are a whole number from 2 on, not 1"),
+    ({"samples": 2.5}, "samples are a whole number from 2 on, not 2.5"),
+    ({"do": "vaccinate", "given": {"I": range(34)}}, "nobody left to choose: all 34 nodes begin it"),
 ]
 
 
@@ -252,3 +313,10 @@ def test_one_sentence_says_what_is_wrong(asked: dict[str, Any], words: str) -> N
             given=asked.get("given", start),
             samples=asked.get("samples", 5),
         )
+
+
+def test_another_thing_than_is_meant_is_said() -> None:
+    with pytest.raises(TypeError, match="for a spread on a graph, not for a Graph"):
+        best(KARATE, 1)
+    with pytest.raises(TypeError, match=r"who begins it, .* is no list"):
+        best(GraphSpread(SIR, KARATE, {"beta": 0.1, "gamma": 0.2}), 1, "vaccinate", given=[0])

@@ -25,6 +25,7 @@ from zoo.spread.graph import Graph
 from zoo.spread.jumps import binomial_chain
 from zoo.spread.on_graph import GraphSpread
 from zoo.spread.outbreak import Outbreak
+from zoo.spread.rumours import linear_threshold
 
 MET = Transition("S", "I", "beta", by="I")
 SIR = Compartments("SIR", [MET, Transition("I", "R", "gamma")])
@@ -268,6 +269,10 @@ WRONG = [
     ({"do": {"vaccinate": [0]}}, "0 is among those who begin it"),
     ({"do": {"cut": [(0, 3)]}}, "no edge 0 - 3"),
     ({"do": {"cut": [(0, 8)]}}, "no node 8"),
+    ({"do": {"vaccinate": 1}}, r"as a list: \[1\]"),
+    ({"do": {"cut": (0, 1)}}, "a list of pairs of nodes, and 0 is no pair"),
+    ({"given": {"I": True}}, r"as a list: \[True\]"),
+    ({"given": {"I": -1}}, "-1 nodes at random can't begin it"),
     ({"do": {"contacts": -0.5}}, "a number from 0 on, not -0.5"),
     ({"do": {"contacts": {-1: 0.5}}}, "0 or later, not -1"),
     ({"given": {}}, "say who is in I"),
@@ -295,8 +300,31 @@ def test_one_sentence_says_what_is_wrong(asked: dict[str, Any], words: str) -> N
         ({"vaccinate": 10_000}, "10000 can't be vaccinated: there are 762"),
         ({"vaccinate": -1}, "0 or more, not -1"),
         ({"contacts": -1.0}, "from 0 on, not -1"),
+        ({"vacinate": 10}, "near: vaccinate"),
     ],
 )
 def test_in_a_population_too(do: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         query(flu(), "total", do=do, draws=1)
+
+
+def test_a_population_that_cannot_be_vaccinated_is_told() -> None:
+    """None where immunity is not kept, and not in groups."""
+    sis = Compartments("SI", [Transition("S", "I", "beta", by="I"), Transition("I", "S", "gamma")])
+    grouped = Compartments("SIR", SIR.transitions, groups=["young", "old"])
+    for model, start, words in (
+        (sis, {"S": 9, "I": 1}, "none of S, I keeps the vaccinated from being infected: add one, V"),
+        (grouped, {"S": [9, 9], "I": [1, 0]}, "in a population with groups is a matter of its start"),
+    ):
+        outbreak = Outbreak(model, start, {"beta": 1.0, "gamma": 0.5}, observes="I", times=[1, 2])
+        with pytest.raises(ValueError, match=words):
+            query(outbreak, "total", do={"vaccinate": 2}, draws=1)
+
+
+def test_what_is_no_spread_or_given_twice_is_told() -> None:
+    with pytest.raises(ValueError, match="its posterior what was seen: leave `given` empty"):
+        outcome(flu(), "total", {"I": 3})
+    with pytest.raises(TypeError, match="on a graph, an outbreak, or a posterior of one, not a Compartments"):
+        outcome(SIR, "total", {})
+    with pytest.raises(ValueError, match="a spread by thresholds has none: cut edges instead"):
+        outcome(linear_threshold(Graph.of([(0, 1)])), "total", {"spreader": [0]}, {"contacts": 0.5})

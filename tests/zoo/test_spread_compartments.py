@@ -269,6 +269,15 @@ def test_curvature_is_that_of_torchs_operations(monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(found, torch.func.jacrev(torch.func.grad(level))(q), rtol=1e-9, atol=1e-9)
 
 
+def test_a_third_derivative_is_refused() -> None:
+    beta = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    found = ode(sir(), {"beta": beta, "gamma": 0.5}, sir().state(S=9, I=1), [0, 1])["I"][-1]
+    for _ in range(2):
+        (found,) = torch.autograd.grad(found, beta, create_graph=True)
+    with pytest.raises(NotImplementedError, match="two derivatives here, not three"):
+        torch.autograd.grad(found, beta)
+
+
 # ---- thresholds
 
 
@@ -280,6 +289,20 @@ def test_r0_is_the_textbooks() -> None:
     many = reproduction_number(sis(), {"beta": torch.tensor([0.5, 3.0]), "gamma": 0.4}, sis().state(S=[10, 20]))
     torch.testing.assert_close(many, torch.tensor([1.25, 7.5], dtype=torch.float64), rtol=1e-7, atol=0)
     assert float(reproduction_number(si(), {"beta": 1.0}, si().state(S=10))) == math.inf
+
+
+def test_r0_where_meeting_others_ends_it_and_where_nothing_does() -> None:
+    """Stiflers end it: beta S / N over gamma Z / N. Who is hurried on by a meeting is no new infection."""
+    rumour, rates = maki_thompson(), {"beta": 2.0, "gamma": 0.5}
+    at = rumour.state(ignorant=60, stifler=40)
+    assert float(reproduction_number(rumour, rates, at)) == pytest.approx(2.0 * 0.6 / (0.5 * 0.4))
+    assert float(growth_rate(rumour, rates, at)) == pytest.approx(2.0 * 0.6 - 0.5 * 0.4)
+    moves = [Transition("S", "E", "beta", by="I"), Transition("E", "I", "sigma"), Transition("I", "R", "gamma")]
+    hurried = Compartments("SEIR", [*moves, Transition("E", "I", "hurry", by="I")])
+    found = reproduction_number(hurried, {**rates, "sigma": 0.3, "hurry": 5.0}, hurried.state(S=60, E=10, I=20, R=10))
+    assert float(found) == pytest.approx(2.0 * 0.6 / 0.5)
+    both = si(groups="ab", contacts=[[2, 1], [1, 1]])
+    assert torch.isinf(reproduction_number(both, {"beta": 1.0}, both.state(S=[5, 5])))
 
 
 def test_r0_of_groups_is_the_spectral_radius_of_who_infects_whom() -> None:
@@ -429,6 +452,16 @@ def test_other_wrongs_are_told() -> None:
         sir(groups="ab", travel=[[0, -1], [1, 0]])
     with pytest.raises(ValueError, match="S -> X names 'X', which is no compartment"):
         Compartments("SI", [Transition("S", "X", "beta")])
+    with pytest.raises(ValueError, match="birth -> death has no source: births need a target"):
+        Transition(None, None, "mu")
+    with pytest.raises(ValueError, match=r"birth -> S has no source: births .* are `by` no one"):
+        Transition(None, "S", "mu", by="S")
+    with pytest.raises(ValueError, match="I -> R pairs of I move, so that by='I'"):
+        Transition("I", "R", "gamma", by="R", pairs=True)
+    with pytest.raises(TypeError, match=r"rates are given by name, \{name: rate\}, and not by a list"):
+        ode(sir(), [1.0, 0.5], START, [0, 1])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no transition from S to R; there are S -> I, I -> R"):
+        ode(sir(), GOOD, START, [0, 1]).new("S", "R")
     with pytest.raises(ValueError, match="there is no threshold"):
         growth_rate(bass(), {"p": 0.1, "q": 0.2}, bass().state(potential=5))
     with pytest.raises(ValueError, match="R0 must be finite and not negative, but there is -2"):

@@ -57,7 +57,6 @@ def test_names_loops_and_edges_told_twice():
     assert list(edges(Graph.of(PAIRS, directed=True))) == [("a", "b"), ("a", "d"), ("b", "c"), ("d", "a")]
     assert Graph.of([((0, 1), (0, 2))]).nodes == [(0, 1), (0, 2)], "tuples are labels too"
     assert Graph.of([(7, 40), (40, 12)]).nodes == [7, 12, 40]
-    assert Graph.of([("x", 1)]).nodes == ["x", 1]
 
 
 def test_all_nodes_keep_the_order_given():
@@ -146,9 +145,11 @@ WRONG_FILES = {
     "a field more": ("1 2\n3 4 5\n", r"line 2 \('3 4 5'\) is no edge"),
     "four fields": ("1 2 3 4\n", "line 1 is '1 2 3 4': an edge is two labels"),
     "a weight that is text": ("a b 1\nb c x\n", r"line 2 \('b c x'\) has a weight that is not a number"),
+    "a weight that is nan": ("1 2 3\n2 3 nan\n", r"line 2 \('2 3 nan'\) has a weight that is not a number"),
     "a weight that is missing": ("a,b,1\nb,c,\n", r"line 2 \('b c '\) is no edge"),
     "a negative weight": ("1 2 3\n2 3 -3\n", "the weight of the edge 2 - 3 is -3"),
     "a fraction": ("1 2\n2.5 3\n", r"line 2 \('2.5 3'\)"),
+    "a number too large": ("1 2\n2 99999999999999999999\n", "neither names nor whole numbers of 64 bits"),
     "nothing": ("# only\n", "has no edges"),
 }
 
@@ -197,6 +198,12 @@ WRONG = {
     "a factor": (lambda: PATH.scaled(-0.5), "from 0 on, not -0.5"),
     "a beginning": (lambda: ChangingGraph([(1, PATH)]), r"begins at step 0, .* not \[1\]"),
     "steps": (lambda: ChangingGraph([(0, PATH), (5, PATH), (5, PATH)]), "its steps go up"),
+    "text among numbers": (lambda: Graph.of([(0, 1), (2, "x")]), r"2 - 'x' \(number 1\) has text, 'x', .* give nodes="),
+    "a weight that is text": (lambda: Graph.of(PAIRS[:2], weights=[1, "x"]), "weight of the edge .* is 'x', and not"),
+    "a negative attribute": (
+        lambda: Graph.of(nx.Graph([("ann", "bob", {"w": -1})]), weights="w"),
+        "the weight of the edge 'ann' - 'bob' is -1",
+    ),
     "other nodes": (lambda: ChangingGraph([(0, PATH), (5, Graph.of([(0, 1)]))]), "from step 5 on has other nodes"),
 }
 
@@ -209,6 +216,18 @@ def test_what_is_wrong_is_said(what):
 
 
 def test_what_is_no_graph():
-    for given_ in ("facebook.txt", 5):
+    for given_ in ("facebook.txt", 5, None, {"ann": ["bob"]}):
         with pytest.raises(TypeError, match="edges are pairs of nodes, a networkx graph or a sparse adjacency"):
             Graph.of(given_)
+    with pytest.raises(TypeError, match=r"edge 0 is .*: nodes are numbers, names"):
+        Graph.of([([0], [1])])
+
+
+@pytest.mark.parametrize("weights", ["w", {(0, 1): 1.0}, 2.0])
+def test_what_is_no_list_of_weights(weights):
+    with pytest.raises(TypeError, match="weights are a list with a number for each edge"):
+        Graph.of([(0, 1)], weights=weights)
+
+
+def test_text_among_numbers_that_is_meant():
+    assert Graph.of([(0, "x")], nodes=[0, "x"]).n == 2 and Graph.of(nx.Graph([(0, "x")])).n == 2

@@ -291,8 +291,10 @@ GIVEN = {
     "an unknown node": (lambda s: s.simulate({"I": [7]}, 3), "no node 7"),
     "an unknown compartment": (lambda s: s.simulate({"J": [1]}, 3), "no compartment 'J'"),
     "a node twice": (lambda s: s.simulate({"I": [1], "R": [0, 1]}, 3), "node 1 begins in R and in another"),
+    "half a step": (lambda s: s.simulate({"I": [1]}, 2.5), "steps are whole"),
+    "half a state": (lambda s: s.simulate(torch.tensor([0.5, 1, 0]), 1), "whole numbers, 0 to 2"),
     "one label": (lambda s: s.simulate({"I": "ann"}, 3), "as a list"),
-    "a number of steps": (lambda s: s.simulate({"I": [1]}, -1), "steps are 0 or more"),
+    "a number of steps": (lambda s: s.simulate({"I": [1]}, -1), "steps are whole, 0 or more"),
     "no replicates": (lambda s: s.simulate({"I": [1]}, 1, replicates=0), "replicates 1 or more"),
     "states of another shape": (lambda s: s.simulate(torch.ones(4), 1), r"\[3\] or \[1, 3\], not \[4\]"),
     "states that aren't": (lambda s: s.simulate(torch.tensor([0, 1, 9]), 1), "0 to 2"),
@@ -304,7 +306,15 @@ GIVEN = {
     ),
     "negative rates": (
         lambda s: GraphSpread(s.compartments, s.graph, {"r0": torch.tensor([1.0, -2.0]), "r1": 1}),
+        "the rate 'r0' .* there is -2",
+    ),
+    "a negative rate that is differentiated": (
+        lambda s: GraphSpread(s.compartments, s.graph, {"r0": torch.tensor(-2.0, requires_grad=True), "r1": 1}),
         "'r0' must be a number from 0 on, not -2",
+    ),
+    "a rate that becomes negative": (
+        lambda s: spread_of("SIR", SIR, s.graph, r0=lambda t: 0.5 - t).simulate({"I": [1]}, 3),
+        "the rate 'r0' at time 1 .* there is -0.5",
     ),
     "rates of other replicates": (
         lambda s: spread_of("SIR", SIR, s.graph, r0=torch.ones(3)).simulate({"I": [1]}, 1, replicates=2),
@@ -334,6 +344,25 @@ GIVEN = {
 def test_what_is_wrong_is_said(what):
     do, message = GIVEN[what]
     with pytest.raises(ValueError, match=message):
+        do(spread_of("SIR", SIR, graph_of(WEIGHTED, 3)))
+
+
+OTHER_THINGS = {
+    "edges": (lambda s: GraphSpread(s.compartments, [(0, 1)], s.rates), "is a list: give Graph.of"),
+    "networkx": (lambda s: GraphSpread(s.compartments, nx.path_graph(3), s.rates), "a networkx Graph: give Graph.of"),
+    "a cascade": (lambda s: independent_cascade(nx.path_graph(3), chance=0.5), "a networkx Graph: give Graph.of"),
+    "thresholds": (lambda s: linear_threshold(nx.path_graph(3)), "a networkx Graph: give Graph.of"),
+    "letters": (lambda s: GraphSpread("SIR", s.graph, s.rates), "is of Compartments, .* not of 'SIR'"),
+    "rates without names": (lambda s: GraphSpread(s.compartments, s.graph, [1, 1]), "by name, .* not by a list"),
+    "a rate in words": (lambda s: GraphSpread(s.compartments, s.graph, {"r0": "high", "r1": 1}), "not 'high'"),
+    "a start without compartments": (lambda s: s.simulate([1], 1), "a start is .*, not a list"),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_THINGS)
+def test_another_thing_than_is_meant_is_said(what):
+    do, message = OTHER_THINGS[what]
+    with pytest.raises(TypeError, match=message):
         do(spread_of("SIR", SIR, graph_of(WEIGHTED, 3)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import networkx as nx
@@ -11,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from zoo.spread.animation import _stage
 from zoo.spread.graph import Graph
 from zoo.spread.layouts import ends, layout
 from zoo.spread.pictures import animate, draw_curves, draw_graph
@@ -32,7 +34,7 @@ def test_curves_have_their_median_their_bands_and_what_was_observed() -> None:
     assert [wide[:, 1].min(), wide[:, 1].max()] == pytest.approx([4.95, 94.05 + 40], abs=0.01)
     assert [narrow[:, 1].min(), narrow[:, 1].max()] == pytest.approx([24.75, 74.25 + 40], abs=0.01)
     assert ax.get_ylabel() == "people"
-    figure.canvas.draw()
+    figure.draw_without_rendering()
 
 
 def test_a_graph_is_coloured_and_laid_out_alike_in_all_panels() -> None:
@@ -49,7 +51,39 @@ def test_a_graph_is_coloured_and_laid_out_alike_in_all_panels() -> None:
         assert np.asarray(dots.get_offsets())[-1] == pytest.approx(places[33], abs=1e-6)  # the likeliest, drawn last
         assert np.asarray(rings.get_offsets()) == pytest.approx(places[[0, 33]], abs=1e-6)
         assert dots.get_clim() == (0, 1)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
+
+
+def test_small_probabilities_can_be_told_apart() -> None:
+    p = torch.linspace(0, 0.1, KARATE.n)
+    figure = draw_graph(KARATE, {"a": p, "b": p / 2})
+    assert all(ax.collections[1].get_clim() == pytest.approx((0, 0.1)) for ax in figure.axes[:2])
+
+
+LONG = ["those who were seen to have heard it", "the source, which nobody saw", "vaccinated before it began"]
+
+
+def test_words_stay_within_the_picture_and_apart() -> None:
+    p, titles = torch.rand(KARATE.n), [f"the posterior of the source at step {k}, by chains" for k in range(4)]
+    one = draw_graph(KARATE, {"a": p}, marked={words: [k] for k, words in enumerate(LONG)})
+    many = draw_graph(KARATE, dict.fromkeys(titles, p), marked={words: [k] for k, words in enumerate(LONG)})
+    moving = _stage(KARATE, layout(KARATE).numpy(), LONG)[0]
+    for figure in (one, many, moving):
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+        assert box.y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)
+    boxes = [ax.title.get_window_extent() for ax in many.axes[:4]]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_many_curves_have_a_colour_each_and_their_names_beside_them() -> None:
+    figure = draw_curves(TIMES, {f"compartment {k}": k + TIMES for k in range(12)})
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    assert len({line.get_color() for line in ax.lines}) == 12
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
 
 
 def test_the_layout_is_of_its_seed_and_keeps_neighbours_near() -> None:
@@ -90,6 +124,7 @@ def test_an_animation_has_every_frame(tmp_path: Path) -> None:
         (lambda: animate(KARATE, torch.ones(2, 3), "x.gif", names="SI"), "a state of each node, not"),
         (lambda: animate(KARATE, torch.zeros(2, 34), "x.gif", names="SI", titles=["a"]), "2 frames, but 1 titles"),
         (lambda: animate(KARATE, torch.full((2, 34), 2), "x.gif", names="SI"), "state 2.*2 names"),
+        (lambda: animate(KARATE, torch.full((2, 34), -1), "x.gif", names="SI"), "state -1.*2 names"),
     ],
 )
 def test_what_does_not_fit_is_said(draw, words: str) -> None:

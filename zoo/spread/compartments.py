@@ -10,15 +10,16 @@ Groups (ages, regions) make each compartment a vector; `contacts` says who meets
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.registry import near
-from zoo.spread.checks import add_up, clock, device_of, numbers, one_batch
-from zoo.spread.transitions import Event, Transition
+from zoo.spread.checks import add_up, clock, device_of, heads_of, matrix, numbers, rates_at
+from zoo.spread.events import happenings, travels
+from zoo.spread.transitions import Transition
 
 __all__ = ["Compartments", "Rate", "Transition"]
 
@@ -62,8 +63,8 @@ class Compartments:
                         f"the transition {transition.label} names {name!r}, which is no compartment"
                         f"{near(name, self.names)}"
                     )
-        self.contacts = self._matrix("contacts", contacts, torch.eye(self._count, dtype=torch.float64))
-        self.travel = self._matrix("travel", travel, torch.zeros(self._count, self._count, dtype=torch.float64))
+        self.contacts = matrix("contacts", contacts, torch.eye(self._count, dtype=torch.float64))
+        self.travel = matrix("travel", travel, torch.zeros(self._count, self._count, dtype=torch.float64))
         self.parameters = tuple(dict.fromkeys(transition.rate for transition in self.transitions))
         self._lay_out()
 
@@ -80,17 +81,12 @@ class Compartments:
         """K, the numbers of a state."""
         return self._count * len(self.names)
 
-    def _matrix(self, what: str, given: Any, otherwise: Tensor) -> Tensor:
-        if given is None:
-            return otherwise
-        matrix = numbers(what, given)
-        if matrix.shape != otherwise.shape:
-            raise ValueError(f"{what} of {self._count} groups is {list(otherwise.shape)}, not {list(matrix.shape)}")
-        return matrix
-
     def _lay_out(self) -> None:
         """What each event changes, whose heads it takes, and whom they meet."""
-        events = [*self._happenings(), *self._travels()]
+        events = [
+            *happenings(self.transitions, self.parameters, self.groups),
+            *travels(self.names, self.travel, len(self.parameters), self.groups),
+        ]
         self.events = tuple(event.label for event in events)
         self.change = torch.zeros(len(events), self.size, dtype=torch.float64)
         """[E, K], what one event adds to each number."""
@@ -120,24 +116,6 @@ class Compartments:
         self.closed = not self.sizes(self.change).any()
         """Whether each group keeps its size."""
 
-    def _happenings(self) -> Iterator[Event]:
-        for group in range(self._count):
-            for transition in self.transitions:
-                source = None if transition.source is None else (transition.source, group)
-                target = None if transition.target is None else (transition.target, group)
-                where = f" in {self.groups[group]}" if self.groups else ""
-                rate, moved = self.parameters.index(transition.rate), 2 if transition.pairs else 1
-                yield Event(
-                    transition.label + where, source, target, group, rate, tuple(transition.by), 1 / moved, moved
-                )
-
-    def _travels(self) -> Iterator[Event]:
-        for here, there in (self.travel - self.travel.diag().diag()).nonzero().tolist():
-            for name in self.names:
-                label = f"{name} from {self.groups[here]} to {self.groups[there]}" if self.groups else name
-                scale = float(self.travel[here, there])
-                yield Event(label, (name, here), (name, there), here, len(self.parameters), (), scale)
-
     def index(self, name: str, group: int = 0) -> int:
         """Where a compartment (of a group) is in a state."""
         if name not in self.names:
@@ -157,8 +135,8 @@ class Compartments:
             TypeError: no numbers.
             ValueError: an unknown compartment; a number that is negative or not finite; another population.
         """
-        if unknown := [name for name in heads if name not in self.names]:
-            raise ValueError(f"there is no compartment {unknown[0]!r}{near(unknown[0], self.names)}")
+        for name in heads:
+            self.index(name)
         device = device_of(heads)
         given = {name: numbers(f"heads of {name}", value, device) for name, value in heads.items()}
         if self.groups is None:
@@ -180,29 +158,11 @@ class Compartments:
             TypeError: no tensor.
             ValueError: another width; heads that are negative or not finite.
         """
-        if not isinstance(start, Tensor):
-            raise TypeError(f"a start must be a tensor of heads, as `state` makes it, not {type(start).__name__}")
-        if not start.ndim or start.shape[-1] != self.size:
-            raise ValueError(f"a start must be [..., {self.size}], heads as `state` makes it, not {list(start.shape)}")
-        return numbers("heads of a start", start)
+        return heads_of(start, self.size)
 
     def rates(self, given: Mapping[str, Rate], time: float = 0.0) -> Tensor:
-        """The rates [..., P] at a time, in the order of `parameters`.
-
-        Raises:
-            TypeError: no numbers.
-            ValueError: one that is missing, unknown, negative or not finite; batches that do not fit.
-        """
-        if unknown := [name for name in given if name not in self.parameters]:
-            raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], self.parameters)}")
-        if missing := [name for name in self.parameters if name not in given]:
-            raise ValueError(f"the rate {missing[0]!r} is missing")
-        now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}
-        device = device_of(now)
-        values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in self.parameters}
-        one_batch({name: value.shape for name, value in values.items()})
-        found = torch.broadcast_tensors(*values.values()) if values else [torch.zeros(0, dtype=torch.float64)]
-        return torch.stack(list(found), -1) if values else found[0]
+        """The rates [..., P] at a time, in the order of `parameters`, checked by `rates_at`."""
+        return rates_at(self.parameters, given, time)
 
     def to(self, device: torch.device) -> Compartments:
         """The same with its tables on a device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,11 @@ def _wrong(path: Path, separator: str, columns: int) -> str:
             return f"{told} has {kinds[0]} where other lines have {kinds[1]} (a heading begins with #)"
         if columns == 3 and not _number(fields[2]):
             return f"{told} has a weight that is not a number"
-    return "could not be read as lines of two labels"
+    return "has labels that are neither names nor whole numbers of 64 bits"
 
 
 def _number(text: str) -> bool:
     try:
-        float(text)
+        return not math.isnan(float(text))
     except ValueError:
         return False
-    return True

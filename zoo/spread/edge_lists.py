@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
@@ -31,22 +31,25 @@ class Listed:
     def name(self, edge: int) -> str:
         """An edge as its reader knows it."""
         a, b = self.ends[edge].tolist()
+        if self.placed and self.nodes is not None:
+            a, b = self.nodes[a], self.nodes[b]
         return f"{a!r} - {b!r}"
 
 
 @singledispatch
 def listed(given: Any, weights: Any, directed: bool) -> Listed:
     """The edges of what was given: here, a sequence of pairs."""
-    if isinstance(given, str) or not hasattr(given, "__iter__"):
-        raise TypeError(f"edges are pairs of nodes, a networkx graph or a sparse adjacency, not {given!r}")
     if isinstance(given, pd.DataFrame):
         raise TypeError("give the edges of a DataFrame as networkx.from_pandas_edgelist(frame), or two of its columns")
+    if isinstance(given, str | Mapping) or not hasattr(given, "__iter__"):
+        told = repr(given) if isinstance(given, str | int | float) else f"a {type(given).__name__}"
+        raise TypeError(f"edges are pairs of nodes, a networkx graph or a sparse adjacency, not {told}")
     pairs = list(given)
     for place, pair in enumerate(pairs):
         if not hasattr(pair, "__len__") or len(pair) != 2:
-            raise ValueError(
-                f"edge {place} is {pair!r}, and not a pair of nodes (weights are given apart, weights=[...])"
-            )
+            raise ValueError(f"edge {place} is {pair!r}, and not a pair of nodes (weights are apart: weights=[...])")
+        if not all(isinstance(node, Hashable) for node in pair):
+            raise TypeError(f"edge {place} is {pair!r}: nodes are numbers, names, or what else can be a key")
     flat = np.fromiter(itertools.chain.from_iterable(pairs), dtype=object, count=2 * len(pairs))
     if pd.api.types.infer_dtype(flat, skipna=False) == "integer":
         flat = flat.astype(np.int64)
@@ -122,7 +125,7 @@ def placed(edges: Listed, nodes: Sequence[Hashable] | None) -> Listed:
     """The same edges by places, among these nodes if they are given, otherwise among those that have an edge.
 
     Raises:
-        ValueError: an edge of a node that isn't among those given; a node given twice.
+        ValueError: an edge of a node that isn't among those given; a node given twice; text among numbers.
     """
     if edges.placed and nodes is None:
         return edges
@@ -130,11 +133,24 @@ def placed(edges: Listed, nodes: Sequence[Hashable] | None) -> Listed:
         return _looked_up(_labelled(edges), nodes or ())
     if nodes is not None:
         return _looked_up(edges, nodes)
+    _of_one_kind(edges)
     whole = edges.ends.dtype.kind == "i"
     codes, found = pd.factorize(edges.ends.ravel(), sort=whole)
     names = found.tolist()
     consecutive = whole and bool(names) and names[0] == 0 and names[-1] == len(names) - 1
     return replace(edges, ends=codes.reshape(-1, 2), nodes=range(len(names)) if consecutive else names, placed=True)
+
+
+def _of_one_kind(edges: Listed) -> None:
+    flat = edges.ends.ravel()
+    if flat.dtype != object or pd.api.types.infer_dtype(flat, skipna=False) != "mixed-integer":
+        return
+    text = next((place for place, node in enumerate(flat) if isinstance(node, str)), None)
+    if text is not None:
+        raise ValueError(
+            f"the edge {edges.name(text // 2)} (number {text // 2}) has text, {flat[text]!r}, where other nodes are "
+            "whole numbers: give nodes= where both are meant"
+        )
 
 
 def _labelled(edges: Listed) -> Listed:

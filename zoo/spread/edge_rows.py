@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.spread.edge_lists import Listed
@@ -15,13 +18,29 @@ def weighed(edges: Listed) -> Listed:
     """The same edges, whose weights have been looked at."""
     if edges.weights is None:
         return edges
-    weights = np.asarray(edges.weights, dtype=np.float64)
+    weights = _numbers(edges)
     if weights.shape != (len(edges.ends),):
         raise ValueError(f"{len(edges.ends)} edges have a weight each, [{len(edges.ends)}], not {list(weights.shape)}")
     if (bad := ~(np.isfinite(weights) & (weights >= 0))).any():
         edge = int(bad.argmax())
         raise ValueError(f"the weight of the edge {edges.name(edge)} is {weights[edge]}, and not a number from 0 on")
     return replace(edges, weights=weights)
+
+
+def _numbers(edges: Listed) -> NDArray[np.float64]:
+    given = edges.weights
+    if isinstance(given, str | Mapping) or not hasattr(given, "__len__"):
+        told = repr(given) if isinstance(given, str | int | float) else f"a {type(given).__name__}"
+        raise TypeError(f"weights are a list with a number for each edge, not {told} (a name is of networkx graphs)")
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        for edge, weight in enumerate(given[: len(edges.ends)]):
+            if not isinstance(weight, Real):
+                raise ValueError(
+                    f"the weight of the edge {edges.name(edge)} is {weight!r}, and not a number from 0 on"
+                ) from None
+        raise
 
 
 def ends_of(counts: Tensor) -> Tensor:

@@ -58,8 +58,9 @@ def ode(
 
 def _paces(plan: Plan, rates: Mapping[str, Rate], begin: float) -> Tensor:
     """The rate of every event [*batch, S, E], at each stage of the plan where one of them changes, else once."""
-    times = plan.stages(begin) if any(callable(rate) for rate in rates.values()) else [begin]
-    each = [plan.model.rates(rates, time) for time in times]
+    each = [plan.model.rates(rates, begin)]
+    if any(callable(rate) for rate in rates.values()):
+        each = [plan.model.rates(rates, time) for time in plan.stages(begin)]
     return plan.model.to(each[0].device).paces(torch.stack(torch.broadcast_tensors(*each), -2))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.spread.compartments import Compartments, Rate, Transition
 from zoo.spread.frontier import Walk, out_edges, successes
 from zoo.spread.graph import ChangingGraph, Graph
-from zoo.spread.replicates import OnGraph, Step
+from zoo.spread.replicates import OnGraph, Step, checked
 
 
 class GraphSpread(OnGraph):
@@ -36,21 +36,19 @@ class GraphSpread(OnGraph):
     def __init__(
         self, compartments: Compartments, graph: Graph | ChangingGraph, rates: Mapping[str, Rate], *, step: float = 1.0
     ) -> None:
+        if not isinstance(compartments, Compartments):
+            raise TypeError(f"a spread is of Compartments, as sir() gives, not of {compartments!r}")
         if not 0 < step < math.inf:
             raise ValueError(f"a step is a time above 0, not {step}")
-        if not isinstance(graph, Graph | ChangingGraph):
-            raise TypeError(
-                f"the graph is a {type(graph).__module__.split('.')[0]} {type(graph).__name__}: give Graph.of(it)"
-            )
         if compartments.groups is not None:
             raise ValueError("on a graph the edges say who meets whom: give compartments without groups")
         for transition in compartments.transitions:
             _check(transition)
-        for name, rate in rates.items():
+        compartments.rates(rates)
+        for name, rate in rates.items():  # those that are differentiated, too
             if isinstance(rate, Tensor) and not (rate >= 0).all():
                 raise ValueError(f"the rate {name!r} must be a number from 0 on, not {rate.min().item():g}")
-        compartments.rates(rates)
-        self.compartments, self.graph, self.rates, self.step = compartments, graph, dict(rates), step
+        self.compartments, self.graph, self.rates, self.step = compartments, checked(graph), dict(rates), step
 
     def __repr__(self) -> str:
         names = self.compartments.names

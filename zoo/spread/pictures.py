@@ -9,29 +9,28 @@ Figures are drawn apart from pyplot: save them by `figure.savefig("curves.png", 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import seaborn as sns
-from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PathCollection
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from zoo.spread.animation import animate
 from zoo.spread.layouts import layout
-from zoo.spread.strokes import MANY, as_numbers, colours_of, draw_edges, draw_nodes, draw_rings, node_size
+from zoo.spread.strokes import MANY, as_numbers, colours_of, columns, draw_edges, draw_nodes, draw_rings, node_size
+
+__all__ = ["animate", "draw_curves", "draw_graph"]
 
 HEAT = "rocket_r"
 BANDS = ((0.9, 0.18), (0.5, 0.32))
 """The shares of draws within each band, and how dark it is."""
-ACROSS = 4
-"""Panels in a row at most."""
+ACROSS, TITLE = 4, 32
+"""Panels in a row at most, and letters in a line of a title."""
+FEW, HALF = 8, 0.5
+"""Curves whose names are written into the picture at most; a largest probability below which colours go up to it."""
 
 
 def draw_curves(
@@ -77,7 +76,8 @@ def draw_curves(
             )
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     ax.margins(x=0.01)
-    ax.legend(fontsize=8, frameon=True)
+    aside: dict[str, Any] = {} if len(ax.lines) <= FEW else {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    ax.legend(fontsize=8, frameon=True, **aside)
     return figure
 
 
@@ -102,7 +102,9 @@ def draw_graph(
     label: str = "probability",
     seed: int = 0,
 ) -> Figure:
-    """A graph once for each title, its nodes coloured from 0 to 1, laid out alike in all panels.
+    """A graph once for each title, its nodes coloured by probabilities, laid out alike in all panels.
+
+    Colours go from 0 to 1, or to the largest probability in all panels where that is below a half.
 
     Parameters:
         graph: a `Graph`.
@@ -116,6 +118,8 @@ def draw_graph(
     if not panels:
         raise ValueError("there is no panel to draw: give titles with a number for each node")
     values = {title: _of_nodes(graph, title, given) for title, given in panels.items()}
+    largest = max(float(each.max(initial=0.0)) for each in values.values())
+    top = largest if largest < HALF else 1.0
     at = as_numbers(layout(graph, seed=seed) if places is None else places)
     down = -(-len(panels) // ACROSS)
     across = -(-len(panels) // down)
@@ -127,80 +131,16 @@ def draw_graph(
     for ax, (title, each) in zip(axes.flat, values.items(), strict=False):
         draw_edges(ax, graph, at)
         order = np.argsort(each, kind="stable")  # so that what is likely is not covered by what isn't
-        dots = draw_nodes(ax, at[order], each[order], sns.color_palette(HEAT, as_cmap=True), 1.0)
+        dots = draw_nodes(ax, at[order], each[order], sns.color_palette(HEAT, as_cmap=True), top)
         rings = draw_rings(ax, at, marked or {}, node_size(graph.n))
-        ax.set_title(title, fontsize=10)
+        ax.set_title(textwrap.fill(title, TITLE), fontsize=10)
     figure.colorbar(dots, ax=axes, label=label, shrink=0.8, aspect=30)
     if rings:
-        figure.legend(handles=rings, loc="outside lower center", ncols=len(rings), fontsize=8, frameon=False)
+        across = columns(figure, list(marked or {}), fontsize=8)
+        figure.legend(
+            handles=rings, loc="outside lower center", ncols=across, fontsize=8, frameon=False, markerscale=0.7
+        )
     return figure
-
-
-def animate(
-    graph: Any,
-    frames: Any,
-    path: str | os.PathLike[str],
-    *,
-    names: Sequence[str],
-    places: Any = None,
-    titles: Sequence[str] | None = None,
-    fps: int = 3,
-    seed: int = 0,
-) -> Path:
-    """A spread as a GIF: each node in the colour of the compartment that it is in, [frames, n] of places in `names`.
-
-    The file is written beside and then renamed, so that there is a whole one or none.
-
-    Raises:
-        ValueError: frames that are not a state of each node, or one without a name; another number of titles.
-    """
-    states = as_numbers(frames)
-    if states.ndim != 2 or states.shape[1] != graph.n or not len(states):
-        raise ValueError(
-            f"frames are [frames, {graph.n}], a state of each node, as course.frames(steps) gives them, "
-            f"not {list(states.shape)}"
-        )
-    if states.min() < 0 or states.max() >= len(names):
-        raise ValueError(
-            f"frames have the state {int(states.max())}, but there are {len(names)} names of states from 0 on"
-        )
-    told = [f"step {step}" for step in range(len(states))] if titles is None else list(titles)
-    if len(told) != len(states):
-        raise ValueError(f"there are {len(states)} frames, but {len(told)} titles")
-    at = as_numbers(layout(graph, seed=seed) if places is None else places)
-    figure, ax, dots = _stage(graph, at, list(names))
-    target = Path(path)
-    beside = target.with_name(f".{target.stem}.{os.getpid()}.gif")
-    writer = PillowWriter(fps=fps)
-    try:
-        with writer.saving(figure, str(beside), dpi=100):
-            for title, each in zip(told, states, strict=True):
-                dots.set_array(each)
-                ax.set_title(title, fontsize=11)
-                writer.grab_frame()
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-    return target
-
-
-def _stage(graph: Any, at: np.ndarray, names: list[str]) -> tuple[Figure, Axes, PathCollection]:
-    """A figure whose edges are painted once, as an image behind the nodes, since lines take long in each frame."""
-    figure = Figure(figsize=(5.0, 5.2))
-    canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(100)
-    ax = figure.add_axes((0.02, 0.07, 0.96, 0.87))
-    threads = draw_edges(ax, graph, at)
-    canvas.draw()
-    drawn = np.asarray(canvas.buffer_rgba()).copy()
-    threads.remove()
-    figure.figimage(drawn, zorder=-1)
-    ax.patch.set_alpha(0)
-    colours = list(colours_of(names).values())
-    dots = draw_nodes(ax, at, np.zeros(graph.n), ListedColormap(colours), len(names) - 1)
-    key = [Line2D([], [], marker="o", ls="", color=c, label=n) for n, c in zip(names, colours, strict=True)]
-    figure.legend(handles=key, loc="lower center", ncols=len(names), fontsize=9, frameon=False)
-    return figure, ax, dots
 
 
 def _of_nodes(graph: Any, title: str, given: Any) -> np.ndarray:

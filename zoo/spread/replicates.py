@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,18 @@ PORTION = 2**20
 
 Start = Mapping[str, Iterable[Hashable]] | Tensor
 Step = Callable[[Walk, int], None]
+
+
+def checked(graph: Any) -> Any:
+    """A graph that a spread can run on.
+
+    Raises:
+        TypeError: another thing, such as a graph of networkx.
+    """
+    if not isinstance(graph, Graph | ChangingGraph):
+        whose = "networkx " if type(graph).__module__.startswith("networkx") else ""
+        raise TypeError(f"the graph of a spread is a {whose}{type(graph).__name__}: give Graph.of(it)")
+    return graph
 
 
 class OnGraph(ABC):
@@ -51,8 +64,8 @@ class OnGraph(ABC):
         Raises:
             ValueError: unknown compartments or nodes; a node told twice; nobody who could pass anything on.
         """
-        if steps < 0 or replicates < 1:
-            raise ValueError(f"steps are 0 or more and replicates 1 or more, not {steps} and {replicates}")
+        if not (isinstance(steps, Integral) and isinstance(replicates, Integral) and steps >= 0 and replicates >= 1):
+            raise ValueError(f"steps are whole, 0 or more, and replicates 1 or more, not {steps!r} and {replicates!r}")
         begun = self._begun(start, replicates)
         asked = copy.copy(self)
 
@@ -113,11 +126,13 @@ class OnGraph(ABC):
             raise ValueError(
                 f"a start of states is [{self.graph.n}] or [{replicates}, {self.graph.n}], not {list(start.shape)}"
             )
-        if rows.numel() and not (int(rows.min()) >= 0 and int(rows.max()) < self.compartments.size):
-            raise ValueError(f"a start's states are 0 to {self.compartments.size - 1}")
+        if not torch.isin(rows, torch.arange(self.compartments.size, device=rows.device)).all():
+            raise ValueError(f"a start's states are whole numbers, 0 to {self.compartments.size - 1}")
         return rows.to(device=self.graph.at(0).indptr.device, dtype=torch.uint8)
 
     def _placed(self, start: Mapping[str, Iterable[Hashable]]) -> Tensor:
+        if not isinstance(start, Mapping):
+            raise TypeError(f"a start says who begins it, {{compartment: [nodes]}}, and is no {type(start).__name__}")
         begun = torch.zeros(self.graph.n, dtype=torch.uint8, device=self.graph.at(0).indptr.device)
         told = torch.zeros_like(begun)
         for name, labels in start.items():

@@ -15,7 +15,7 @@ from zoo.spread.compartments import Compartments, Transition
 from zoo.spread.frontier import Walk
 from zoo.spread.graph import ChangingGraph, Graph
 from zoo.spread.on_graph import GraphSpread
-from zoo.spread.replicates import OnGraph, Step
+from zoo.spread.replicates import OnGraph, Step, checked
 
 ONCE = Compartments(
     ("ignorant", "spreader", "stifler"),
@@ -50,7 +50,7 @@ def independent_cascade(graph: Graph | ChangingGraph, *, chance: float | None = 
             chances = part.weights
         return replace(part, weights=(-torch.log1p(-chances)).clamp(max=SURE))
 
-    return GraphSpread(ONCE, graph.each(hazards), {"passed": 1.0, "done": SURE})
+    return GraphSpread(ONCE, checked(graph).each(hazards), {"passed": 1.0, "done": SURE})
 
 
 def linear_threshold(graph: Graph | ChangingGraph) -> LinearThreshold:
@@ -58,7 +58,7 @@ def linear_threshold(graph: Graph | ChangingGraph) -> LinearThreshold:
 
     The weights that lead to a node are divided by their sum.
     """
-    return LinearThreshold(graph.each(_normalised))
+    return LinearThreshold(checked(graph).each(_normalised))
 
 
 class LinearThreshold(OnGraph):

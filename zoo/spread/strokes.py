@@ -10,6 +10,7 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
 
 from zoo.spread.layouts import ends
 
@@ -73,8 +74,15 @@ def node_size(n: int) -> float:
 def colours_of(names: Sequence[str]) -> dict[str, Any]:
     """A colour for each name, a compartment's its own."""
     palette = sns.color_palette("colorblind")
+    palette = palette if len(set(names)) <= len(palette) else sns.husl_palette(len(set(names)))
     free = (i for i in range(len(palette)) if i not in {HUES.get(name) for name in names})
-    return {name: palette[HUES[name] if name in HUES else next(free, 7)] for name in dict.fromkeys(names)}
+    return {name: palette[HUES[name] if name in HUES else next(free)] for name in dict.fromkeys(names)}
+
+
+def columns(figure: Figure, words: Sequence[str], fontsize: float) -> int:
+    """How many entries of a legend fit beside one another below a figure."""
+    entry = (max(len(word) for word in words) * 0.62 + 5) * fontsize / 72
+    return min(len(words), max(1, int(figure.get_figwidth() / entry)))
 
 
 def as_numbers(values: Any) -> np.ndarray:

@@ -38,17 +38,3 @@ class Transition:
     def label(self) -> str:
         """Where from and where to."""
         return f"{self.source or 'birth'} -> {self.target or 'death'}"
-
-
-@dataclass(frozen=True)
-class Event:
-    """A transition in one group, or a travel of one compartment; ends are (compartment, group)."""
-
-    label: str
-    source: tuple[str, int] | None
-    target: tuple[str, int] | None
-    group: int
-    rate: int
-    by: tuple[str, ...]
-    scale: float
-    moved: int = 1
