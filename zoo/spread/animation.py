@@ -41,7 +41,7 @@ def animate(
     states = as_numbers(frames)
     if states.ndim != 2 or states.shape[1] != graph.n or not len(states):
         raise ValueError(
-            f"frames are [frames, {graph.n}], as course.frames(steps) gives them, not {list(states.shape)}"
+            f"frames are [frames, {graph.n}], of course.frames(steps), a state of each node, not {list(states.shape)}"
         )
     if states.min() < 0 or states.max() >= len(names):
         wrong = states.min() if states.min() < 0 else states.max()
