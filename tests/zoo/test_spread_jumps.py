@@ -185,6 +185,14 @@ def test_one_leap_is_binomial_by_the_hazards_half_a_leap_on() -> None:
     assert surprise(rows(course.happened[:, 1]), wanted) > 1e-3
 
 
+def test_a_leap_has_the_rates_half_a_leap_on() -> None:
+    alone = Compartments("AB", [Transition("A", "B", "rate")])
+    start = alone.state(A=200_000)
+    course = tau_leaping(alone, {"rate": lambda t: t}, start, [1.0, 2.0], step=1.0, seed=3)
+    chance = 1 - math.exp(-1.5)
+    assert float(course["B"][-1]) == pytest.approx(200_000 * chance, abs=4 * math.sqrt(200_000 * chance * (1 - chance)))
+
+
 @pytest.mark.parametrize("chain", [binomial_chain, tau_leaping])
 def test_a_step_too_long_still_shares_heads_by_the_hazards(chain: Callable[..., Any]) -> None:
     model = Compartments("ABC", [Transition("A", "B", "fast"), Transition("A", "C", "slow")])
