@@ -17,12 +17,10 @@ from inference.em import em
 from inference.evaluate import evaluate
 from inference.exact.sensitivity import Sensitivity, sensitivity
 from inference.fit import fit
-from inference.forecast_scores import forecast_scores
 from inference.from_idata import from_idata
 from inference.likelihood import LogLikelihood, log_likelihood
 from inference.mcmc import mcmc
-from inference.particle_filter import particle_filter
-from inference.particle_mcmc import particle_mcmc
+from inference.particles import StateSpaceData, forecast_scores, particle_filter, particle_mcmc
 from inference.posterior import Posterior
 from inference.query import Answer, query
 from inference.results import Alarm, Fit
@@ -30,7 +28,6 @@ from inference.sampling.stopping import Ess, RHat
 from inference.smc import smc
 from inference.spread.choice import Choice, best
 from inference.spread.history import history
-from inference.state_space_data import StateSpaceData
 from inference.structure import PC, TAN, ChowLiu, HillClimb, learn_structure
 from inference.to_idata import to_idata
 from inference.variational import laplace, pathfinder, variational

@@ -30,6 +30,7 @@ from inference.asking import asking, placed
 from inference.data import as_rows, check_known, lacking
 from inference.diagnostics.predictive import draw
 from inference.likelihood import LogLikelihood, Method, log_likelihood
+from inference.posterior import Posterior
 from inference.protocols import has_likelihood, name_of
 from inference.quality.distances import frechet_distance
 from inference.quality.features import VALUES, Features
@@ -82,6 +83,11 @@ def evaluate(
     if not isinstance(models, Mapping):
         raise TypeError(f'models must be a mapping of names, such as {{"vae": fit}}, not {type(models).__name__}')
     for name, fit_or_model in models.items():
+        if isinstance(fit_or_model, Posterior):
+            raise TypeError(
+                f"{name!r} is a posterior, whose data are its own: compare(...) holds posteriors to each other by "
+                "leave-one-out, forecast_scores(...) to data that were missing"
+            )
         asked = _Asked(name, fit_or_model, _for(name, data, models), _context(name, context), seed)
         scored[name] = asked.scores((methods or {}).get(name), features, modes, samples)
     table = pd.DataFrame([score.row for score in scored.values()], index=pd.Index(scored, name="model"))

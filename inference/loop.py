@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from inference.objectives import Objective, Player, default_objective
 from inference.progress import Bar, Callback, Progress, deferred_interrupt
 from inference.progress import tensorboard as tensorboard_callback
 from inference.protocols import lacks, name_of
-from inference.results import Alarm, Fit
+from inference.results import Fit, tell
 from inference.schedules import Schedule
 from inference.settings import Settings
 from inference.sites import first_broken, where
@@ -271,7 +270,7 @@ class Loop:
         for illness, sentence in self.objective.watch(self.model, terms).items():
             if illness not in self.alarms:
                 self.alarms[illness] = f"Step {self.step}: {sentence}"
-                warnings.warn(self.alarms[illness], Alarm, stacklevel=6)  # at the call of `fit`
+                tell({illness: self.alarms[illness]})
 
     def _first(self) -> None:
         """The first line of the history of a fit too short for a report: what it began with, beside its last."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from inference.checkpoint import Checkpoint
 from inference.posterior import Posterior
 from inference.program import Program
 from inference.progress import Bar, Progress, deferred_interrupt
-from inference.results import Alarm
+from inference.results import tell
 from inference.sampling.chees import Chees
 from inference.sampling.density import LogDensity
 from inference.sampling.kernel import Kernel
@@ -29,6 +29,9 @@ ENOUGH = Ess(1000)
 
 CEILING = 2000
 """Draws a chain, where the caller names no number."""
+
+AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
+"""Numbers observed, times chains, beyond which a core or a GPU is full, so that one more chain costs its full price."""
 
 REPORT_EVERY = 10
 
@@ -60,7 +63,8 @@ def mcmc(
             `LogDensity`, as `inference.sampling.compiled` makes one of machine code for long runs and long loops.
         data: its arguments: a mapping by name, a tuple in order, a tensor or array by itself.
         kernel: what moves the chains; `Chees()` unless told.
-        chains, warmup: how many chains, and how many steps they adapt; unless told, as the kernel advises.
+        chains, warmup: how many chains, and how many steps they adapt; unless told, as the kernel advises. Where many
+            numbers are observed the chains are fewer, as each then costs its full price: 16 from some 16,000 rows on.
         draws: the ceiling of draws a chain; 2,000 unless told.
         until: `Ess(count)`, `RHat(bound)` or a sequence of rules that must all be met.
         seed: of all random numbers; the caller's own random state is left as it was.
@@ -100,8 +104,7 @@ def mcmc(
             _restore(walk, saved, resume)
         _run(walk, _as_checkpoint(checkpoint), f"{program.name} by {kernel.name}", progress)
     alarms = alarms_of(walk)
-    for alarm in alarms.values():
-        warnings.warn(alarm, Alarm, stacklevel=2)
+    tell(alarms)
     return posterior_of(walk, program, flat, alarms, time.perf_counter() - began)
 
 
@@ -148,12 +151,22 @@ def _starts(
     """Where the chains begin, [chains, dim]; with `groups`, that many starts, each taken by as many chains."""
     if start is not None and not isinstance(start, Posterior):
         return _given(density, start, chains)
-    count = _at_least(1, "chains", kernel.chains_for(density.dim) if chains is None else chains)
+    count = _at_least(1, "chains", _advised(density, kernel, groups or 1) if chains is None else chains)
     if groups is not None and (groups < 2 or count % groups):
         raise ValueError(f"{count} chains do not make {groups} groups of one size; chains= takes a multiple of it")
     starts = count if groups is None else groups
     q = density.start(starts) if start is None else _drawn(density, start, starts, seed)
     return q.repeat_interleave(count // starts, 0)
+
+
+def _advised(density: LogDensity, kernel: Kernel, groups: int) -> int:
+    """As many chains as the kernel advises, or as the data leave room for; a multiple of `groups`."""
+    dim, program = density.dim, density.program
+    numbers = sum(site.shape.numel() for site in program.observed.values())
+    many, here = kernel.chains_for(dim), torch.device(program.device or "cpu").type
+    room = AT_ONCE.get(here, AT_ONCE["cuda"]) // max(numbers, 1)
+    few = min(many, max(kernel.fewest_for(dim), room))
+    return many if few == many else math.ceil(few / groups) * groups
 
 
 def _given(density: LogDensity, start: Any, chains: int | None) -> Tensor:

@@ -33,7 +33,8 @@ class Posterior:
         super_chains: how many groups of chains there are that share a start, for the nested r-hat.
         unconstrained: the draws as the kernel moved them, [chains, draws, dim].
         alarms: what was warned of, by the illness.
-        extra: what else was found: "log_evidence", "log_evidence_error" (nats), the warm-up's findings.
+        extra: what else was found: "log_evidence", "log_evidence_error" (nats), the warm-up's findings; "coords", what
+            ArviZ calls the places of an axis, {"NAME_dim_i": labels}.
     """
 
     name: str

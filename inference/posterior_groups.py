@@ -28,7 +28,7 @@ from inference.diagnostics.predictive import to_numpy
 from inference.posterior import Posterior
 from inference.predictive_draws import simulate
 from inference.program import Program
-from inference.program_sites import Draw
+from inference.program_sites import Draw, seen
 
 LARGEST = 2**25
 """How many numbers the group of a value each draw and row may hold; beyond it draws are left out, evenly."""
@@ -59,7 +59,7 @@ def container_of(
             groups["posterior_predictive"] = kept | sites(few.predictive(seed), program)
         if prior:
             groups |= _prior(program, seed)
-    return to_idata(groups, _attrs(posterior), coords)
+    return to_idata(groups, _attrs(posterior), {**posterior.extra.get("coords", {}), **(coords or {})})
 
 
 def sites(values: Mapping[str, Tensor], program: Program | None, lead: tuple[str, ...] = CHAINED) -> Group:
@@ -91,7 +91,8 @@ def axes_of(name: str, shape: tuple[int, ...], program: Program | None) -> list[
     plates: list[str | None] = [None] * len(shape)
     if program is not None:
         known = {**program.latents, **program.observed}
-        plates = [*known[name].plates[: len(shape)]] if name in known else _guessed(shape, plates_of(program))
+        fits = name in known and len(known[name].plates) >= len(shape)  # an argument may have a site's name alone
+        plates = [*known[name].plates[: len(shape)]] if fits else _guessed(shape, plates_of(program))
     return [plate if plate and plate not in CHAINED else f"{name}_dim_{i}" for i, plate in enumerate(plates)]
 
 
@@ -143,9 +144,9 @@ def _attrs(posterior: Posterior) -> dict[str, Any]:
 
 
 def observed_by(program: Program) -> dict[str, Tensor]:
-    """The values of the observed sites."""
+    """The values of the observed sites, NaN where they are missing."""
     nodes = program.run(Draw(improper=True)).nodes
-    return {name: nodes[name]["value"] for name in program.observed}
+    return {name: seen(nodes[name]) for name in program.observed}
 
 
 def given_to(program: Program) -> dict[str, np.ndarray]:

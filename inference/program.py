@@ -18,6 +18,7 @@ from inference.near import near
 from inference.program_checks import check_sites, in_a_sentence, in_parallel
 from inference.program_data import arguments_of, framed, settings
 from inference.program_sites import Draw, Enumerate, Substitute, is_derived, is_draw, joint, pack
+from inference.protocols import OnGraph, offers
 from inference.seeding import seeded
 from inference.supports import map_of
 
@@ -76,7 +77,10 @@ class Program:
             return model
         called = getattr(model, "model", model)
         if not callable(called):
-            raise TypeError(f"a model is called with the data, and a {type(model).__name__} can't be: give a function")
+            hint = "; `history` draws what can't be seen of a spread on a graph" if offers(model, OnGraph) else ""
+            raise TypeError(
+                f"a model is called with the data, and a {type(model).__name__} can't be: give a function{hint}"
+            )
         name = getattr(called, "__name__", type(called).__name__)
         called_by = type(model).__name__ if called is not model else name
         program = cls(called, arguments_of(data, precision, device), precision, device, called_by)

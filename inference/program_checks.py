@@ -101,13 +101,16 @@ def _check_support(name: str, site: str, support: Any) -> None:
 
 @contextlib.contextmanager
 def in_a_sentence(name: str) -> Iterator[None]:
-    """Pyro's complaint of a plate whose size is not its rows', as one of ours."""
+    """What a program complains of, without the shapes that Pyro adds; a plate of another size than its rows by name."""
     try:
         yield
     except ValueError as error:
+        said, added, _ = str(error).partition("\nTrace Shapes:")
         found = re.search(
             r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)", str(error), re.DOTALL
         )
+        if found is None and added:
+            raise ValueError(said.strip()) from error
         if found is None:
             raise
         plate, site, one, two = found.groups()

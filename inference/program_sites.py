@@ -100,6 +100,21 @@ def log_prob(node: Any) -> Tensor:
     return scale_and_mask(value, node["scale"], node["mask"])
 
 
+def seen(node: Any) -> Tensor:
+    """An observed node's value, NaN where a mask says that it was not seen: what stands there is no datum."""
+    value, fn, masks = node["value"], node["fn"], [node["mask"]]
+    batch = value.dim() - fn.event_dim
+    while fn is not None:
+        masks.append(getattr(fn, "_mask", None))
+        fn = getattr(fn, "base_dist", None)
+    for mask in masks:
+        if isinstance(mask, Tensor) and not bool(mask.all()):
+            whole = mask.bool().reshape(*[1] * (batch - mask.dim()), *mask.shape)
+            there = whole.reshape(*whole.shape, *[1] * (value.dim() - whole.dim()))
+            value = torch.where(there, value if value.is_floating_point() else value.double(), torch.nan)
+    return value
+
+
 def scored(trace: Any) -> dict[str, Any]:
     """The nodes of a trace that have a density, factors included."""
     return {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +16,16 @@ NATS = "nats a row"
 
 class Alarm(UserWarning):
     """What ails a model in training, and what to do about it; each illness is warned of once in a fit."""
+
+
+def tell(alarms: Mapping[str, str]) -> None:
+    """Warn of each, at the line outside this package that asked: whichever verb was called, and by how many others."""
+    room, depth = __name__.partition(".")[0], 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(f"{room}."):
+        frame, depth = frame.f_back, depth + 1
+    for alarm in alarms.values():
+        warnings.warn(alarm, Alarm, stacklevel=depth + 1)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from inference.ais import log_mean
 from inference.posterior import Posterior
 from inference.predictive_draws import APART, simulate
 from inference.program import Program
-from inference.results import Alarm
+from inference.results import tell
 from inference.sampling.density import LogDensity
 from inference.sampling.hmc import Hmc
 from inference.sampling.kernel import Kernel
@@ -86,8 +85,7 @@ def smc(
             prior, joint, q, kernel, share=SHARE, limit=MOVES, report=lambda beta: bar.update(beta - bar.n)
         )
     posterior = _posterior(program, joint, kernel, found, time.perf_counter() - began)
-    for alarm in posterior.alarms.values():
-        warnings.warn(alarm, Alarm, stacklevel=2)
+    tell(posterior.alarms)
     return posterior
 
 

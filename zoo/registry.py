@@ -14,6 +14,8 @@ from torch import Tensor
 from zoo.base import Model
 
 ROWS = ("real", "bits", "levels", "own")
+MANY = 100
+"""Names that an error lists at most."""
 
 
 @dataclass(frozen=True)
@@ -232,4 +234,6 @@ def near(name: Any, names: Iterable[Any]) -> str:
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
     if close:
         return f"; did you mean {' or '.join(close)}?"
+    if len(known) > MANY:
+        return f"; there are {len(known):,}, such as {', '.join(known[:5])}"
     return f"; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}" if known else "; there are none"

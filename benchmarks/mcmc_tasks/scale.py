@@ -1,7 +1,8 @@
 """Logistic regression of 100,000 rows and 100 coefficients, by chains on all rows and by a guide on minibatches.
 
 The data are drawn from the prior, so that intervals must hold the coefficients they were made with as often as they
-claim to. With so many rows the posterior is a normal about its mode: Newton's method gives the reference.
+claim to. With so many rows the posterior is nearly a normal about its mode, which Newton's method finds; its mean lies
+0.09 sd beside the mode, as the third derivatives say. Together they are the reference.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from inference.sampling.stopping import Ess
 from inference.variational import variational
 
 ROWS, COLUMNS = 100_000, 100
-CHAINS, BATCH, STEPS = 64, 1_000, 2_000
+DRAWS = Ess(2000)
+"""Of 100 means known by 1,000 effective draws the worst is expected 0.09 sd off: too near to the goal of 0.1."""
+BATCH, STEPS = 1_000, 4_000
 LEVEL = 0.9
 
 
@@ -41,18 +44,20 @@ def drawn(rows: int, columns: int, seed: int = 0) -> tuple[dict[str, Tensor], Te
     return {"X": X, "y": torch.bernoulli((X @ beta).sigmoid())}, beta
 
 
-def normal(X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The mode and the standard deviations of the normal about it, [columns] each."""
+def moments(X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The means and standard deviations of the posterior, [columns] each, up to some (columns / rows) of an sd."""
     beta, prior = torch.zeros(X.shape[1], dtype=X.dtype), torch.eye(X.shape[1], dtype=X.dtype)
     for _ in range(20):
         p = (X @ beta).sigmoid()
         curvature = (X * (p * (1 - p))[:, None]).T @ X + prior
         beta = beta + torch.linalg.solve(curvature, X.T @ (y - p) - beta)
-    return beta, torch.linalg.inv(curvature).diagonal().sqrt()
+    p, covariance = (X @ beta).sigmoid(), torch.linalg.inv(curvature)
+    third = p * (1 - p) * (1 - 2 * p) * ((X @ covariance) * X).sum(1)
+    return beta - covariance @ (X.T @ third) / 2, covariance.diagonal().sqrt()
 
 
 def by_chains(given: dict[str, Tensor]) -> Posterior:
-    return mcmc(logistic_regression, given, chains=CHAINS, until=Ess(1000), progress=False)
+    return mcmc(logistic_regression, given, until=DRAWS, progress=False)
 
 
 def by_guide(given: dict[str, Tensor]) -> Posterior:
@@ -61,9 +66,9 @@ def by_guide(given: dict[str, Tensor]) -> Posterior:
 
 def rows(rounds: int) -> list[Row]:
     given, truth = drawn(ROWS, COLUMNS)
-    mode, sd = normal(**given)
+    mean, sd = moments(**given)
     ways: dict[str, Callable[[dict[str, Tensor]], Posterior]] = {"mcmc": by_chains, "guide": by_guide}
-    return [row for name, way in ways.items() for row in calibrated(name, way, given, truth, mode, sd)]
+    return [row for name, way in ways.items() for row in calibrated(name, way, given, truth, mean, sd)]
 
 
 def calibrated(
@@ -71,7 +76,7 @@ def calibrated(
     way: Callable[[dict[str, Tensor]], Posterior],
     given: dict[str, Tensor],
     truth: Tensor,
-    mode: Tensor,
+    mean: Tensor,
     sd: Tensor,
 ) -> list[Row]:
     begun = time.process_time()
@@ -79,7 +84,7 @@ def calibrated(
     told = f"{time.process_time() - begun:.0f} CPU s"
     low, high = draws.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=draws.dtype), 0)
     held = ((low < truth) & (truth < high)).double().mean()
-    off = ((draws.mean(0) - mode) / sd).abs().max()
+    off = ((draws.mean(0) - mean) / sd).abs().max()
     wide = (draws.std(0) / sd - 1).abs().max()
     chance = 2 * math.sqrt(LEVEL * (1 - LEVEL) / len(truth))
     return [

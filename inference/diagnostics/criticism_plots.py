@@ -25,6 +25,7 @@ def figures(found: Findings) -> dict[str, Figure]:
     for name in list(found.observed)[:SITES]:
         ending = "" if len(found.observed) == 1 else f"_{name}"
         y, replicated = found.observed[name].ravel(), found.drawn[name].reshape(len(found.drawn[name]), -1)
+        y, replicated = y[~np.isnan(y)], replicated[:, ~np.isnan(y)]
         drawn[f"predictive{ending}"] = figure(partial(_predictive, name=name, y=y, replicated=replicated))
     if found.checks is not None:
         drawn["statistics"] = figure(partial(_statistics, found=found), size=(6.0, 1.2 + 0.35 * len(found.checks)))

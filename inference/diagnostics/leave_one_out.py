@@ -99,7 +99,10 @@ def loo(posterior: Any, site: str | None = None) -> Loo:
 
 
 def log_likelihood_of(groups: dict[str, xr.Dataset], name: str, site: str | None = None) -> xr.DataArray:
-    """log p(observation | draw) of a container's groups, (chain, draw, observation), the observations named."""
+    """log p(observation | draw) of a container's groups, (chain, draw, observation), the observations named.
+
+    Of observations that are missing there is none.
+    """
     if "log_likelihood" not in groups:
         raise ValueError(f"{name} has no log-likelihood of its observations: it needs the program that they come from")
     scored = groups["log_likelihood"]
@@ -109,11 +112,22 @@ def log_likelihood_of(groups: dict[str, xr.Dataset], name: str, site: str | None
     parts, names = [], []
     for each in sites:
         values = scored[each].transpose("chain", "draw", ...).values
-        names += numbers(each, values.shape[2:])
-        parts.append(values.reshape(*values.shape[:2], -1))
+        flat = values.reshape(*values.shape[:2], -1)
+        there = seen_of(groups, each, flat.shape[2])
+        names += [name for name, kept in zip(numbers(each, values.shape[2:]), there, strict=True) if kept]
+        parts.append(flat[..., there])
     joined = np.concatenate(parts, 2)
     coords = {axis: scored[axis].values for axis in ("chain", "draw")}
     return xr.DataArray(joined, {**coords, "observation": names}, ("chain", "draw", "observation"))
+
+
+def seen_of(groups: dict[str, xr.Dataset], site: str, count: int) -> np.ndarray:
+    """Which of so many observations of a site are there, not NaN throughout; [count]."""
+    if site not in groups.get("observed_data", {}):
+        return np.ones(count, dtype=bool)
+    y = groups["observed_data"][site].values
+    missing = np.isnan(y) if y.dtype.kind == "f" else np.zeros(y.shape, dtype=bool)
+    return ~missing.reshape(count, -1).all(1)
 
 
 def pit(y: np.ndarray, drawn: np.ndarray, log_likelihood: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -30,7 +30,7 @@ from inference.diagnostics.chain_findings import APART, on_chains
 from inference.diagnostics.coordinates import Coordinates
 from inference.diagnostics.criticism import STATISTICS, Statistic
 from inference.diagnostics.health import listed
-from inference.diagnostics.leave_one_out import log_likelihood_of, loo, pit
+from inference.diagnostics.leave_one_out import log_likelihood_of, loo, pit, seen_of
 from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.diagnostics.posterior_findings import Findings
 from inference.diagnostics.power_scaling import CONFLICT, STRONG, power_scaling
@@ -161,9 +161,16 @@ def _left_out(found: Findings, replicated: Mapping[str, Any], seed: int) -> None
     groups, values = dict(replicated), []
     for name, y in found.observed.items():
         scored = _flat(log_likelihood_of(groups, posterior.name, name).values)
-        values.append(_transformed(y, found.drawn[name], scored, seed))
+        values.append(_transformed(*_there(groups, name, y, found.drawn[name]), scored, seed))
     found.pit = np.concatenate(values)
     found.tell(criticism.on_pit(found.pit))
+
+
+def _there(groups: Mapping[str, Any], name: str, y: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A site's observations that are not missing, [n, ...], and what was drawn in their place, [S, n, ...]."""
+    count = int(np.prod(groups["log_likelihood"][name].shape[2:]))
+    kept = seen_of(dict(groups), name, count)
+    return y.reshape(count, -1)[kept], drawn.reshape(len(drawn), count, -1)[:, kept]
 
 
 def _transformed(y: np.ndarray, drawn: np.ndarray, log_likelihood: np.ndarray, seed: int) -> np.ndarray:

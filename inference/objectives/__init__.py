@@ -101,7 +101,7 @@ def default_objective(model: Any) -> Objective:
             return objective()
     raise TypeError(
         f"{name_of(model)} is not a model that fit knows: give it log_prob(x), or model(x) and guide(x), "
-        "or pass an objective"
+        "or pass an objective; a program whose parameters have priors is asked by mcmc(...) or variational(...)"
     )
 
 

@@ -75,6 +75,8 @@ def answer(question: Question) -> Answer:
         values[target] = _shaped(tables[-1][STATISTICS], shape, axes)
         trust |= {f"{m}_{name}": _shaped(tables[-1][m], shape, axes) for m in MEASURES if m in tables[-1]}
     found = {**_worst(pd.concat(tables)), **_of_draws(posterior)}
+    if posterior.shape[0] == 1:  # one chain agrees with none
+        found.pop("r_hat_max", None)
     warned = (*posterior.alarms.values(), *_warnings(found, posterior.alarms.values(), math.prod(posterior.shape)))
     evidence = posterior.extra.get("log_evidence")
     return Answer(str(question), values, _method(posterior), "estimate", evidence, {**found, **trust}, warned)

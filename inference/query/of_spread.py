@@ -1,8 +1,13 @@
 """Questions to a spread: who began it, whom it has reached unseen, and what becomes of it, also where one steps in.
 
-query(spread, "source", given={"I": labels, "step": 8})         who began it, a probability a node
+query(spread, "source", given={"infected": labels, "step": 8})  who began it, a probability a node
 query(spread, "infected", given={...})                          whom it has reached, of those not seen
 query(spread, "total", given={"I": labels}, do={"cut": edges})  what becomes of it: a mean, with an interval
+query(outbreak, "peak", given={"cases": cases})                 what a population's cases say, by chains
+
+Of nodes that `given` does not name: asked who began it, they were seen and not reached; asked whom it has reached,
+nothing was seen of them. With "seen", the nodes that were looked at, both read the same. Asked what becomes of it,
+`given` is who begins it.
 """
 
 from __future__ import annotations
@@ -11,12 +16,17 @@ from dataclasses import replace
 from typing import Any
 
 from inference.protocols import Epidemic, OnGraph, name_of, offers
+from inference.query import of_posterior as _of_posterior
 from inference.query.answer import Answer
 from inference.query.question import Question
+from inference.query.refuse import refusal
+from inference.spread.measures import check_target
 from inference.spread.population import outbreak_of
 
 KINDS = ("exact", "estimate", "approximation")
 """From the strictest on: several answers together are of the last that one of them is of."""
+CHAINS = 4
+"""Among which the draws of histories are divided."""
 
 
 def asked(model: Any) -> bool:
@@ -37,18 +47,40 @@ def answer(question: Question) -> Answer:
     model = question.model
     if question.context is not None:
         raise ValueError(f"{name_of(model)} takes no context: give what was seen in `given`")
+    by = _given_cases if question.given and offers(model, Epidemic) else _of_each
+    return replace(by(question), question=str(question))
+
+
+def _given_cases(question: Question) -> Answer:
+    """The same asked of the posterior of an outbreak, given what was seen of it."""
+    from inference.mcmc import mcmc
+
+    name = name_of(question.model)
+    if unknown := [key for key in question.given if key != "cases"]:
+        raise ValueError(f"{name} says how it begins: 'cases' may be given, and not {unknown[0]!r}")
+    posterior = mcmc(question.model, dict(question.given), seed=question.seed, progress=False)
+    asked = replace(question, model=posterior, given={})
+    if asked.do:
+        return _of_each(asked)
+    if _of_posterior.objection(asked) is not None:
+        raise refusal(asked)
+    return _of_posterior.answer(asked)
+
+
+def _of_each(question: Question) -> Answer:
+    """The answers for all targets as one."""
     found = [_of_one(question, target) for target in question.targets]
     first = found[0]
-    if len(found) > 1:
-        first = replace(
-            first,
-            values={name: value for each in found for name, value in each.values.items()},
-            method="; ".join(dict.fromkeys(each.method for each in found)),
-            kind=max((each.kind for each in found), key=KINDS.index),
-            reliability={k: v for each in found for k, v in each.reliability.items()},
-            warnings=tuple(dict.fromkeys(text for each in found for text in each.warnings)),
-        )
-    return replace(first, question=str(question))
+    if len(found) == 1:
+        return first
+    return replace(
+        first,
+        values={name: value for each in found for name, value in each.values.items()},
+        method="; ".join(dict.fromkeys(each.method for each in found)),
+        kind=max((each.kind for each in found), key=KINDS.index),
+        reliability={k: v for each in found for k, v in each.reliability.items()},
+        warnings=tuple(dict.fromkeys(text for each in found for text in each.warnings)),
+    )
 
 
 def _of_one(question: Question, target: Any) -> Answer:
@@ -66,7 +98,9 @@ def _of_one(question: Question, target: Any) -> Answer:
             return source(model, question.given, question.seed)
         from inference.spread.history import unseen
 
-        return unseen(model, question.given, question.seed)
+        return unseen(model, question.given, question.seed, draws=-(-question.draws // CHAINS))
+    if offers(model, OnGraph):
+        check_target(target, tuple(model.compartments.names), bool(question.do), ("source", "infected"))
     from inference.spread.outcome import outcome
 
     return outcome(model, target, question.given, question.do, question.seed, draws=question.draws)

@@ -14,6 +14,9 @@ from inference.asking import placed
 from inference.data import as_rows, check_data
 from inference.protocols import name_of
 
+FEW = 3
+"""Of a list of so many, each is told."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -69,6 +72,8 @@ def _parts(part: Any) -> dict[Any, Any]:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list | tuple) and len(value) <= FEW:
+        return f"[{', '.join(map(str, value))}]"
     if isinstance(value, list | tuple):
         value = np.asarray(value, dtype=object)
     shape = getattr(value, "shape", None)

@@ -36,6 +36,9 @@ class Independent(Kernel):
     def chains_for(self, dim: int) -> int:
         return 512
 
+    def fewest_for(self, dim: int) -> int:
+        return 4 * dim
+
     def warmup_for(self, dim: int) -> int:
         return 20
 

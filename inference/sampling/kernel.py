@@ -77,6 +77,10 @@ class Kernel(ABC):
         """How many chains pay in `dim` dimensions, where the caller names no number."""
         return 64
 
+    def fewest_for(self, dim: int) -> int:
+        """How many chains it takes to learn well in `dim` dimensions, where each costs much."""
+        return 16
+
     def warmup_for(self, dim: int) -> int:
         """How many steps the warm-up takes, where the caller names no number."""
         return 500

@@ -30,6 +30,9 @@ class Ensemble(Kernel):
     def chains_for(self, dim: int) -> int:
         return max(64, 4 * dim)
 
+    def fewest_for(self, dim: int) -> int:
+        return 4 * dim
+
     def warmup_for(self, dim: int) -> int:
         return 1000
 

@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -25,13 +26,18 @@ from inference.protocols import name_of
 from inference.query.answer import Answer
 from inference.sampling.statistics import bulk_ess, rhat
 from inference.seeding import seeded
-from inference.spread.moves import moves_of
+from inference.spread.moves import Moves, moves_of
 from inference.spread.seen import seen_of
-from inference.spread.walks import STRAYS, Walk, chain
+from inference.spread.walks import STRAYS, Walk, drawn, warm
 
 METHOD = "chains over histories, each node's from its exact conditional"
+READING = "where of nodes not named nothing was seen"
+CHAINS = 4
 RHAT, ESS = 1.05, 100
 """Beyond which r-hat, and below how many effective draws, an answer warns."""
+ENOUGH, STAGE = 0.4, 100
+"""Effective draws for each draw asked for, of the worst number, at which an answer has enough; looked at each time each
+chain has drawn so many."""
 
 
 def history(
@@ -40,10 +46,11 @@ def history(
     *,
     priors: Mapping[str, Any] | None = None,
     seeds: float | Mapping[Any, float] | None = None,
-    chains: int = 4,
+    chains: int = CHAINS,
     draws: int = 500,
     warmup: int = 500,
     thin: int = 5,
+    enough: float = math.inf,
     seed: int = 0,
 ) -> Posterior:
     """p(histories, rates | what was seen), by chains.
@@ -57,12 +64,13 @@ def history(
         given: "step", the last one (the largest named, where it is left out); "start", who began it, as `simulate`
             takes it; "reached", {node: step that reached it, None for never until the last}; "infected", nodes that had
             been reached at the last step, or {node: step}; a compartment, nodes that were in it at the last step, or
-            {node: step}. Of a node that is not named nothing is known.
+            {node: step}; "seen", nodes that were looked at at the last step: those of them that nothing else names were
+            still in the first compartment. Of a node that is not named nothing is known.
         priors: rate -> its distribution; a rate without one is the spread's.
         seeds: without "start", the chance of each node to begin it, independently, or {node: chance}; 1 / n unless
             told.
-        warmup, thin: sweeps before the first draw, and from each draw to the next. A sweep of all replicas takes about
-            1.5 ms for 30 nodes and 8 steps, and grows with nodes, edges and steps: 18 s of CPU as it stands.
+        draws: of each chain, fewer where `enough` effective draws of what is known least are reached before.
+        warmup, thin: sweeps before the first draw, and from each draw to the next. TIMING
         chains: r-hat and effective draws of nodes, of rates and of how far the spread came make the alarms. The less
             was seen, the slower chains move between a spread and none: then draw more.
 
@@ -72,12 +80,12 @@ def history(
     began = time.perf_counter()
     moves = moves_of(spread)
     seen = seen_of(moves, given, seeds)
-    found = []
     with seeded(seed):
-        for random in np.random.default_rng(seed).spawn(chains):
-            walks = [Walk(moves, seen, priors or {}, strays, random) for strays in STRAYS]
-            found.append(chain(walks, draws, warmup, thin))
-    stacked = {name: torch.from_numpy(np.stack([each[name] for each in found])) for name in found[0]}
+        randoms = np.random.default_rng(seed).spawn(chains)
+        replicas = [[Walk(moves, seen, priors or {}, strays, random) for strays in STRAYS] for random in randoms]
+        for walks in replicas:
+            warm(walks, warmup)
+        stacked = _drawn(replicas, draws, thin, enough)
     stats = {"lp": stacked.pop("lp")}
     return Posterior(
         name_of(spread),
@@ -87,16 +95,16 @@ def history(
         METHOD,
         seconds=time.perf_counter() - began,
         alarms=_alarms(stacked),
-        extra={"nodes": moves.nodes, "steps": seen.steps},
+        extra={"nodes": moves.nodes, "steps": seen.steps, "coords": _coords(moves)},
     )
 
 
-def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, **options: Any) -> Answer:
+def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, draws: int = 250, **options: Any) -> Answer:
     """Whom a spread has reached until each step, [node, step], and when: its mean and deviation, of draws that were.
 
-    `given` and the options are those of `history`.
+    `given` and the options are those of `history`, which draws no more than is enough.
     """
-    posterior = history(spread, given, seed=seed, **options)
+    posterior = history(spread, given, seed=seed, **{"enough": ENOUGH * CHAINS * draws, **options}, draws=draws)
     nodes, last, reached = posterior.extra["nodes"], posterior.extra["steps"], posterior["reached"].flatten(0, 1)
     steps = torch.arange(last + 1)
     infected = (reached[..., None] <= steps).double().mean(0)
@@ -112,8 +120,30 @@ def unseen(spread: Any, given: Mapping[Any, Any], seed: int = 0, **options: Any)
     }
     ess, worst = _trust(posterior["reached"])
     trust = {"ess": ess, "rhat": worst}
-    warnings = tuple(posterior.alarms.values())
-    return Answer("P(infected | seen)", values, METHOD, "estimate", reliability=trust, warnings=warnings)
+    warnings, method = tuple(posterior.alarms.values()), f"{METHOD}, {READING}"
+    return Answer("P(infected | seen)", values, method, "estimate", reliability=trust, warnings=warnings)
+
+
+def _coords(moves: Moves) -> dict[str, list[Any]]:
+    """What ArviZ calls the places of arrays of nodes: their labels, words where they are not all numbers."""
+    labels = list(moves.nodes)
+    if not all(type(label) is int for label in labels):
+        labels = [str(label) for label in labels]
+    return {f"{name}_dim_0": labels for name in ("reached", *moves.names[1:])}
+
+
+def _drawn(replicas: list[list[Walk]], draws: int, thin: int, enough: float) -> dict[str, Tensor]:
+    """name -> [chains, draws, ...], in stages, until there are enough."""
+    stage = draws if enough == math.inf else STAGE
+    found: dict[str, Tensor] = {}
+    for made in range(0, draws, stage):
+        parts = [drawn(walks, min(stage, draws - made), thin) for walks in replicas]
+        more = {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in parts[0]}
+        found = {name: torch.cat([found[name], more[name]], 1) if found else more[name] for name in more}
+        trust = [_trust(values) for name, values in found.items() if name != "lp"]
+        if min(ess for ess, _ in trust) >= enough and max(worst for _, worst in trust) <= RHAT:
+            break
+    return found
 
 
 def _alarms(draws: Mapping[str, Tensor]) -> dict[str, str]:
@@ -122,7 +152,9 @@ def _alarms(draws: Mapping[str, Tensor]) -> dict[str, str]:
     for name, values in draws.items():
         ess, worst = _trust(values)
         if worst > RHAT or ess < ESS:
-            found[name] = f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more"
+            found[name] = (
+                f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more, by `draws` of `history`"
+            )
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,33 +37,57 @@ class Rates:
                 raise ValueError(f"the prior of {name!r} is a distribution, not {prior!r}")
         self.moves, self.priors, self.random = moves, dict(priors), random
         self.values = {name: float(prior.sample()) for name, prior in priors.items()}
+        if negative := [name for name, value in self.values.items() if not value > 0]:
+            raise ValueError(
+                f"a rate is positive, but its prior drew {self.values[negative[0]]:.3g} for {negative[0]!r}: give one "
+                "of positive numbers"
+            )
         self.scales = dict.fromkeys(priors, 0.5)
         self.table = moves.rates(steps, self.values)
         """[T, J], what sweeps read."""
 
-    def update(self, states: np.ndarray, pressure: np.ndarray, warming: bool) -> None:
-        """A few steps of each rate that has a prior; their lengths are learned while the chain warms up."""
-        if not self.priors:
-            return
-        law = self.moves.source, self.moves.target, self.moves.group
-        spent, rows, hits, when = counted(states, pressure, *law)
+    def log_prior(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The log density of the logarithm of a rate at some values, -inf outside the prior's support."""
+        prior, numbers = self.priors[name], torch.from_numpy(values)
+        inside = prior.support.check(numbers)
+        found = torch.full_like(numbers, -math.inf)
+        found[inside] = prior.log_prob(numbers[inside]).to(found)
+        return found.numpy() + np.log(values)
 
-        def log_density(name: str, value: float, table: np.ndarray) -> float:
-            prior = self.priors[name].log_prob(torch.tensor(value, dtype=torch.float64)).item()
-            return prior + math.log(value) + weighed(spent, rows, hits, when, table)
+    def step(self, name: str, factors: np.ndarray, prior: np.ndarray, known: Any, warming: bool) -> None:
+        """A few Metropolis steps of a rate, to a product of `factors`, whose log priors are known."""
+        column = self.moves.rate_of == self.moves.parameters.index(name)
+        luck = np.log(1 - self.random.random(TRIES))
+        place, accepted = _steps(*known, self.table, column, factors, prior, luck)
+        self.values[name] *= float(factors[place])
+        if warming:
+            self.scales[name] *= math.exp(0.2 * (accepted - TRIES * WANTED))
 
-        for name in self.priors:
-            column = self.moves.rate_of == self.moves.parameters.index(name)
-            for _ in range(TRIES):
-                now = log_density(name, self.values[name], self.table)
-                value = self.values[name] * math.exp(self.scales[name] * self.random.standard_normal())
-                table = self.table.copy()
-                table[:, column] *= value / self.values[name]
-                accept = math.log(1 - self.random.random()) < log_density(name, value, table) - now
-                if accept:
-                    self.values[name], self.table = value, table
-                if warming:
-                    self.scales[name] *= math.exp(0.2 * (accept - WANTED))
+
+def update(each: Sequence[Rates], histories: Iterable[tuple[np.ndarray, np.ndarray]], warming: bool) -> None:
+    """A few steps of each rate that has a prior, of several chains at once; their lengths are learned while they warm
+    up. A history is its states and its pressure.
+
+    All that the steps of all chains can come to is asked of a prior at once, as a question costs more than a sweep.
+    """
+    if not each[0].priors:
+        return
+    law = each[0].moves.law[:3]
+    known = [counted(states, pressure, *law) for states, pressure in histories]
+    for name in each[0].priors:
+        factors = np.stack([_products(np.exp(r.scales[name] * r.random.standard_normal(TRIES))) for r in each])
+        now = np.array([[rates.values[name]] for rates in each])
+        prior = each[0].log_prior(name, now * factors)
+        for place, rates in enumerate(each):
+            rates.step(name, factors[place], prior[place], known[place], warming)
+
+
+def _products(factors: np.ndarray) -> np.ndarray:
+    """Of every set of factors, each in the place whose binary digits say which are in it."""
+    found = np.ones(1)
+    for factor in factors:
+        found = np.concatenate([found, found * factor])
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -106,3 +130,19 @@ def weighed(spent, rows, hits, when, rates):
             return -math.inf
         found += math.log(-math.expm1(-total)) + math.log(mine / total)
     return found
+
+
+@njit(cache=True, nogil=True)
+def _steps(spent, rows, hits, when, table, column, factors, prior, luck):
+    """Metropolis steps of the columns of `table`, which become those of the last one: its place among the factors, and
+    how many were accepted."""
+    first = table.copy()
+    here, accepted, told = 0, 0, weighed(spent, rows, hits, when, table)
+    for number in range(len(luck)):
+        there = here + 2**number
+        other = np.where(column, first * factors[there], first)
+        new = weighed(spent, rows, hits, when, other)
+        if luck[number] < prior[there] + new - prior[here] - told:
+            here, accepted, told = there, accepted + 1, new
+            table[:] = other
+    return here, accepted

@@ -35,23 +35,28 @@ def seen_of(moves: Moves, given: Mapping[Any, Any], seeds: Any = None) -> Seen:
     Raises:
         ValueError: an unknown key or node, a step that is none or beyond the last, what contradicts itself.
     """
-    known = ("step", "start", "infected", "reached", *moves.names)
+    known = ("step", "start", "seen", "infected", "reached", *moves.names)
     if unknown := [key for key in given if key not in known]:
         raise ValueError(f"what was seen has no {unknown[0]!r}{near(unknown[0], known)}")
-    seen = {key: _by_step(moves, key, given[key], given.get("step")) for key in given if key not in ("step", "start")}
+    apart = ("step", "start", "seen")
+    seen = {key: _by_step(moves, key, given[key], given.get("step")) for key in given if key not in apart}
     last = _last(moves, given, seen)
     allowed = np.ones((len(moves.nodes), last + 1, len(moves.names)), dtype=bool)
     for key, steps in seen.items():
         if key in ("infected", "reached") and 0 in moves.target:
             raise ValueError(f"nodes return to {moves.names[0]}: say {moves.names[1]!r}, not {key!r}, at which step")
         for node, step in steps.items():
-            _see(moves, allowed[node], key, step, last)
+            _see(moves, allowed[node], key, step)
+    if "seen" in given:
+        named = {node for steps in seen.values() for node in steps}
+        alone = [node for node in _by_step(moves, "seen", given["seen"], last) if node not in named]
+        allowed[alone, last, 1:] = False
     log_start = _log_start(moves, given.get("start"), seeds)
     _check(moves, allowed, log_start)
     return Seen(allowed, log_start)
 
 
-def _see(moves: Moves, allowed: np.ndarray, key: str, step: int | None, last: int) -> None:
+def _see(moves: Moves, allowed: np.ndarray, key: str, step: int | None) -> None:
     if key == "reached":
         allowed[:step, 1:] = False  # None: never
         if step is not None:
@@ -64,7 +69,7 @@ def _see(moves: Moves, allowed: np.ndarray, key: str, step: int | None, last: in
 
 def _by_step(moves: Moves, key: str, given: Any, step: Any) -> dict[int, int | None]:
     """place -> step, of labels that were seen at the last step, or of label -> step."""
-    if not isinstance(given, Mapping):
+    if not isinstance(given, Mapping) or key == "seen":
         if key == "reached":
             raise ValueError("'reached' maps nodes to the steps that reached them, {node: step}, None for never")
         if step is None:

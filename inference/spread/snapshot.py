@@ -27,11 +27,13 @@ class Snapshot:
         moves: of the spread.
         could: [n, K], whether a node may have been in a compartment.
         steps: step -> its chance to be the one at which it was seen.
+        reading: what was taken of the nodes that were not named.
     """
 
     moves: Moves
     could: np.ndarray
     steps: dict[int, float]
+    reading: str
 
     @classmethod
     def of(cls, spread: Any, given: Mapping[Any, Any]) -> Snapshot:
@@ -59,7 +61,8 @@ class Snapshot:
                 told[place] = key
         if could[:, 0].all():
             raise ValueError("nobody was reached, so that nothing says who began it: name those who were as 'infected'")
-        return cls(moves, could, steps)
+        others = "'seen' and not named" if "seen" in given else "not named"
+        return cls(moves, could, steps, f"where nodes {others} were seen unreached")
 
     @property
     def reached(self) -> np.ndarray:
@@ -166,6 +169,11 @@ def _adjacency(moves: Moves, passable: np.ndarray) -> sparse.csr_matrix:
 
 
 def _places(moves: Moves, key: str, labels: Any) -> list[int]:
+    if isinstance(labels, Mapping):
+        raise ValueError(
+            f"who began it is asked of nodes as seen at one step, so that {key!r} is a list, not {{node: step}}: of "
+            "what was seen at several, `history` draws who began it, those that were reached at step 0"
+        )
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         raise ValueError(f"the nodes of {key!r} are given as a list, [{labels!r}], not as {labels!r}")
     listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)

@@ -34,6 +34,8 @@ CHAINS, BETWEEN, AFTER = 128, 4, 60
 """Of each of two populations; its sweeps after each step of the heat, and at the posterior."""
 APART = 5.0
 """Nats between the evidence of two populations above which they found different histories."""
+WIDE = 0.3
+"""How far apart shares of two populations are in total variation, above which they are warned of."""
 ALMOST = 1.0
 """How many sweeps' worth of chains is spread over all candidates: what chains have not found is not impossible."""
 
@@ -46,7 +48,8 @@ def source(spread: Any, given: Mapping[Any, Any], seed: int = 0) -> Answer:
             there to a third: SI, SIR, cascades.
         given: "step", when it was seen, counted from the beginning, or {step: its chance}; "infected", nodes that it
             had reached by then, and a compartment's name, nodes that were in it; "seen", the nodes of which anything
-            was seen, all where it is left out. Who was seen and is not named was still in the first compartment.
+            was seen, all where it is left out (other than in `history`). Who was seen and is not named was still in
+            the first compartment.
 
     Raises:
         ValueError: unknown keys or nodes, no step, nobody reached, or what no one node can have begun.
@@ -60,13 +63,21 @@ def source(spread: Any, given: Mapping[Any, Any], seed: int = 0) -> Answer:
         return _answer(snapshot, kept, (nats - evidence).exp(), "the sum over all histories", "exact", evidence, {}, ())
     with seeded(seed):
         found, evidence, trust = _drawn(law, snapshot, seed)
+    method = f"two populations of {CHAINS} chains over histories, cooled from chance"
+    warned = _warnings(trust, float(found.max()))
+    return _answer(snapshot, kept, found, method, "estimate", evidence, trust, warned)
+
+
+def _warnings(trust: Mapping[str, Any], most: float) -> tuple[str, ...]:
+    """What to warn of; `most` is the probability of the likeliest."""
     warned: tuple[str, ...] = ()
-    if trust["beginners_left"] < 2 and found.max() < 0.9:
+    if trust["beginners_left"] < 2 and most < 0.9:
         warned = ("the chains descend from one beginner: another seed may find others",)
     if trust["evidence_apart"] > APART:
         warned += (f"two populations differ by {trust['evidence_apart']:.1f} nats in what they found: try other seeds",)
-    method = f"two populations of {CHAINS} chains over histories, cooled from chance"
-    return _answer(snapshot, kept, found, method, "estimate", evidence, trust, warned)
+    if trust["error"] > WIDE:
+        warned += (f"two populations disagree on {trust['error']:.0%} of who began it: take the mean of several seeds",)
+    return warned
 
 
 def _answer(
@@ -86,7 +97,7 @@ def _answer(
     values: dict[Hashable, xr.DataArray] = {
         "source": xr.DataArray(share, {"source": labels}, ("source",), name="probability")
     }
-    return Answer("P(source | seen)", values, method, kind, evidence, trust, warned)
+    return Answer("P(source | seen)", values, f"{method}, {snapshot.reading}", kind, evidence, trust, warned)
 
 
 def _summed(law: Histories, node: int) -> Tensor:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from inference.spread.begin import begun
+from inference.spread.chances import gained, log_joint
 from inference.spread.moves import Moves
-from inference.spread.rates import Rates
+from inference.spread.rates import Rates, update
 from inference.spread.seen import Seen
-from inference.spread.sweeps import log_joint, sweep, weigh_contacts
+from inference.spread.sweeps import sweep, weigh_contacts
 
 STRAYS = (0.0, 0.25, 1.0, 3.0, 8.0, 20.0)
 """Strays that each replica would expect among nodes of which none is reached otherwise. Where little was seen a spread
@@ -51,45 +52,68 @@ class Walk:
     def stray(self, rate: float) -> None:
         self.rates.table[:, -1] = rate
 
+    @property
+    def history(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.states, self.pressure
+
     def move(self, warming: bool) -> None:
-        """A sweep over the nodes, in an order of its own, then the rates."""
+        """A sweep over the nodes, then the rates."""
+        self.sweep()
+        update([self.rates], [self.history], warming)
+
+    def sweep(self) -> None:
+        """A sweep over the nodes, in an order of its own."""
         moves, seen = self.moves, self.seen
         parts = self.states, self.pressure, self.contacts
         weigh_contacts(self.states, *moves.arcs, moves.met, *parts[1:])  # anew, that rounding does not pile up
         order = self.random.permutation(self.free)
-        sweep(*parts, moves.arcs, self.rates.table, moves.law, seen.log_start, seen.allowed, order, self.random)
-        self.rates.update(self.states, self.pressure, warming)
+        luck = self.random.random((len(order), seen.steps + 1))
+        sweep(*parts, moves.arcs, self.rates.table, moves.law, seen.log_start, seen.allowed, order, luck)
 
-    def log_joint(self, stray: float) -> float:
-        """log p(this history), were the rate of strays this one."""
+    def gain(self, stray: float) -> float:
+        """log p(this history), were the rate of strays this one, less what it is."""
         table = self.rates.table.copy()
         table[:, -1] = stray
-        return log_joint(self.states, self.pressure, table, *self.moves.law[:3], self.seen.log_start)
+        return gained(self.states, self.pressure, self.rates.table, table, *self.moves.law[:3])
+
+    def log_joint(self) -> float:
+        """log p(this history)."""
+        return log_joint(self.states, self.pressure, self.rates.table, *self.moves.law[:3], self.seen.log_start)
 
     def draw(self) -> dict[str, Any]:
         came = {name: _first(self.states == k) for k, name in enumerate(self.moves.names) if k}
-        return {**self.rates.values, "reached": _first(self.states != 0), **came, "lp": self.log_joint(0.0)}
+        return {**self.rates.values, "reached": _first(self.states != 0), **came, "lp": self.log_joint()}
 
 
-def chain(walks: list[Walk], draws: int, warmup: int, thin: int) -> dict[str, np.ndarray]:
+def warm(walks: list[Walk], sweeps: int) -> None:
+    for _ in range(sweeps):
+        _round(walks, True)
+
+
+def drawn(walks: list[Walk], draws: int, thin: int) -> dict[str, np.ndarray]:
     """Draws of the replica without strays, by name, and "lp", the log density of its histories given its rates."""
     kept = []
-    for number in range(1, warmup + draws * thin + 1):
-        for walk in walks:
-            walk.move(number <= warmup)
-        for place in range(len(walks) - 1):
-            _trade(walks, place)
-        if number > warmup and (number - warmup) % thin == 0:
-            kept.append(walks[0].draw())
+    for _ in range(draws):
+        for _ in range(thin):
+            _round(walks, False)
+        kept.append(walks[0].draw())
     return {name: np.stack([draw[name] for draw in kept]) for name in kept[0]}
+
+
+def _round(walks: list[Walk], warming: bool) -> None:
+    """A sweep of each replica, and its rates, then trades between neighbours."""
+    for walk in walks:
+        walk.sweep()
+    update([walk.rates for walk in walks], [walk.history for walk in walks], warming)
+    for place in range(len(walks) - 1):
+        _trade(walks, place)
 
 
 def _trade(walks: list[Walk], place: int) -> None:
     """Let two neighbouring replicas trade their rates of strays, and with them their places."""
     one, other = walks[place : place + 2]
     a, b = one.stray, other.stray
-    gain = one.log_joint(b) + other.log_joint(a) - one.log_joint(a) - other.log_joint(b)
-    if math.log(1 - one.random.random()) < gain:
+    if math.log(1 - one.random.random()) < one.gain(b) + other.gain(a):
         one.stray, other.stray = b, a
         walks[place], walks[place + 1] = other, one
 

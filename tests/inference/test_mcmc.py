@@ -20,6 +20,7 @@ from inference.sampling.density import LogDensity
 from inference.sampling.loop import Walk
 from inference.sampling.random_walk import RandomWalk
 from inference.sampling.stopping import Ess, RHat
+from inference.sampling.stretch import Stretch
 from zoo import programs
 
 
@@ -157,6 +158,22 @@ def test_alarms_name_a_number_as_tables_do():
 
     posterior = quiet(pair, torch.tensor(1.0), chains=16, warmup=5, draws=8, until=Ess(1e6))
     assert re.search(r": w\[[01]\] has an r-hat of .*, w\[[01]\] \d+ effective", posterior.alarms["not converged"])
+
+
+def test_where_rows_are_many_chains_are_few() -> None:
+    y = torch.arange(30_000, dtype=torch.float64).remainder(7) - 2.0
+    posterior = mcmc(normal, y, progress=False)
+    assert len(posterior["mu"]) == 16
+    precision = 1 / 4 + len(y) / 0.25
+    mean, sd = (1 / 4 + float(y.sum()) / 0.25) / precision, precision**-0.5
+    assert abs(float(posterior["mu"].mean()) - mean) < 0.15 * sd
+    assert abs(float(posterior["mu"].std()) / sd - 1) < 0.1
+    few = {"warmup": 8, "draws": 16, "until": RHat(9.0), "progress": False}
+    assert len(mcmc(normal, y[:8_000], **few)["mu"]) == 32
+    assert len(mcmc(normal, y[:3_000], **few)["mu"]) == 64
+    grouped = mcmc(normal, y, **{**few, "until": RHat(99.0, nested=5)})
+    assert len(grouped["mu"]) == 20
+    assert len(quiet(normal, y, kernel=Stretch(), **few)["mu"]) == 8
 
 
 def test_groups_of_chains_with_one_start():

@@ -108,6 +108,10 @@ CASES: dict[str, tuple[Any, dict[str, Any], Callable[[Path], bool], str, int]] =
         spread(SI, CYCLE, beta=0.5), {"reached": {2: None, 0: 3}},
         lambda h: left(h, 2, "S") == 5 and left(h, 0, "S") == 3, "I", 4,
     ),
+    "SI, one looked at and not reached": (
+        spread(SI, CYCLE, beta=0.5), {"infected": {2: 3}, "seen": [2, 0]},
+        lambda h: h[3][2] == "I" and h[4][0] == "S", "I", 4,
+    ),
     "SIR, weighted and directed": (
         spread(SIR, [(0, 1), (1, 2), (2, 3), (1, 3)], [0.3, 1.5, 0.7, 2.0], directed=True, beta=0.5, gamma=0.4),
         {"infected": [3], "S": {1: 1}},
@@ -177,12 +181,21 @@ def test_with_those_who_began_it_known_only_the_rest_is_unknown() -> None:
     assert answer.reliability["rhat"] < 1.05
 
 
-@pytest.mark.parametrize("rate", ["beta", "gamma", "nu"])
-def test_the_posterior_of_a_rate_is_that_of_a_grid(rate) -> None:
+@pytest.mark.parametrize(
+    ("rate", "prior"),
+    [
+        ("beta", pyro.distributions.Gamma(2.0, 3.0)),
+        ("gamma", pyro.distributions.Gamma(2.0, 3.0)),
+        ("nu", pyro.distributions.Gamma(2.0, 3.0)),
+        ("beta", pyro.distributions.Uniform(0.4, 1.2)),
+    ],
+    ids=["beta", "gamma", "nu", "beta within bounds"],
+)
+def test_the_posterior_of_a_rate_is_that_of_a_grid(rate, prior) -> None:
     rates = {"beta": 0.9, "gamma": 0.4, "nu": 0.3}
     given = {"V": {2: 3}, "infected": {0: 1}, "reached": {1: 2}}
-    prior = pyro.distributions.Gamma(2.0, 3.0)
     grid = np.arange(0.1, 5, 0.2)
+    grid = grid[prior.support.check(torch.from_numpy(grid)).numpy()]
     weights = []
     for value in grid:
         model = spread(VACCINE, [(0, 1), (1, 2)], **{**rates, rate: value})
@@ -255,18 +268,31 @@ def test_a_seed_decides_all_and_the_caller_s_generator_is_left_alone() -> None:
 
 
 def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    where = importlib.util.find_spec("inference.spread.sweeps")
-    plain = importlib.util.module_from_spec(where)
+    plain = {}
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "numba", None)
-        where.loader.exec_module(plain)
+        for name in ("sweeps", "chances", "rates"):
+            where = importlib.util.find_spec(f"inference.spread.{name}")
+            plain[name] = importlib.util.module_from_spec(where)
+            where.loader.exec_module(plain[name])
+            patch.setitem(sys.modules, f"inference.spread.{name}", plain[name])
+    assert not hasattr(plain["chances"].log_joint, "py_func")
     model = spread(SEIR, CYCLE, beta=0.7, gamma=0.3, sigma=0.5)
     given = {"R": [2], "step": 6}
-    compiled = history(model, given, draws=10, warmup=5, chains=1, thin=1)
-    for name in ("sweep", "weigh_contacts", "log_joint"):
-        monkeypatch.setattr(walks, name, getattr(plain, name))
-    slow = history(model, given, draws=10, warmup=5, chains=1, thin=1)
+    priors = {"beta": pyro.distributions.Exponential(1.0)}
+    compiled = history(model, given, priors=priors, draws=10, warmup=5, chains=1, thin=1)
+    for where, name in (
+        ("sweeps", "sweep"),
+        ("sweeps", "weigh_contacts"),
+        ("chances", "log_joint"),
+        ("chances", "gained"),
+        ("rates", "Rates"),
+        ("rates", "update"),
+    ):
+        monkeypatch.setattr(walks, name, getattr(plain[where], name))
+    slow = history(model, given, priors=priors, draws=10, warmup=5, chains=1, thin=1)
     assert torch.equal(compiled["reached"], slow["reached"])
+    torch.testing.assert_close(compiled["beta"], slow["beta"])
     assert torch.equal(compiled["R"], slow["R"])
     torch.testing.assert_close(compiled.stats["lp"], slow.stats["lp"])
 
@@ -294,6 +320,12 @@ def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"step": 3}, {"seeds": {8: 0.1}}, "no node 8, which seeds name"),
         ({"start": {"I": [0]}, "step": 3}, {"seeds": 0.1}, "give 'start', who began it, or seeds"),
         ({"step": 3}, {"priors": {"betta": pyro.distributions.Exponential(1.0)}}, "no rate 'betta'; near: beta"),
+        ({"infected": [0], "seen": [0, 7], "step": 3}, {}, "no node 7, which 'seen' names"),
+        (
+            {"step": 3},
+            {"priors": {"beta": pyro.distributions.Uniform(-2.0, -1.0)}},
+            "a rate is positive, but its prior",
+        ),
         ({"step": 3}, {"priors": {"beta": 1.0}}, "the prior of 'beta' is a distribution, not 1.0"),
     ],
 )

@@ -110,6 +110,26 @@ def test_chains_agree_with_enumeration(kind, given, seen, monkeypatch):
     assert answer.reliability["error"] < 0.02  # two populations, each by itself
 
 
+def test_chains_that_know_too_little_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    karate = GraphSpread(si(), Graph.of(nx.karate_club_graph()), {"beta": 0.1})
+    given = {"infected": [0, 1, 2, 3, 7, 8, 13, 19, 30, 33], "step": 6}
+    sure = query(karate, "source", given=given)
+    assert sure.warnings == ()
+    assert sure.reliability["error"] < whole.WIDE
+    monkeypatch.setattr(whole, "CHAINS", 2)
+    monkeypatch.setattr(whole, "AFTER", 1)
+    few = query(karate, "source", given=given)
+    error = few.reliability["error"]
+    assert error > whole.WIDE
+    told = f"two populations disagree on {error:.0%} of who began it: take the mean of several seeds"
+    assert told in few.warnings
+    trust = {"beginners_left": 1, "evidence_apart": 6.25, "error": 0.1}
+    one, apart = whole._warnings(trust, 0.5)
+    assert "descend from one beginner" in one
+    assert "differ by 6.2 nats" in apart
+    assert whole._warnings({**trust, "evidence_apart": 1.0}, 0.95) == ()
+
+
 def test_the_two_laws_are_one():
     given = {"infected": [0, 1, 2, 33], "R": [0], "seen": [0, 1, 2, 33, 5, 6, 30], "step": {6: 0.5, 7: 0.5}}
     spread = GraphSpread(sir(), Graph.of(nx.karate_club_graph(), weights="weight"), {"beta": 0.1, "gamma": 0.2})

@@ -23,10 +23,13 @@ from zoo.spread import (
     Poisson,
     PositiveNormal,
     RandomWalk,
+    bass,
+    daley_kendall,
     in_bed,
     influenza,
     ode,
     sir,
+    sis,
     tau_leaping,
 )
 
@@ -73,6 +76,15 @@ def test_the_positive_normal_draws_what_its_density_says():
     assert torch.trapezoid(density, grid) == pytest.approx(1, abs=1e-3)
     assert found.min() > 0
     assert found.mean() == pytest.approx(float(torch.trapezoid(grid * density, grid)), abs=0.005)
+    assert PositiveNormal(0.4, 0.5).log_prob(torch.tensor([-0.1, 0.0])).tolist() == [-np.inf, -np.inf]
+
+
+def test_a_positive_normal_far_below_zero_is_about_exponential():
+    """N+(-20, 1) has the density of phi(20 + x) / Phi(-20): the mean is phi / Phi - 20."""
+    found = PositiveNormal(-20.0, 1.0).sample((200_000,))
+    wanted = np.exp(norm.logpdf(20) - norm.logcdf(-20)) - 20
+    assert found.min() > 0
+    assert found.mean() == pytest.approx(wanted, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +182,36 @@ def test_what_is_derived_is_of_the_curve():
     assert nodes["R0"]["value"] == pytest.approx(1.7 / 0.5)
 
 
+def derived(outbreak, times, **values):
+    program = Program.of(outbreak, {"cases": torch.ones(len(times))})
+    nodes = program.trace({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}).nodes
+    return {name: node["value"] for name, node in nodes.items() if node["type"] == "sample"}
+
+
+def test_the_total_of_a_rumour_is_of_those_who_heard_it():
+    """Not of the meetings at which spreaders were stifled, which are contacts as well."""
+    start, times = {"ignorant": 97, "spreader": 3}, [1.0, 30.0]
+    one = exponential(1.0)
+    rumour = Outbreak(daley_kendall(), start, {"beta": one, "gamma": one}, observes="spreader", times=times)
+    told = derived(rumour, times, beta=1.0, gamma=1.0, phi_inv=0.1)
+    course = ode(daley_kendall(), {"beta": 1.0, "gamma": 1.0}, daley_kendall().state(**start), [0.0, *times])
+    assert told["total"] == pytest.approx(97 - float(course["ignorant"][-1]))
+    assert told["total"] == pytest.approx(0.8 * 97, rel=0.15)
+
+
+def test_what_begins_without_a_meeting_has_no_reproduction_number():
+    times, slow = [1.0, 4.0], exponential(1.0)
+    product = Outbreak(
+        bass(), {"potential": 100}, {"p": slow, "q": slow}, observes=("potential", "adopter"), times=times,
+        reporting=Poisson(),
+    )  # fmt: skip
+    told = derived(product, times, p=0.03, q=0.38)
+    assert set(told) >= {"curve", "peak", "peak_time"}
+    assert not set(told) & {"R0", "R", "total"}
+    share = (1 - np.exp(-0.41 * np.array([0, 1, 4]))) / (1 + 0.38 / 0.03 * np.exp(-0.41 * np.array([0, 1, 4])))
+    assert told["curve"].numpy() == pytest.approx(100 * np.diff(share), rel=1e-3)
+
+
 @pytest.mark.parametrize("start", [{"S": [50.0, 40.0], "I": [1.0, 0.0]}, {"S": [50, 40], "I": torch.tensor([1, 0])}])
 def test_groups_are_counted_each(start):
     model = sir(groups=("young", "old"), contacts=[[3.0, 1.0], [1.0, 2.0]])
@@ -212,7 +254,7 @@ def test_cases_that_none_can_be_are_refused(cases, sentence):
         ({"observes": "Q"}, "no compartment 'Q'"),
         ({"observes": ("S", "R")}, "no transition from S to R; there are S -> I, I -> R"),
         ({"start": {"S": 762, "J": 1}}, "no compartment 'J'"),
-        ({"start": {"S": 762, "I": -1}}, "heads of I at the start are numbers from 0 on, not -1"),
+        ({"start": {"S": 762, "I": -1}}, "heads of I at the start is a number from 0 on, not -1"),
         ({"start": {"S": 762, "I": [1, 2]}}, r"heads of I at the start are a number, not \[1.0, 2.0\]"),
         ({"run": partial(tau_leaping, step=0.5)}, "by a seed.* HiddenCourse"),
         ({"start": {"I": 900}, "population": 763}, "the start has 900 heads, more than the population of 763"),
@@ -229,6 +271,93 @@ def test_cases_that_none_can_be_are_refused(cases, sentence):
 def test_what_does_not_fit_is_refused_in_a_sentence(changed, sentence):
     with pytest.raises(ValueError, match=sentence):
         school(**changed).model(torch.tensor([3.0, 4.0, 5.0]))
+
+
+TWO = sir(groups=("young", "old"))
+APART = {"compartments": TWO, "start": {"I": [9, 0]}, "population": [10, 90], "reporting": Poisson()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"priors": {"beta": dist.Normal(2.0, 1.0), "gamma": 0.4}}, "the rate 'beta' is a number from 0 on.* Normal"),
+        ({"priors": {"beta": dist.Uniform(-1.0, -0.5), "gamma": 0.4}}, "the rate 'beta' is .* Uniform, draws others"),
+        ({"priors": {"beta": Piecewise(dist.Normal(2.0, 1.0), at=[2]), "gamma": 0.4}}, "the rate 'beta' .* Normal"),
+        ({"priors": {"beta": RandomWalk(dist.Normal(2.0, 1.0), 0.1, at=[2]), "gamma": 0.4}}, "the rate 'beta' .* Nor"),
+        ({"start": {"S": 700, "I": dist.Normal(5.0, 1.0)}}, "a number of heads of I at the start is .* Normal"),
+        ({"start": {"S": 700, "I": torch.nan}}, "a number of heads of I at the start is .*, not nan"),
+        (APART | {"population": 100}, r"the population is a number for each of young, old, not 100"),
+        (APART | {"population": [10, 20, 30]}, r"a number for each of young, old, not \[10.0, 20.0, 30.0\]"),
+        (APART | {"start": {"I": [11, 0]}}, "the start has 11 heads, more than the population of 10"),
+        ({"start": {"I": 1}, "population": -763}, "the population must be .* not negative, but there is -763"),
+        ({"start": {"I": 1}, "population": [763]}, r"the population is a number, not \[763.0\]"),
+    ],
+)
+def test_what_can_be_no_outbreak_is_refused_when_it_is_declared(changed, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        school(**changed)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Poisson(share=-0.1), "share of Poisson is a share from 0 to 1, not -0.1"),
+        (lambda: Poisson(share=1.1), "share of Poisson is a share from 0 to 1, not 1.1"),
+        (lambda: Binomial(share=exponential(1.0)), "share of Binomial is a share .* Exponential, draws others too"),
+        (lambda: NegativeBinomial(phi_inv=0.0), "phi_inv of NegativeBinomial is a number above 0, not 0.0"),
+        (lambda: NegativeBinomial(phi_inv=dist.Normal(0.0, 1.0)), "phi_inv of .* Normal, draws others too"),
+        (lambda: Normal(sd=-1.0), "sd of Normal is a number above 0, not -1"),
+        (lambda: PositiveNormal(1.0, 0.0), "the sd of a PositiveNormal is above 0, not 0.0"),
+        (lambda: Piecewise(exponential(1.0), at=[3, 2]), r"must increase, and are \[3, 2\]"),
+        (lambda: RandomWalk(exponential(1.0), 0.1, at=[]), "a random walk changes at one time at least"),
+    ],
+)
+def test_parts_of_an_outbreak_that_cannot_be_are_refused(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+def test_priors_of_what_may_be_pass():
+    assert Poisson(share=dist.Beta(1.0, 1.0)).given()["share"].mean == 0.5
+    assert Normal(sd=dist.HalfNormal(1.0)).sd.scale == 1
+    school(priors={"beta": dist.Uniform(0.0, 2.0), "gamma": dist.LogNormal(0.0, 1.0)})
+    school(priors={"beta": Piecewise(dist.Gamma(2.0, 1.0), at=[2]), "gamma": dist.HalfNormal(1.0)})
+
+
+def test_a_rate_below_zero_within_vmap_is_told_by_a_density_of_nan():
+    def end(beta):
+        return ode(sir(), {"beta": beta, "gamma": 0.4}, sir().state(S=762, I=1), [0, 3]).heads[-1]
+
+    beta = torch.tensor([-0.5, 0.5], dtype=torch.float64)
+    found = torch.vmap(end)(beta)
+    assert found[0].isnan().all()
+    assert torch.allclose(found[1], end(0.5), rtol=1e-12)
+    both = torch.func.grad_and_value(lambda rate: end(rate)[1])
+    assert both(beta[0])[1].isnan()
+    assert both(beta[1])[0] > 0
+    with pytest.raises(ValueError, match=r"the rate 'beta' .* not negative, but there is -0.5"):
+        end(beta)
+
+
+def test_the_population_of_each_group_is_its_own():
+    apart = school(**APART)
+    assert apart.start_heads({"I0": apart.start["I"]}).tolist() == [1, 9, 0, 90, 0, 0]
+    with pytest.raises(ValueError, match="an observation of 11 is larger than the population of 10"):
+        apart.model(torch.tensor([[1.0, 50.0], [11.0, 2.0], [1.0, torch.nan]]))
+    moving = school(**APART | {"compartments": sir(groups=("young", "old"), travel=[[0, 1], [1, 0]])})
+    fine = {"beta": 0.5, "phi_inv": 0.1}
+    assert np.isfinite(log_joint(moving, [[1.0, 50.0], [11.0, 2.0], [1.0, 3.0]], **fine))
+    with pytest.raises(ValueError, match="an observation of 101 is larger than the population of 100"):
+        moving.model(torch.tensor([[1.0, 50.0], [11.0, 101.0], [1.0, 3.0]]))
+
+
+def test_who_falls_ill_again_may_be_counted_more_than_once():
+    again = school(compartments=sis(), observes=("S", "I"))
+    assert np.isfinite(log_joint(again, [3.0, 900.0, 5.0], beta=1.0, phi_inv=0.1))
+    with pytest.raises(ValueError, match="an observation of 900 is larger than the population of 763"):
+        school(compartments=sis()).model(torch.tensor([3.0, 900.0, 5.0]))
+    with pytest.raises(ValueError, match="an observation of 900 is larger than the population of 763"):
+        school(observes=("S", "I")).model(torch.tensor([3.0, 900.0, 5.0]))
 
 
 def test_times_at_which_no_rate_changes_are_refused():

@@ -158,9 +158,22 @@ def test_the_posterior_by_particles() -> None:
     assert float(draws.std()) == pytest.approx(sd, rel=0.15)
 
 
+def test_a_start_of_more_than_all_leaves_nobody_in_the_first_compartment() -> None:
+    outbreak = Outbreak(SIR, {"I": WIDE}, PRIORS, observes="I", times=[1.0], population=100, reporting=Poisson())
+    heads = HiddenCourse(outbreak).draw_start(tensors(beta=[1.0], gamma=[1.0], I0=[130.2]), 1)[0, 0, :3]
+    assert heads.tolist() == [0.0, 130.0, 0.0]
+
+
 def test_what_is_given_wrong() -> None:
     outbreak = Outbreak(SIR, {"S": 5, "I": 2}, PRIORS, observes="I", times=[1.0], reporting=Poisson())
     with pytest.raises(ValueError, match="the parameter 'gamma' is missing"):
         HiddenCourse(outbreak).draw_start(tensors(beta=[1.0]), 3)
     with pytest.raises(ValueError, match="no parameter 'bta'; did you mean beta"):
         HiddenCourse(outbreak).draw_start(tensors(beta=[1.0], gamma=[1.0], bta=[1.0]), 3)
+    with pytest.raises(ValueError, match=r"nothing is observed at the begin of an outbreak: give begin=0 "):
+        inference.particle_filter(HiddenCourse(outbreak), tensors(beta=[1.0], gamma=[1.0]), torch.ones(1), [1.0])
+    program = HiddenCourse(outbreak).program(inference.StateSpaceData, particles=8)
+    with pytest.raises(ValueError, match="an observation of 8 is larger than the population of 7"):
+        inference.particle_mcmc(program, {"cases": torch.tensor([8.0])}, progress=False)
+    with pytest.raises(ValueError, match=r"cases are \[1\], one for each of the times, not \[2\]"):
+        inference.particle_mcmc(program, {"cases": torch.ones(2)}, progress=False)

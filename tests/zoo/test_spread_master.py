@@ -82,3 +82,5 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Compartments("A", [Transition(None, "A", "mu")])
     with pytest.raises(ValueError, match="at_most="):
         master_equation(model, {"mu": 1.0}, model.state(A=1), [0, 1])
+    with pytest.raises(ValueError, match="at_most is 5, and the start has 6 heads"):
+        master_equation(model, {"mu": 1.0}, model.state(A=6), [0, 1], at_most=5)

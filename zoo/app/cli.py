@@ -28,6 +28,7 @@ EXAMPLES = """examples:
   zoo compare vae.toml realnvp.toml             one scoreboard
   zoo run schools.toml                          a Bayesian program's posterior, with its diagnosis
   zoo diagnose runs/schools                     or any posterior.nc that ArviZ reads
+  zoo query runs/flu --find peak                what the draws of a program's run say
   zoo demo                                      a model of every kind on real digits, in three minutes
 
 a spec (`zoo run SPEC.toml`):
@@ -57,7 +58,19 @@ PROGRAM = """a spec of a program with parameters of its own (`zoo list` names pr
   [mcmc]                              or [smc], [variational], [laplace], [pathfinder]; the keywords of inference.mcmc
   kernel = {name = "nuts"}            chees (unless told), nuts, random_walk, stretch, elliptical_slice
   [coords]
-  school = ["A", "B", "C", "D", "E", "F", "G", "H"]     names of a plate's places"""
+  school = ["A", "B", "C", "D", "E", "F", "G", "H"]     names of a plate's places
+
+a spec of an outbreak in a population:
+  [program]
+  data = {cases = [3, 8, 26, 76, nan, nan]}             or {csv = "beds.csv", arguments = {cases = "beds"}}
+  [program.spread]
+  compartments = "sir"                si, sis, sir, seir, sirs; or {name = "sir", vaccination = true}
+  start = {S = 762, I = 1}
+  observes = "I"                      a compartment; or ["S", "I"], the new events of a transition
+  times = 6                           days 1, ..., 6; or the times themselves
+  [program.spread.priors]             positive_normal, log_normal, exponential, gamma, beta, uniform; or a number
+  beta = {name = "positive_normal", mean = 2.0, sd = 1.0}
+  gamma = 0.5"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,10 +16,13 @@ from inference.exact.cache import engine_of
 from inference.exact.evidence import Evidence, read_evidence
 from inference.exact.plan import in_bytes, plan_of
 from inference.exact.program import Ask
+from inference.posterior import Posterior
 from inference.protocols import Hybrid, Tabular, name_of, offers
 from inference.query import Answer, LikelihoodWeighting, query
 from inference.query.network import check_targets, is_graph
 from zoo.app.files import beside
+from zoo.app.program_recipe import program_recipe
+from zoo.app.program_run import posterior_of
 from zoo.app.runs import SPEC, load, read_spec
 from zoo.graph_files import FORMATS, load_network
 from zoo.registry import near
@@ -80,7 +83,10 @@ def case(network: str, find: Sequence[str], given: Mapping[Hashable, Any], do: M
     for i, name in enumerate(find):
         if name in find[:i]:
             raise ValueError(f"--find names {name!r} twice")
-    asked = Case(network, opened(network), tuple(find), given, do)
+    model = opened(network)
+    if isinstance(model, Posterior):
+        do = {name: number(f"--do {name}", value) for name, value in do.items()}
+    asked = Case(network, model, tuple(find), given, do)
     if given and not (asked.is_network or asked.is_hybrid):
         raise ValueError(
             f"{network} is a {name_of(asked.model)}, which has no named variables to give; ask a network, or this "
@@ -89,11 +95,20 @@ def case(network: str, find: Sequence[str], given: Mapping[Hashable, Any], do: M
     return asked
 
 
+def number(what: str, text: str) -> float:
+    """What is done to a spread in a population, as a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{what} is {text!r}, but a number was expected") from None
+
+
 def opened(network: str) -> Any:
-    """The model of a run's folder, or the graph of a file or of a network that is shipped."""
+    """The model or the posterior of a run's folder, or the graph of a file or of a network that is shipped."""
     path = Path(network)
     if (path / SPEC).exists():
-        return load(path)
+        table = read_spec(path)
+        return posterior_of(program_recipe(table, path.name), path) if "program" in table else load(path)
     known = {path.suffix.lower(), Path(path.stem).suffix.lower() if path.suffix == ".gz" else ""} & set(FORMATS)
     if path.is_dir() or (path.name != network and not known and not path.exists()):
         read_spec(path)  # says what is wrong with it

@@ -4,7 +4,8 @@ name = "schools"
 [program]                           # or program = "eight_schools"
 name = "eight_schools"              # of zoo.programs; or file = "mine.py:model", a function of your own; or spread =
                                     # {...}, an outbreak (`zoo.app.spread_recipe`), whose argument is `cases`
-data = "eight_schools"              # or {csv = "rows.csv", arguments = {y = "score", X = ["age", "income"]}}
+data = "eight_schools"              # or {csv = "rows.csv", arguments = {y = "score", X = ["age", "income"]}}, or
+                                    # {y = [1.5, 2.0]}; of an outbreak's cases, nan and empty cells are missing
 [mcmc]                              # the keywords of inference.mcmc; or [smc], [variational], [laplace], [pathfinder]
 kernel = {name = "nuts"}
 until = {name = "ess", count = 1000}
@@ -112,7 +113,7 @@ def program_recipe(table: Mapping[str, Any], name: str, beside: Path = Path()) -
     return ProgramRecipe(
         name=str(table.get("name", name)),
         program=program,
-        arguments=dict(programs.data(data)) if isinstance(data, str) else from_csv(data),
+        arguments=dict(programs.data(data)) if isinstance(data, str) else arguments_of(data, asked.spread is not None),
         method=methods[0],
         settings=settings_of(methods[0], as_table(table.get(methods[0], {}), methods[0])),
         coords={plate: list(places) for plate, places in coords.items()},
@@ -166,11 +167,19 @@ def from_file(asked: str) -> Callable[..., Any]:
     return getattr(module, function)
 
 
-def from_csv(data: Any) -> dict[str, torch.Tensor]:
-    """Arguments from a CSV file's columns: one column is a vector, a list of columns a matrix."""
+def arguments_of(data: Any, gaps: bool) -> dict[str, torch.Tensor]:
+    """Arguments as they are written, or from a CSV file's columns: one is a vector, a list of columns a matrix.
+
+    What is missing, nan or an empty cell, is refused but where there may be `gaps`.
+    """
     table = as_table(data, "program.data")
+    if table and all(isinstance(value, list) for value in table.values()):
+        return {name: _written(value, f"program.data.{name}") for name, value in table.items()}
     if set(table) != {"csv", "arguments"}:
-        raise SpecError('program.data needs a csv and its arguments: {csv = "rows.csv", arguments = {y = "score"}}')
+        raise SpecError(
+            'program.data needs a csv and its arguments: {csv = "rows.csv", arguments = {y = "score"}}, or the '
+            "arguments themselves: {y = [1.5, 2.0]}"
+        )
     path = Path(str(table["csv"]))
     frame = read_csv(str(path))
     made = {}
@@ -179,9 +188,16 @@ def from_csv(data: Any) -> dict[str, torch.Tensor]:
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise SpecError(f"{path} has no column {missing[0]!r}{near(missing[0], list(frame.columns))}")
-        values = numbers(frame[columns], str(path), "float64")
+        values = numbers(frame[columns], str(path), "float64", gaps)
         made[argument] = values[:, 0] if isinstance(asked, str) else values
     return made
+
+
+def _written(values: list[Any], path: str) -> torch.Tensor:
+    try:
+        return torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError):
+        raise SpecError(f"{path} is {values!r}, but a list of numbers was expected") from None
 
 
 def settings_of(method: str, table: Mapping[str, Any]) -> dict[str, Any]:

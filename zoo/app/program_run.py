@@ -18,6 +18,7 @@ from inference.program import Program
 from zoo.app import report
 from zoo.app.program_recipe import ProgramRecipe
 from zoo.app.runs import SPEC, new_folder, refuse_existing, toml
+from zoo.app.spread_report import outbreak_sections
 from zoo.registry import near
 from zoo.spec import SpecError
 
@@ -41,7 +42,8 @@ def run(made: ProgramRecipe, folder: Path, say: Say = print) -> Path:
         (draft / "verdict.txt").write_text("\n".join(found.verdict) + "\n", encoding="utf-8")
         to_netcdf(posterior.to_idata(coords=made.coords), draft / DRAWS)
         lead = [drawn(made, posterior), *found.verdict]
-        parts = sections(made, summary, found)
+        course = outbreak_sections(posterior, made.arguments["cases"]) if "cases" in made.arguments else []
+        parts = [*course, *sections(made, summary, found)]
         report.write(draft / "report.html", f"{made.name}: a posterior", lead, parts, f"seed {made.seed}")
     for sentence in lead:
         say(sentence)

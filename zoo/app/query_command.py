@@ -16,6 +16,8 @@ EXAMPLES = """zoo query asia --given smoke=yes dysp=yes --find lung bronc
   zoo query asia --given smoke=yes --draw asia.svg    the network, its posteriors as bars
   zoo query munin1 --plan                             what an answer would cost
   zoo query alarm --rows rows.csv --find HYPOVOLEMIA --out posteriors.csv
+  zoo query runs/flu --find peak peak_time            the posterior of a program's run
+  zoo query runs/flu --find saved --do contacts=0.5   of an outbreak: had they met half as often; or vaccinate=200
 
 rows (--rows): a CSV file with a column a variable and a state's name in each cell; an empty cell is not known. Each
 row is a case of its own; --given and --do hold for all of them. The column of a variable that is asked for with --find

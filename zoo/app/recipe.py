@@ -122,6 +122,8 @@ def table_of(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def recipe(table: Mapping[str, Any], name: str) -> Recipe:
     """A table as a checked recipe."""
+    if "program" in table:
+        raise SpecError("posteriors of programs are drawn by zoo run, and held to each other by inference.compare")
     for key in table:
         if key not in TABLES:
             raise SpecError(f"{key} is not a part of a spec{near(key, TABLES)}")

@@ -74,12 +74,12 @@ def _labelled(frame: pd.DataFrame, column: str, path: str) -> tuple[pd.DataFrame
     return frame.drop(columns=column), torch.as_tensor(codes), tuple(map(str, names))
 
 
-def numbers(frame: pd.DataFrame, path: str, dtype: str = "float32") -> torch.Tensor:
-    """A frame's rows as floats."""
+def numbers(frame: pd.DataFrame, path: str, dtype: str = "float32", gaps: bool = False) -> torch.Tensor:
+    """A frame's rows as floats; empty cells are refused, or NaN where there may be `gaps`."""
     for column in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[column]):
             raise TypeError(f"{path}: column {str(column)!r} is not numeric; encode it as numbers, or leave it out")
-        if frame[column].isna().any():
+        if frame[column].isna().any() and not gaps:
             row = int(frame[column].isna().to_numpy().argmax())
             raise ValueError(f"{path}: row {row}, column {str(column)!r} is empty: fill it in or drop the row")
     return torch.as_tensor(frame.to_numpy(dtype=dtype, copy=True))

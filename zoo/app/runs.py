@@ -40,8 +40,14 @@ def save(model: Model, folder: str | Path) -> Path:
 def load(folder: str | Path) -> Model:
     """The model of a run's folder, in evaluation mode, with the density it was saved with."""
     folder = Path(folder)
+    spec = read_spec(folder)
+    if "model" not in spec:
+        raise ValueError(
+            f"{folder} is the run of a program: it holds draws of a posterior, and no model; ask it by zoo query "
+            f"{folder} --find NAME, and zoo diagnose {folder}"
+        )
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced below
-        model = build(read_spec(folder)["model"])
+        model = build(spec["model"])
     state = read_weights(folder / WEIGHTS)
     floats = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
     if len(floats) == 1:  # of a model whose parts differ, each is built as it was

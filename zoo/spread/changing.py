@@ -12,9 +12,10 @@ from torch import Tensor
 
 
 class Changing(ABC):
-    """A rate that is constant between the times `at`, increasing: len(at) + 1 pieces."""
+    """A rate that is constant between the times `at`, increasing: len(at) + 1 pieces, the first of a prior."""
 
-    def __init__(self, at: Sequence[float]) -> None:
+    def __init__(self, prior: dist.TorchDistribution, at: Sequence[float]) -> None:
+        self.prior = prior
         self.at = tuple(float(time) for time in at)
         if any(later <= earlier for earlier, later in zip(self.at, self.at[1:], strict=False)):
             raise ValueError(f"the times at which a rate changes must increase, and are {list(at)}")
@@ -31,10 +32,6 @@ class Changing(ABC):
 class Piecewise(Changing):
     """Pieces that are independent draws of one prior: the site NAME is [pieces]."""
 
-    def __init__(self, prior: dist.TorchDistribution, at: Sequence[float]) -> None:
-        super().__init__(at)
-        self.prior = prior
-
     def draw(self, name: str) -> Tensor:
         return pyro.sample(name, self.prior.expand([self.pieces]).to_event(1))
 
@@ -48,13 +45,13 @@ class RandomWalk(Changing):
     def __init__(
         self, first: dist.TorchDistribution, scale: dist.TorchDistribution | float, at: Sequence[float]
     ) -> None:
-        super().__init__(at)
+        super().__init__(first, at)
         if not self.at:
             raise ValueError("a random walk changes at one time at least: at= is empty")
-        self.first, self.scale = first, scale
+        self.scale = scale
 
     def draw(self, name: str) -> Tensor:
-        first = pyro.sample(f"{name}_first", self.first)
+        first = pyro.sample(f"{name}_first", self.prior)
         scale = self.scale if isinstance(self.scale, int | float) else pyro.sample(f"{name}_scale", self.scale)
         steps = pyro.sample(f"{name}_steps", dist.Normal(first.new_zeros(len(self.at)), 1.0).to_event(1))
         walk = torch.cat([first[None], first * (scale * steps.cumsum(-1)).exp()])

@@ -7,12 +7,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from zoo.registry import near
+
+Limit = tuple[Any, str]
+FROM_ZERO: Limit = constraints.nonnegative, "a number from 0 on"
+ABOVE_ZERO: Limit = constraints.positive, "a number above 0"
+SHARE: Limit = constraints.unit_interval, "a share from 0 to 1"
+LARGE, SMALL = 1e6, 1e-6
 
 
 def numbers(what: str, given: Any, device: torch.device | None = None) -> Tensor:
     """Numbers from 0 on, float64.
+
+    What is within `vmap`, where it can't be looked at, and what is differentiated passes as it is.
 
     Raises:
         TypeError: no numbers.
@@ -22,20 +31,11 @@ def numbers(what: str, given: Any, device: torch.device | None = None) -> Tensor
         values = torch.as_tensor(given, dtype=torch.float64, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{what} must be numbers, not {given!r}") from error
-    if _wrong(values):
-        first = values[~(values.isfinite() & (values >= 0))].flatten()[0]
-        raise ValueError(f"{what} must be finite and not negative, but there is {float(first):g}")
+    if values.requires_grad or not readable(values):
+        return values
+    if not bool((right := values.isfinite() & (values >= 0)).all()):
+        raise ValueError(f"{what} must be finite and not negative, but there is {float(values[~right].flatten()[0]):g}")
     return values
-
-
-def _wrong(values: Tensor) -> bool:
-    """Whether numbers are negative or not finite.
-
-    That is not asked within `vmap`, nor of what is differentiated: to a sampler that went too far, a density of nan
-    says more than an error.
-    """
-    asked = not values.requires_grad and readable(values)
-    return asked and not bool((values.isfinite() & (values >= 0)).all())
 
 
 def readable(values: Tensor) -> bool:
@@ -47,8 +47,32 @@ def readable(values: Tensor) -> bool:
     return True
 
 
+def within(what: str, given: Any, limit: Limit) -> None:
+    """That numbers are such as may be, and that a prior draws no others, as far as its support says.
+
+    Raises:
+        ValueError: they are not, or it does.
+    """
+    allowed, told = limit
+    if not hasattr(given, "log_prob"):
+        if not bool(allowed.check(torch.as_tensor(given)).all()):
+            raise ValueError(f"{what} is {told}, not {given}")
+        return
+    support = given.support
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    low, high = getattr(support, "lower_bound", -LARGE), getattr(support, "upper_bound", LARGE)
+    for inside in (torch.as_tensor(low) + SMALL, torch.as_tensor(high) - SMALL):
+        if bool((support.check(inside) & ~allowed.check(inside)).any()):
+            others = "" if limit is SHARE else ": a PositiveNormal or a LogNormal does not"
+            raise ValueError(f"{what} is {told}, and its prior, {type(given).__name__}, draws others too{others}")
+
+
 def rates_at(parameters: Sequence[str], given: Mapping[str, Any], time: float) -> Tensor:
     """The rates [..., P] at a time, in the order of the parameters.
+
+    Within `vmap`, and where they are differentiated, one that is negative is NaN, and so is all that follows from it:
+    to a sampler that went too far this says more than an error.
 
     Raises:
         TypeError: no names, or no numbers.
@@ -64,8 +88,10 @@ def rates_at(parameters: Sequence[str], given: Mapping[str, Any], time: float) -
     device = device_of(now)
     values = {name: numbers(f"the rate {name!r} at time {time:g}", now[name], device) for name in parameters}
     one_batch({name: value.shape for name, value in values.items()})
-    found = torch.broadcast_tensors(*values.values()) if values else [torch.zeros(0, dtype=torch.float64)]
-    return torch.stack(list(found), -1) if values else found[0]
+    if not values:
+        return torch.zeros(0, dtype=torch.float64)
+    found = torch.stack(torch.broadcast_tensors(*values.values()), -1)
+    return torch.where(found >= 0, found, torch.nan)
 
 
 def heads_of(start: Tensor, size: int) -> Tensor:

@@ -68,6 +68,10 @@ class Compartments:
         self.parameters = tuple(dict.fromkeys(transition.rate for transition in self.transitions))
         self._lay_out()
 
+    def __repr__(self) -> str:
+        groups = "" if self.groups is None else f", in the groups {', '.join(map(str, self.groups))}"
+        return f"Compartments({', '.join(map(str, self.transitions))}{groups})"
+
     @property
     def _count(self) -> int:
         return 1 if self.groups is None else len(self.groups)

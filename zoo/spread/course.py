@@ -11,9 +11,9 @@ from torch import Tensor
 from zoo.spread.compartments import Compartments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Course:
-    """The course of a spread.
+    """The course of a spread: `course["I"]` are the heads in I at its times.
 
     Attributes:
         compartments: what was run.
@@ -26,6 +26,11 @@ class Course:
     times: Tensor
     heads: Tensor
     happened: Tensor
+
+    def __repr__(self) -> str:
+        runs = " x ".join(map(str, self.heads.shape[:-2]))
+        names = ", ".join(self.compartments.names)
+        return f"Course of {names} at {len(self.times)} times{f', {runs} of them' if runs else ''}"
 
     def __getitem__(self, name: str) -> Tensor:
         """The heads of a compartment, [..., T], or [..., T, G] with groups."""

@@ -39,13 +39,15 @@ class Listed:
 @singledispatch
 def listed(given: Any, weights: Any, directed: bool) -> Listed:
     """The edges of what was given: here, a sequence of pairs."""
-    if isinstance(given, str | Mapping | pd.DataFrame) or not hasattr(given, "__iter__"):
+    if isinstance(given, pd.DataFrame):
+        raise TypeError("give the edges of a DataFrame as networkx.from_pandas_edgelist(frame), or two of its columns")
+    if isinstance(given, str | Mapping) or not hasattr(given, "__iter__"):
         told = repr(given) if isinstance(given, str | int | float) else f"a {type(given).__name__}"
         raise TypeError(f"edges are pairs of nodes, a networkx graph or a sparse adjacency, not {told}")
     pairs = list(given)
     for place, pair in enumerate(pairs):
         if not hasattr(pair, "__len__") or len(pair) != 2:
-            raise ValueError(f"edge {place} is {pair!r}, and not a pair of nodes (weights are given apart)")
+            raise ValueError(f"edge {place} is {pair!r}, and not a pair of nodes (weights are apart: weights=[...])")
         if not all(isinstance(node, Hashable) for node in pair):
             raise TypeError(f"edge {place} is {pair!r}: nodes are numbers, names, or what else can be a key")
     flat = np.fromiter(itertools.chain.from_iterable(pairs), dtype=object, count=2 * len(pairs))

@@ -50,7 +50,8 @@ class Graph:
         Parameters:
             given: a networkx graph (directed if it is); edges as an array [E, 2] or pairs of labels; a sparse adjacency
                 of scipy or torch, whose row is where an edge comes from and whose numbers are weights.
-            weights: a number for each edge; for a networkx graph also the name of an attribute.
+            weights: a number for each edge; for a networkx graph also the name of an attribute, whose numbers are not
+                used unless it is named.
             nodes: all nodes there are; those that have an edge where None.
 
         Raises:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from zoo.spread.compartments import Compartments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GraphCourse:
-    """The course of a spread on a graph, R replicates of n nodes.
+    """The course of a spread on a graph, R replicates of n nodes: `course["I"]` are the nodes in I after each step.
 
     Attributes:
         compartments: what was run.
@@ -28,7 +28,12 @@ class GraphCourse:
     counts: Tensor
     states: Tensor
     reached: Tensor
-    again: Callable[[Sequence[int], int], Tensor] = field(repr=False)
+    again: Callable[[Sequence[int], int], Tensor]
+
+    def __repr__(self) -> str:
+        replicates, steps, _ = self.counts.shape
+        names = ", ".join(self.compartments.names)
+        return f"GraphCourse of {names} in {steps - 1} steps on {len(self.nodes):,} nodes, {replicates:,} of them"
 
     def __getitem__(self, name: str) -> Tensor:
         """Nodes in a compartment after each step, [R, steps + 1]."""

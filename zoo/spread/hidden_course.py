@@ -50,6 +50,7 @@ class HiddenCourse:
         shape = [self._groups] if outbreak.compartments.groups else []
 
         def model(cases: Tensor | None = None) -> Tensor:
+            outbreak.checked(cases)
             values = {name: value for name, value in outbreak.draw_sites().items() if isinstance(value, Tensor)}
             told = data(self, values, outbreak.times, begin=outbreak.begin, shape=shape, **settings)
             return pyro.sample("cases", told, obs=cases)
@@ -59,11 +60,13 @@ class HiddenCourse:
     # ---- the state-space model
 
     def draw_start(self, parameters: Mapping[str, Tensor], n: int) -> Tensor:
-        """n states at the outbreak's begin, [B, n, K + D G]."""
+        """n states at the outbreak's begin, [B, n, K + D G], at which nothing is observed: what is due is NaN."""
         values = self._values(parameters)
         rows = max((len(value) for value in parameters.values()), default=1)
         heads = self._whole(self.outbreak.start_heads(values)).expand(rows, n, -1)
-        return torch.cat([heads, heads.new_zeros(rows, n, len(self.shares) * self._groups)], -1)
+        due = heads.new_zeros(rows, n, len(self.shares), self._groups)
+        due[:, :, 0] = torch.nan
+        return torch.cat([heads, due.flatten(-2)], -1)
 
     def advance(self, parameters: Mapping[str, Tensor], state: Tensor, t: float, t_next: float) -> Tensor:
         """The states at `t_next` of those at `t`."""
@@ -101,6 +104,9 @@ class HiddenCourse:
 
     def _told(self, parameters: Mapping[str, Tensor], state: Tensor) -> Any:
         expected, values = self._apart(state)[1][..., 0, :], self._values(parameters)
+        if expected.isnan().any():
+            begin = self.outbreak.begin
+            raise ValueError(f"nothing is observed at the begin of an outbreak: give begin={begin:g} beside the times")
         if self.outbreak.compartments.groups is None:
             expected = expected[..., 0]
         else:

@@ -68,7 +68,8 @@ def master_equation(
             and Khammash, 2006, https://doi.org/10.1063/1.2145882); what is lost is told as `beyond`.
 
     Raises:
-        ValueError: too many states; births without `at_most`; a rate that is a function of time; what `Given.of` names.
+        ValueError: too many states; births without `at_most`, or more heads than it; a rate that is a function of time;
+            what `Given.of` names.
     """
     given = Given.of(model, rates, start, times, None, 0)
     if given.changing:
@@ -79,6 +80,8 @@ def master_equation(
     pace, model = given.rates_at(given.times[0]), given.model
     if at_most is None and (model.change.sum(-1) > 0).any():
         raise ValueError("births have no end, and so have the states: say by at_most= how many heads to follow")
+    if at_most is not None and (given.heads.sum(-1) > at_most).any():
+        raise ValueError(f"at_most is {at_most}, and the start has {float(given.heads.sum(-1).max()):g} heads")
     places, states = _reachable(model, pace, given.heads, math.inf if at_most is None else at_most)
     begun = [places[tuple(row)] for row in given.heads.long().tolist()]
     first = torch.nn.functional.one_hot(torch.tensor(begun, device=pace.device), len(states) + 1).to(pace)

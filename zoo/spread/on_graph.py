@@ -51,7 +51,8 @@ class GraphSpread(OnGraph):
         self.compartments, self.graph, self.rates, self.step = compartments, checked(graph), dict(rates), step
 
     def __repr__(self) -> str:
-        return f"GraphSpread({''.join(self.compartments.names)} on a {self.graph!r})"
+        names = self.compartments.names
+        return f"GraphSpread({('' if max(map(len, names)) == 1 else '-').join(names)} on a {self.graph!r})"
 
     @cached_property
     def active(self) -> frozenset[int]:
@@ -76,7 +77,10 @@ def _check(transition: Transition) -> None:
     if transition.source is None or transition.target is None:
         raise ValueError(f"{transition.label} on a graph: its nodes stay, and are neither born nor die")
     if transition.pairs:
-        raise ValueError(f"{transition.label} moves pairs, which a graph can't: declare it by={transition.source!r}")
+        raise ValueError(
+            f"{transition.label} moves pairs, which a graph can't: declare it by={transition.source!r}, as "
+            "maki_thompson has it"
+        )
 
 
 class _Stepper:

@@ -17,14 +17,13 @@ import pyro
 import torch
 from torch import Tensor
 
-from zoo.spread import delays
+from zoo.spread import delays, derived
 from zoo.spread import outbreak_checks as checks
 from zoo.spread.changing import Changing
 from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.ode import ode
 from zoo.spread.reporting import Given, NegativeBinomial, Reporting
-from zoo.spread.threshold import reproduction_number
 
 Prior = Given | Changing
 Run = Callable[[Compartments, Mapping[str, Any], Tensor, Tensor], Course]
@@ -34,8 +33,9 @@ class Outbreak:
     """p(rates, start) p(cases | the course of the compartments): `mcmc(outbreak, {"cases": cases})`.
 
     Sites: each rate by its name, heads at the start as NAME0, the reporting's parameters, and "cases" [T] (or [T, G]
-    with groups) in the plate "time". Deterministic: R0 (all heads in the first compartment), R [T] (at each time, as
-    depleted as it is), curve (what is expected), peak and peak_time of the curve, total (infected until the end).
+    with groups) in the plate "time". Deterministic: curve (what is expected), peak and peak_time of it; and where it
+    spreads by meetings alone R0 (all heads in the first compartment), R [T] (at each time, as depleted as it is), and
+    total (how often a head was infected until the end).
 
     Parameters:
         compartments: what can happen.
@@ -45,7 +45,8 @@ class Outbreak:
             since the time before are.
         times: [T], after `begin`, increasing.
         reporting: how reports scatter.
-        population: all heads; those that `start` does not name are in the first compartment.
+        population: all heads, one number for each of the groups; those that `start` does not name are in the first
+            compartment, none where a prior draws more than all.
         delay: shares of events that are reported 0, 1, 2, ... units of time later; times are then whole units.
         run: what gives the course: `ode`, or one of its signature. One by chance (`tau_leaping`, ...) is for looking at
             courses; cases are scored under it by a `HiddenCourse`.
@@ -61,21 +62,26 @@ class Outbreak:
         times: Sequence[float] | Tensor,
         reporting: Reporting | None = None,
         begin: float = 0.0,
-        population: float | None = None,
+        population: float | Sequence[float] | Tensor | None = None,
         delay: Sequence[float] | None = None,
         run: Run = ode,
     ) -> None:
         self.compartments, self.priors = compartments, dict(priors)
         self.start = {name: checks.numbers_or_prior(heads) for name, heads in start.items()}
         self.observes, self.reporting, self.run = observes, reporting or NegativeBinomial(), run
-        self.begin, self.population = float(begin), population
+        self.begin, self.population = float(begin), checks.all_heads(compartments, population)
         self.times = checks.increasing(times, self.begin)
         self.delay = None if delay is None else delays.shares_of(delay)
         checks.known_names(compartments, self.start, self.priors, observes)
-        checks.heads_add_up(compartments, self.start, population)
+        checks.rates_can_be(self.priors)
+        checks.heads_add_up(compartments, self.start, self.population)
         marks = self.times if self.delay is None else delays.units_between(self.begin, self.times, observes)
         self._grid = torch.cat([marks.new_tensor([self.begin]), marks])
-        self._seen = torch.searchsorted(self._grid, self.times)
+        self.seen = torch.searchsorted(self._grid, self.times)
+
+    def __repr__(self) -> str:
+        seen = self.observes if isinstance(self.observes, str) else " -> ".join(map(str, self.observes))
+        return f"Outbreak({self.compartments}; {seen} observed at {len(self.times)} times)"
 
     # ---- the program
 
@@ -86,11 +92,12 @@ class Outbreak:
                 "this outbreak's run draws its course by a seed, and all parameters would be scored by one course's "
                 "chance: give the outbreak run=ode, and the chain to HiddenCourse(outbreak, run=...)"
             )
-        cases, missing = self._checked(cases)
+        cases, missing = self.checked(cases)
         values = self.draw_sites()
         course = self.course(values)
         expected = self.expected(course)
-        self._tell(values, course, expected)
+        for name, found in derived.of(self, values, course, expected).items():
+            pyro.deterministic(name, found, event_dim=found.dim())
         told = self.reporting.distribution(expected, self.everyone(values), values)
         with contextlib.ExitStack() as plates:
             for dim, (name, size) in enumerate(self._axes().items(), -expected.dim()):
@@ -110,27 +117,17 @@ class Outbreak:
         """Values of the sites by name, drawn in Pyro; numbers as they are."""
         return {name: _drawn(name, prior) for name, prior in self.given().items()}
 
-    def _tell(self, values: Mapping[str, Any], course: Course, expected: Tensor) -> None:
-        """The deterministic sites."""
-        model, curve = self.compartments, expected
-        groups = course.heads[0].unflatten(-1, (-1, len(model.names)))
-        everyone = groups.sum(-1, keepdim=True)
-        healthy = torch.cat([everyone, torch.zeros_like(groups[..., 1:])], -1).flatten()
-        at = torch.cat([healthy[None], course.heads[self._seen]])
-        numbers = reproduction_number(model, self._rates_at(values, [self.begin, *self.times.tolist()]), at)
-        infected = course.happened[-1, : len(model.contagious)] * model.contagious
-        pyro.deterministic("R0", numbers[0])
-        pyro.deterministic("R", numbers[1:], event_dim=1)
-        pyro.deterministic("curve", curve, event_dim=curve.dim())
-        highest, when = curve.max(0)
-        pyro.deterministic("peak", highest, event_dim=highest.dim())
-        pyro.deterministic("peak_time", self.times[when], event_dim=highest.dim())
-        pyro.deterministic("total", infected.sum())
-
     # ---- the course for values of the sites
 
     def course(self, values: Mapping[str, Any]) -> Course:
-        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name."""
+        """At `begin` and each time (each unit of time with a delay), for values of the sites [*batch] by name.
+
+        What the outbreak has as a number need not be among them.
+
+        Raises:
+            ValueError: no value of a site that has a prior.
+        """
+        values = checks.with_numbers(values, {**self.priors, **{f"{name}0": v for name, v in self.start.items()}})
         first, last = self.begin, float(self._grid[-1])
         ends = [first, *(time for time in self.changes if first < time < last), last]
         heads = self.start_heads(values)
@@ -156,7 +153,7 @@ class Outbreak:
         new = course.new(*self.observes)
         if self.delay is None:
             return new
-        return delays.between(delays.late(new, self.delay, axis), self._seen, axis)
+        return delays.between(delays.late(new, self.delay, axis), self.seen, axis)
 
     def rates_from(self, values: Mapping[str, Any], time: float) -> dict[str, Any]:
         """The rates from a time on, until one changes."""
@@ -166,11 +163,6 @@ class Outbreak:
             now[name] = values[name] if piece is None else values[name][..., piece]
         return now
 
-    def _rates_at(self, values: Mapping[str, Any], times: Sequence[float]) -> dict[str, Tensor]:
-        """The rates at times, [T] each."""
-        each = [self.rates_from(values, time) for time in times]
-        return {name: torch.stack([torch.as_tensor(now[name]).double() for now in each]) for name in self.priors}
-
     def start_heads(self, values: Mapping[str, Any]) -> Tensor:
         """Heads [*batch, K] at the begin, for values of the sites."""
         none = torch.zeros(self.compartments.size // len(self.compartments.names), dtype=torch.float64)
@@ -179,13 +171,12 @@ class Outbreak:
             heads = {n: value[..., 0] for n, value in heads.items()}
         if self.population is not None:
             named = torch.stack(torch.broadcast_tensors(none, *heads.values())).sum(0)
-            everyone = torch.as_tensor(self.population, dtype=torch.float64)
-            heads[self.compartments.names[0]] = (everyone - named).clamp(min=0.0)
+            heads[self.compartments.names[0]] = (self.population - named).clamp(min=0.0)
         columns = torch.broadcast_tensors(none, *(heads.get(name, none) for name in self.compartments.names))
         return torch.stack(columns[1:], -1).flatten(-2)
 
     def everyone(self, values: Mapping[str, Any]) -> Any:
-        """All heads, in all groups, for values of the sites."""
+        """All heads, of each group, for values of the sites."""
         if self.population is not None:
             return self.population
         return sum(values[f"{name}0"] for name in self.start)
@@ -194,11 +185,11 @@ class Outbreak:
         groups = self.compartments.groups
         return {"time": len(self.times)} if groups is None else {"time": len(self.times), "group": len(groups)}
 
-    def _checked(self, cases: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    def checked(self, cases: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Cases with zeros where they are missing, and where those are."""
         if cases is None:
             return None, None
-        most = checks.most(self.compartments, self.start, self.population)
+        most = checks.most(self.compartments, self.start, self.population, self.observes)
         return checks.cases_seen(cases, list(self._axes().values()), most, self.reporting)
 
 

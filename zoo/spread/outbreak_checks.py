@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from zoo.registry import near
+from zoo.spread.changing import Changing
+from zoo.spread.checks import FROM_ZERO, numbers, within
 from zoo.spread.compartments import Compartments
 from zoo.spread.reporting import Reporting
 
@@ -47,34 +48,74 @@ def known_names(model: Compartments, start: Mapping[str, Any], priors: Mapping[s
         raise ValueError(f"there is no transition from {source} to {target}; there are {', '.join(model.events)}")
 
 
-def heads_add_up(model: Compartments, start: Mapping[str, Any], population: float | None) -> None:
+def all_heads(model: Compartments, population: Any) -> Tensor | None:
+    """The population, [] or [G] with groups."""
+    if population is None:
+        return None
+    sizes = numbers("the population", population)
+    if sizes.dim() != (model.groups is not None) or (model.groups and len(sizes) != len(model.groups)):
+        wanted = "a number" if model.groups is None else f"a number for each of {', '.join(model.groups)}"
+        raise ValueError(f"the population is {wanted}, not {sizes.tolist()}")
+    return sizes
+
+
+def rates_can_be(priors: Mapping[str, Any]) -> None:
+    """That no rate is negative."""
+    for name, prior in priors.items():
+        within(f"the rate {name!r}", prior.prior if isinstance(prior, Changing) else prior, FROM_ZERO)
+
+
+def with_numbers(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of sites, and those that are given as numbers."""
+    fixed = {name: v for name, v in given.items() if not is_prior(v) and not isinstance(v, Changing)}
+    if missing := [name for name in given if name not in values and name not in fixed]:
+        raise ValueError(f"there is no value of {missing[0]!r}: a course needs one of {', '.join(given)}")
+    return {**fixed, **values}
+
+
+def heads_add_up(model: Compartments, start: Mapping[str, Any], population: Tensor | None) -> None:
     """Numbers that are known, and how many heads they are together."""
+    for name, heads in start.items():
+        within(f"a number of heads of {name} at the start", heads, FROM_ZERO)
     known = {n: torch.as_tensor(v, dtype=torch.float64) for n, v in start.items() if not is_prior(v)}
     for name, heads in known.items():
-        if not (heads.isfinite() & (heads >= 0)).all():
-            raise ValueError(f"heads of {name} at the start are numbers from 0 on, not {start[name]}")
         if heads.dim() > 1 or (heads.dim() and len(heads) != len(model.groups or "1")):
             wanted = "a number" if model.groups is None else f"a number, or one for each of {', '.join(model.groups)}"
             raise ValueError(f"heads of {name} at the start are {wanted}, not {heads.tolist()}")
     if population is None:
         return
-    first, given = model.names[0], sum(float(heads.sum()) for heads in known.values())
-    if first in start:
+    if (first := model.names[0]) in start:
         raise ValueError(f"the population gives how many heads are in {first}, and so does start: leave one out")
-    if given > (allowed := most(model, start, population)):
-        raise ValueError(f"the start has {given:g} heads, more than the population of {allowed:g}")
+    given = sum(known.values(), torch.zeros_like(population))
+    if (over := given > population).any():
+        told, allowed = float(given[over][0]), float(population[over][0])
+        raise ValueError(f"the start has {told:g} heads, more than the population of {allowed:g}")
 
 
-def most(model: Compartments, start: Mapping[str, Any], population: float | None) -> float:
-    """All heads, infinity where that is not known or they grow."""
-    if bool((model.change.sum(-1) > 0).any()):
-        return math.inf
-    if population is not None:
-        return float(torch.as_tensor(population, dtype=torch.float64).sum())
-    if any(is_prior(v) for v in start.values()):
-        return math.inf
-    none = torch.zeros(len(model.groups or "1"), dtype=torch.float64)
-    return sum(float((torch.as_tensor(v, dtype=torch.float64) + none).sum()) for v in start.values())
+def most(model: Compartments, start: Mapping[str, Any], population: Tensor | None, observes: Observed) -> Tensor:
+    """The largest number there can be to observe, [] or [G]: all heads; infinity where they grow or are not known.
+
+    Events have no such bound where a head can come back to where they take it from.
+    """
+    grows = bool((model.change.sum(-1) > 0).any()) or _returns(model, observes)
+    if grows or (population is None and any(is_prior(heads) for heads in start.values())):
+        return torch.tensor(torch.inf, dtype=torch.float64)
+    sizes = population
+    if sizes is None:
+        none = torch.zeros(() if model.groups is None else len(model.groups), dtype=torch.float64)
+        sizes = sum((torch.as_tensor(heads, dtype=torch.float64) for heads in start.values()), none)
+    travels = len(model.change) > len(model.transitions) * len(model.groups or "1")
+    return sizes.sum() if travels else sizes
+
+
+def _returns(model: Compartments, observes: Observed) -> bool:
+    """Whether a head to whom the observed event has happened can come to where it happens again."""
+    if isinstance(observes, str):
+        return False
+    reached = {observes[1]}
+    while more := {move.target for move in model.transitions if move.source in reached} - reached - {None}:
+        reached |= more
+    return observes[0] in reached
 
 
 def increasing(given: Sequence[float] | Tensor, begin: float) -> Tensor:
@@ -86,27 +127,27 @@ def increasing(given: Sequence[float] | Tensor, begin: float) -> Tensor:
 
 
 def cases_seen(
-    given: Tensor, shape: Sequence[int], allowed: float, reporting: Reporting
+    given: Tensor, shape: Sequence[int], allowed: Tensor, reporting: Reporting
 ) -> tuple[Tensor, Tensor | None]:
     """Cases with zeros where they are missing, and where those are; None if none is."""
     cases = torch.as_tensor(given, dtype=torch.float64)
     if list(cases.shape) != list(shape):
         raise ValueError(f"cases are {list(shape)}, one for each of the times, not {list(cases.shape)}")
     try:
-        numbers = cases.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
+        seen = cases.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
     except RuntimeError:  # within `torch.func`, where no number can be looked at
         return cases.nan_to_num(nan=0.0), cases.isnan()
-    seen = numbers[~np.isnan(numbers)]
-    _possible(seen, allowed, reporting)
-    return (cases, None) if len(seen) == numbers.size else (cases.nan_to_num(nan=0.0), cases.isnan())
+    known = ~np.isnan(seen)
+    _possible(seen[known], np.broadcast_to(allowed.numpy(), seen.shape)[known], reporting)
+    return (cases, None) if known.all() else (cases.nan_to_num(nan=0.0), cases.isnan())
 
 
-def _possible(seen: np.ndarray, allowed: float, reporting: Reporting) -> None:
+def _possible(seen: np.ndarray, allowed: np.ndarray, reporting: Reporting) -> None:
     """Refuses what no report can be."""
     if (seen < 0).any():
         raise ValueError(f"cases are numbers from 0 on (NaN where missing), not {seen.min():g}")
-    if (seen > allowed).any():
-        raise ValueError(f"an observation of {seen.max():g} is larger than the population of {allowed:g}")
+    if (over := seen > allowed).any():
+        raise ValueError(f"an observation of {seen[over][0]:g} is larger than the population of {allowed[over][0]:g}")
     if reporting.whole and (parts := seen[seen != np.floor(seen)]).size:
         raise ValueError(
             f"{type(reporting).__name__} reports whole numbers, not {parts[0]:g}; rates are reported by Normal"

@@ -31,8 +31,8 @@ def checked(graph: Any) -> Any:
         TypeError: another thing, such as a graph of networkx.
     """
     if not isinstance(graph, Graph | ChangingGraph):
-        whose = type(graph).__module__.split(".")[0]
-        raise TypeError(f"a spread runs on what Graph.of(...) makes, not on a {type(graph).__name__} of {whose}")
+        whose = "networkx " if type(graph).__module__.startswith("networkx") else ""
+        raise TypeError(f"the graph of a spread is a {whose}{type(graph).__name__}: give Graph.of(it)")
     return graph
 
 
@@ -111,6 +111,9 @@ class OnGraph(ABC):
     # ---- who begins it
 
     def _begun(self, start: Start, replicates: int) -> Tensor:
+        if not isinstance(start, Tensor | Mapping):
+            first = self.compartments.names[min(self.active, default=0)]
+            raise TypeError(f"a start is {{{first!r}: [nodes]}}, or a tensor of states, not a {type(start).__name__}")
         begun = self._given(start, replicates) if isinstance(start, Tensor) else self._placed(start)
         if not torch.isin(begun.unique(), torch.tensor(sorted(self.active), device=begun.device)).any():
             names = " or ".join(self.compartments.names[k] for k in sorted(self.active))

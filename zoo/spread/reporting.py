@@ -6,11 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+
+from zoo.spread.checks import ABOVE_ZERO, SHARE, Limit, within
 
 Given = float | dist.TorchDistribution
 """A number, or the prior of one."""
@@ -30,6 +32,13 @@ class Reporting(ABC):
 
     whole = True
     """Whether the reported numbers are counts."""
+
+    limits: ClassVar[dict[str, Limit]] = {"share": SHARE}
+    """What each parameter may be."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            within(f"{name} of {type(self).__name__}", value, self.limits[name])
 
     def given(self) -> dict[str, Given]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
@@ -62,6 +71,8 @@ class NegativeBinomial(Reporting):
 
     phi_inv: Given = field(default_factory=lambda: dist.Exponential(torch.tensor(5.0, dtype=torch.float64)))
 
+    limits: ClassVar[dict[str, Limit]] = {"share": SHARE, "phi_inv": ABOVE_ZERO}
+
     def distribution(
         self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
     ) -> dist.TorchDistribution:
@@ -88,6 +99,7 @@ class Normal(Reporting):
     sd: Given = field(default_factory=lambda: dist.HalfNormal(torch.tensor(10.0, dtype=torch.float64)))
 
     whole = False
+    limits: ClassVar[dict[str, Limit]] = {"share": SHARE, "sd": ABOVE_ZERO}
 
     def distribution(
         self, expected: Tensor, population: float | Tensor, parameters: Mapping[str, Any]
@@ -103,6 +115,8 @@ class PositiveNormal(dist.TorchDistribution):
 
     def __init__(self, mean: float | Tensor, sd: float | Tensor) -> None:
         self.mean_of, self.sd = (torch.as_tensor(x, dtype=torch.float64) for x in (mean, sd))
+        if not bool((self.sd > 0).all()):
+            raise ValueError(f"the sd of a PositiveNormal is above 0, not {sd}")
         super().__init__(torch.broadcast_shapes(self.mean_of.shape, self.sd.shape), validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> PositiveNormal:
@@ -111,10 +125,12 @@ class PositiveNormal(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         z = (value - self.mean_of) / self.sd
         share = torch.special.log_ndtr(self.mean_of / self.sd)
-        return -0.5 * z.square() - self.sd.log() - 0.5 * math.log(2 * math.pi) - share
+        found = -0.5 * z.square() - self.sd.log() - 0.5 * math.log(2 * math.pi) - share
+        return torch.where(value > 0, found, -math.inf)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(sample_shape)
-        below = torch.special.ndtr(-self.mean_of / self.sd)
-        u = torch.rand(shape, dtype=self.mean_of.dtype)
-        return self.mean_of + self.sd * torch.special.ndtri(below + (1 - below) * u)
+        share = torch.special.log_ndtr(self.mean_of / self.sd).exp()
+        u = 1 - torch.rand(shape, dtype=self.mean_of.dtype)  # never 0
+        drawn = self.mean_of - self.sd * torch.special.ndtri(share * u)  # by the upper tail, exact however small it is
+        return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)

@@ -21,12 +21,26 @@ def infected(model: Compartments) -> tuple[str, ...]:
     Raises:
         ValueError: there is none.
     """
-    contacts = [move for move in model.transitions if move.by]
-    anyone = _before(model, {name for move in contacts for name in move.by})
-    found = _before(model, {name for move in contacts if move.source not in anyone for name in move.by})
-    if not found:
+    if not (found := _contagious(model)):
         raise ValueError("there is no threshold here: nobody infects anybody, or it begins without a meeting")
     return tuple(name for name in model.names if name in found)
+
+
+def has_threshold(model: Compartments) -> bool:
+    """Whether it spreads by meetings alone, so that there is an R0."""
+    return bool(_contagious(model))
+
+
+def infections(model: Compartments) -> Tensor:
+    """[E], whether an event is a new infection: heads that were not infected are, by a contact."""
+    change = model.change[:, _places(model, infected(model))]
+    return model.contagious & (change > 0).any(-1) & ~(change < 0).any(-1)
+
+
+def _contagious(model: Compartments) -> set[str]:
+    contacts = [move for move in model.transitions if move.by]
+    anyone = _before(model, {name for move in contacts for name in move.by})
+    return _before(model, {name for move in contacts if move.source not in anyone for name in move.by})
 
 
 def _before(model: Compartments, names: set[str]) -> set[str]:
@@ -54,18 +68,12 @@ def reproduction_number(model: Compartments, rates: Mapping[str, Rate], at: Tens
     takers, sizes = at @ model.taken.T, model.sizes(at)
     met = model.met / torch.where(sizes > 0, sizes, 1.0)[..., None, model.group_of_heads]
     pressure = (met @ at[..., None])[..., 0] + model.alone
-    new = _infections(model, ill)
+    new = infections(model)
     appear = torch.where(new[:, None], (paces * takers)[..., None] * met, 0.0)
     leave = (paces * pressure)[..., None] * model.taken
     born = (model.change.T @ appear)[..., ill, :][..., ill]
     gone = -(model.change.T @ leave)[..., ill, :][..., ill]
     return _radius(born, gone, (model.change[new][:, ill] > 0).any(0))
-
-
-def _infections(model: Compartments, ill: Sequence[int]) -> Tensor:
-    """[E], whether an event is a new infection: heads that were not infected are, by a contact."""
-    change = model.change[:, ill]
-    return model.contagious & (change > 0).any(-1) & ~(change < 0).any(-1)
 
 
 def _radius(born: Tensor, gone: Tensor, entered: Tensor) -> Tensor:

@@ -30,6 +30,11 @@ class Transition:
         if self.pairs and self.by != (self.source,):
             raise ValueError(f"in the transition {self.label} pairs of {self.source} move, so that by={self.source!r}")
 
+    def __str__(self) -> str:
+        met = f" by {' and '.join(self.by)}" if self.by else ""
+        return f"{self.label}: {self.rate}{met}"
+
     @property
     def label(self) -> str:
+        """Where from and where to."""
         return f"{self.source or 'birth'} -> {self.target or 'death'}"

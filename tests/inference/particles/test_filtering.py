@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inference import Alarm, particle_filter
-from tests.inference.state_spaces import Chain, Noisy, Outbreak
+from tests.inference.particles.state_spaces import Chain, Noisy, Outbreak
 
 TIMES = [0.5, 1.0, 2.5, 3.0, 3.2, 5.0, 6.0, 7.5]
 SEEN = torch.tensor([1.2, 0.3, math.nan, -0.4, -1.6, math.nan, -0.9, -1.4], dtype=torch.float64)
@@ -126,8 +126,9 @@ def test_runs_whose_particles_all_fail_count_as_zero():
 
 def test_data_that_no_particle_could_make_are_told_by_their_time():
     rates = {"beta": torch.tensor([1.0, 0.0], dtype=torch.float64), "gamma": 0.5}
-    with pytest.warns(Alarm, match="1 of 2 parameter values .* at time 2 "):
+    with pytest.warns(Alarm, match="1 of 2 parameter values .* at time 2 ") as told:
         found = particle_filter(Outbreak(), rates, torch.tensor([0.0, 1.0, 0.0]), [1, 2, 3], begin=0, seed=11)
+    assert told[0].filename == __file__
     assert found.log_likelihood[1] == -math.inf
     assert found.log_likelihood[0].isfinite()
     assert found.lost[1] == 2

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from inference.near import near
 from inference.posterior import Posterior
 from inference.posterior_groups import given_to
 from inference.predictive_draws import pointwise
@@ -60,7 +59,7 @@ def forecast_scores(
     after = program.with_data(data)
     before, now = given_to(program), given_to(after)
     if not (sites := [name for name in program.observed if name in before and name in now]):
-        raise ValueError(f"{program.name} has no argument of the name of an observed site{near('', program.observed)}")
+        raise ValueError(f"{program.name} has no argument of the name of an observed site")
     log_mass = pointwise(after, few.flat)
     drawn = few.predictive(seed)
     tables = []

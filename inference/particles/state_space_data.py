@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from inference.particle_filter import Task, moments
+from inference.particles.task import Task, alike, moments
 from inference.protocols import StateSpace, name_of
 
 AT_ONCE = 2**20
@@ -47,7 +47,7 @@ class StateSpaceData(TorchDistribution):
         particles: int = 1000,
     ) -> None:
         self.states, self.particles = states, particles
-        self.names, self.values = tuple(parameters), tuple(_number(value) for value in parameters.values())
+        self.names, self.values = tuple(parameters), tuple(alike(parameters).values())
         self.times, self.begin = moments(times, begin)
         super().__init__(torch.Size(), torch.Size([len(self.times), *shape]), validate_args=False)
 
@@ -100,11 +100,6 @@ def continued(
         states.append(state)
         seen.append(model.draw_observation(parameters, state))
     return torch.stack(states, 2), torch.stack(seen, 2)
-
-
-def _number(value: Any) -> Tensor:
-    tensor = torch.as_tensor(value)
-    return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
 
 
 class _Scored(torch.autograd.Function):

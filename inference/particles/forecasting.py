@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from inference.batched_runs import of_each
-from inference.particle_filter import Task
+from inference.particles.state_space_data import AT_ONCE, StateSpaceData, continued
+from inference.particles.task import Task
 from inference.posterior import Posterior
 from inference.predictive_draws import APART
 from inference.program import Program
 from inference.program_sites import Draw, Substitute
 from inference.resampling import by_seed
+from inference.results import tell
 from inference.seeding import seeded
-from inference.state_space_data import AT_ONCE, StateSpaceData, continued
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ def forecast(
     A filter of so many particles is run for each draw, and one path taken of it.
 
     Raises:
-        ValueError: times that are not after the last of the data; a posterior whose program has no `StateSpaceData`.
+        ValueError: times that are not after the last of the data; a posterior whose program has no `StateSpaceData`;
+            particles that failed for all draws.
     """
     program = posterior._program("forecast")
     with seeded(seed + APART, program.device), torch.no_grad():
@@ -68,8 +70,11 @@ def forecast(
         found = [_ahead(site, dict(zip(parameters, part, strict=True)), data, ahead, particles) for part in parts]
     kept = torch.cat([part.pop("kept") for part in found])
     if not kept.any():
-        raise ValueError(f"{program.name}: the particles of all {draws} draws failed; more particles= might not")
-    whole = {key: torch.cat([part[key] for part in found])[kept] for key in found[0]}
+        raise ValueError(f"{program.name}: the particles of all {draws} draws failed; more particles= might find one")
+    if not kept.all():
+        lost = draws - int(kept.sum())
+        tell({"impossible data": f"the particles of {lost} of {draws} draws failed, and the forecast is without those"})
+    whole = {key: torch.cat([part[key] for part in found]) for key in found[0]}
     given = {key: value[kept] for key, value in parameters.items()}
     return Forecast(
         given,
@@ -89,11 +94,13 @@ def _thinned(posterior: Posterior, draws: int, seed: int) -> dict[str, Tensor]:
 def _ahead(
     site: StateSpaceData, parameters: dict[str, Tensor], data: Tensor, ahead: list[float], particles: int
 ) -> dict[str, Tensor]:
-    """A path and what follows it for each of the parameters, and whether the particles found one."""
+    """A path and what follows it for each of the parameters whose particles found one, and whether they did, "kept"."""
     filtered = Task.of(site.states, parameters, data, site.times, site.begin, particles).filtered()
-    path = filtered.paths(1)[:, 0]
-    later, seen = continued(site.states, parameters, path[:, None, -1], site.times[-1], ahead)
-    return {"states": path, "later": later[:, 0], "data": seen[:, 0], "kept": filtered.log_likelihood.isfinite()}
+    kept = filtered.log_likelihood.isfinite()
+    path = filtered.paths(1)[kept, 0]
+    given = {name: value[kept] for name, value in parameters.items()}
+    later, seen = continued(site.states, given, path[:, None, -1], site.times[-1], ahead)
+    return {"states": path, "later": later[:, 0], "data": seen[:, 0], "kept": kept}
 
 
 def site_of(program: Program) -> tuple[str, StateSpaceData, Tensor]:

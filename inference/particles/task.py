@@ -1,4 +1,4 @@
-"""States that are not seen, and the likelihood of what is seen of them, by particles: any model that can be simulated.
+"""A particle filter, observation by observation.
 
 A particle is one course of the state. Each moves as the model says and is weighed by how likely it makes the next
 observation; those of little weight give way to copies of those of much. The mean weight estimates the likelihood.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,59 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.filtered import Filtered
+from inference.particles.filtered import Filtered
 from inference.protocols import StateSpace, lacks, name_of
 from inference.resampling import systematic
-from inference.results import Alarm
-from inference.seeding import seeded
 
 SHARE = 0.5
 """What the weights are worth, of the particles, below which they are drawn anew."""
-
-
-def particle_filter(
-    model: StateSpace,
-    parameters: Mapping[str, Any],
-    data: Any,
-    times: Any,
-    *,
-    begin: float | None = None,
-    particles: int = 1000,
-    seed: int = 0,
-) -> Filtered:
-    """The log likelihood of parameters given data at times, and the states, for B values of them in one batch.
-
-    The likelihood, before the log, is unbiased for any number of particles. Particles are drawn anew, systematically,
-    where the weights of their batch row are worth less than half of them.
-
-    Parameters:
-        model: has `draw_start`, `advance` and `log_observation` (`inference.protocols.StateSpace`).
-        parameters: what the model is given, {name: a number, or [B, *shape]}.
-        data: [T, *y]; an observation that is NaN throughout is missing, and says nothing.
-        times: [T], increasing.
-        begin: the time of the start, where it is before the first observation's.
-
-    Raises:
-        ValueError, TypeError: times that do not grow or do not fit the data; a likelihood that is NaN or has another
-            shape than [B, particles].
-    """
-    task = Task.of(model, batched(parameters), data, times, begin, particles)
-    with seeded(seed, task.device), torch.no_grad():
-        filtered = task.filtered()
-    if filtered.terms.isnan().any():
-        when = task.times[int(filtered.terms.isnan().any(0).nonzero()[0])]
-        raise ValueError(f"{name_of(model)}: log_observation is NaN at time {when:g}")
-    lost = filtered.lost.isfinite()
-    if lost.any():
-        first = float(filtered.lost[lost].min())
-        warnings.warn(
-            f"{int(lost.sum())} of {len(lost)} parameter values have no particle that could have made the observation "
-            f"at time {first:g} or a later one: their likelihood is estimated to be zero. More particles= might find "
-            "one, if the model allows it at all",
-            Alarm,
-            stacklevel=2,
-        )
-    return filtered
 
 
 @dataclass(frozen=True)
@@ -187,19 +139,11 @@ def taken(state: Tensor, index: Tensor) -> Tensor:
     return state.flatten(0, 1)[flat]
 
 
-def batched(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
-    """{name: [B, *shape]} of numbers and tensors whose first axis is the batch."""
-    given = {name: torch.as_tensor(value) for name, value in parameters.items()}
+def alike(parameters: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All in the widest precision that one of them is given in; double where all are plain numbers."""
     tensors = [value for value in parameters.values() if isinstance(value, Tensor) and value.is_floating_point()]
     dtype = functools.reduce(torch.promote_types, (value.dtype for value in tensors)) if tensors else torch.float64
-    given = {name: value.to(dtype) for name, value in given.items()}
-    sizes = {name: len(value) for name, value in given.items() if value.dim()}
-    if len(set(sizes.values()) - {1}) > 1:
-        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise ValueError(f"parameters are not of one batch: {told}")
-    size = max(sizes.values(), default=1)
-    wide = {name: value if value.dim() else value[None] for name, value in given.items()}
-    return {name: value.expand(size, *value.shape[1:]) for name, value in wide.items()}
+    return {name: torch.as_tensor(value, dtype=dtype) for name, value in parameters.items()}
 
 
 def moments(times: Any, begin: float | None) -> tuple[list[float], float]:

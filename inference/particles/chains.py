@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.forecasting import Forecast, forecast
 from inference.mcmc import ENOUGH, mcmc
+from inference.particles.forecasting import Forecast, forecast
 from inference.posterior import Posterior
 from inference.predictive_draws import APART
 from inference.program import Program
-from inference.results import Alarm
+from inference.results import tell
 from inference.sampling.kernel import Kernel
 from inference.sampling.pseudo_marginal import Estimated, PseudoMarginal, noise_of
 from inference.sampling.stopping import Rule
@@ -78,8 +77,7 @@ def particle_mcmc(
         last = found.unconstrained[:, -1]
         noise, possible = noise_of(torch.stack([density(last) for _ in range(REPEATS)]))
     ailing = _alarms(noise, possible)
-    for alarm in ailing.values():
-        warnings.warn(alarm, Alarm, stacklevel=2)
+    tell(ailing)
     prior = density.prior(found.unconstrained.flatten(0, 1)).unflatten(0, found.shape)
     extra = {**found.extra, "noise": noise, "possible": possible}
     stats = {**found.stats, "log_likelihood": found.stats["lp"] - prior}

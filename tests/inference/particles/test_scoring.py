@@ -10,7 +10,7 @@ import torch
 from scipy.stats import norm
 
 from inference import Posterior, forecast_scores
-from inference.forecast_scores import crps
+from inference.particles.scoring import crps
 from inference.program import Program
 
 
@@ -36,6 +36,11 @@ def test_the_crps_of_few_draws_is_by_pairs():
     assert float(crps(x, y)) == pytest.approx(float((x - y).abs().mean()) - pairs / 2)
     with pytest.raises(ValueError, match="two draws or more, not 1"):
         crps(x[:1], y)
+
+
+def unnamed(rows):
+    mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+    pyro.sample("y", dist.Normal(mu, 1.0).expand([len(rows)]).to_event(1), obs=rows)
 
 
 def posterior_of(y, n=50_000):
@@ -65,5 +70,8 @@ def test_where_nothing_was_forecast_it_says_so():
     posterior = posterior_of(y, 100)
     with pytest.raises(ValueError, match="nothing was forecast"):
         forecast_scores(posterior, {"y": y})
+    nameless = Posterior("nameless", Program.of(unnamed, y[:2]), posterior.draws, {}, "by hand")
+    with pytest.raises(ValueError, match="unnamed has no argument of the name of an observed site"):
+        forecast_scores(nameless, y[:2])
     with pytest.raises(ValueError, match=r"was \[3\] when it was forecast, and is \[2\] now"):
         forecast_scores(posterior, {"y": y[:2]})
