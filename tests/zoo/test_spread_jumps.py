@@ -171,6 +171,13 @@ def test_one_step_of_pairs_head_by_head() -> None:
     assert surprise(one_step(RUMOUR, {"beta": 1.5}, start, step, 6), wanted) > 1e-3
 
 
+def test_two_kinds_of_pairs_of_one_compartment_never_take_more_than_there_are() -> None:
+    moves = [Transition("A", to, rate, by="A", pairs=True) for to, rate in (("B", "one"), ("C", "two"))]
+    model = Compartments("ABC", moves)
+    course = binomial_chain(model, {"one": 1.0, "two": 1.0}, model.state(A=3), [0, 1], replicates=2000)
+    assert (course.heads >= 0).all() and (course.heads.sum(-1) == 3).all()
+
+
 def test_one_leap_is_binomial_by_the_hazards_half_a_leap_on() -> None:
     step, (s, i, n) = 0.3, (6.0, 2.0, 8.0)
     caught, recovered = s * (1 - math.exp(-2.0 * i / n * step / 2)), i * (1 - math.exp(-1.0 * step / 2))
