@@ -59,18 +59,30 @@ class SampledRuns:
         return dominated(above, level).view(self.runs, self.n)
 
     def greedy(self, k: int, free: Tensor) -> list[int]:
-        """The k nodes, of those that are free, without whom fewest are reached, one after the other."""
-        left, lost = self, self.lost()
+        """The k nodes, of those that are free, without whom fewest are reached, one after the other.
+
+        That a node does not begin a run itself does not count for it: who begins is drawn, and of few runs chance would
+        choose those whom it drew.
+        """
+        left, lost = self, self._passed_on()
+        begins = torch.zeros_like(lost, dtype=torch.bool)
+        begins.view(-1)[self.begun] = True
         chosen: list[int] = []
         able = free.clone()
         for _ in range(k):
             node = int(torch.where(able, lost.sum(0), -1).argmax())
             chosen.append(node)
             able[node] = False
-            changed = lost[:, node] > 0
+            changed = (lost[:, node] > 0) | begins[:, node]
             left = left.without([node])
-            lost[changed] = left._of(changed).lost()
+            lost[changed] = left._of(changed)._passed_on()
         return chosen
+
+    def _passed_on(self) -> Tensor:
+        """As `lost`, without those runs that a node begins."""
+        lost = self.lost()
+        lost.view(-1)[self.begun] = 0
+        return lost
 
     def _of(self, rows: Tensor) -> SampledRuns:
         """Some of the runs, numbered anew."""

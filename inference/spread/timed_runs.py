@@ -61,7 +61,10 @@ class TimedRuns:
         return (self.without(without).times() <= self.until).view(self.runs, self.n).sum(1)
 
     def greedy(self, k: int, free: Tensor) -> list[int]:
-        """The k nodes, of those that are free, without whom fewest are reached in time, one after the other."""
+        """The k nodes, of those that are free, without whom fewest are reached in time, one after the other.
+
+        As in `SampledRuns.greedy` the runs that a node begins don't count for it.
+        """
         left, able = self, free.clone()
         chosen: list[int] = []
         for _ in range(k):
@@ -76,7 +79,8 @@ class TimedRuns:
         source, target = self.source[tight], self.target[tight]
         level = levels(source, target, self.begun, len(time))
         above = dominators(source, target, level)
-        bound = torch.where(able, dominated(above, level).view(self.runs, self.n).sum(0), -1)
+        most_lost = dominated(above, level).index_fill_(0, self.begun, 0)
+        bound = torch.where(able, most_lost.view(self.runs, self.n).sum(0), -1)
         found, most = -1, -1
         for node in bound.argsort(descending=True, stable=True).tolist():
             if int(bound[node]) <= most:
@@ -88,7 +92,7 @@ class TimedRuns:
     def _lost(self, node: int, time: Tensor, above: Tensor) -> int:
         """How many fewer are reached in time without a node: of those it dominates, who has no other way in time."""
         inside = torch.zeros(len(time) + 1, dtype=torch.bool, device=time.device)
-        inside[node : len(time) : self.n] = time[node :: self.n] <= self.until
+        inside[node : len(time) : self.n] = (time[node :: self.n] <= self.until) & (time[node :: self.n] > 0)
         while (more := inside[:-1] | inside[above]).sum() > inside.sum():
             inside[:-1] = more
         there = inside[self.target] & (self.source % self.n != node) & (self.target % self.n != node)

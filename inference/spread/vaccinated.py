@@ -19,7 +19,7 @@ from inference.spread.runs import Begun, carriers
 from inference.spread.sampled_runs import SampledRuns
 from inference.spread.timed_runs import TimedRuns
 
-FIRST, RUNS, WALKED = 10, (50, 10_000), 2_500_000
+FIRST, RUNS, WALKED = 10, (20, 10_000), 2_500_000
 """Runs to see how many edges pass it on; then the fewest and the most, so that they have about so many and nodes."""
 FOREST = "on the samples at least 1 - 1/e = 63 % of the best: there is one way to everyone, so that it is submodular"
 NONE = "none: what is saved is not submodular; two who close two ways to a third save him together, and neither alone"

@@ -233,7 +233,7 @@ def test_timed_runs_are_the_runs_of_outcomes(model: Compartments) -> None:
     """Who is reached by a step without some nodes, run by run, as an outcome has it; no other node saves more."""
     rates = {"beta": 0.1, "gamma": 0.4, "sigma": 0.7}
     spread = GraphSpread(model, KARATE, {name: rates[name] for name in model.parameters})
-    live, begun = Live.of(spread, 3), Begun.of(spread, {"I": 2, "steps": 5})
+    live, begun = Live.of(spread, 3), Begun.of(spread, {"I": [16, 33], "steps": 5})
     assert live is not None
     runs, numbers = TimedRuns.of(live, begun, 7, 30), torch.arange(7, 37)
     for gone in ([], [0, 33], [5]):
@@ -245,10 +245,10 @@ def test_timed_runs_are_the_runs_of_outcomes(model: Compartments) -> None:
         time = torch.where(time < NEVER, time, 6)
         assert torch.equal(runs.without(gone).times(), time.flatten())
     free = torch.ones(KARATE.n, dtype=torch.bool)
-    free[33] = False
+    free[[16, 33]] = False
     chosen = runs.greedy(4, free)
     for count in range(4):
-        able = [v for v in range(KARATE.n) if v not in (33, *chosen[:count])]
+        able = [v for v in range(KARATE.n) if v not in (16, 33, *chosen[:count])]
         left = {v: int(runs.reached([*chosen[:count], v]).sum()) for v in able}
         assert left[chosen[count]] == min(left.values())
 
@@ -270,6 +270,14 @@ def test_whom_to_vaccinate_by_a_step_against_all_choices() -> None:
     random = choice.others["at random"]
     assert abs(random[0] - np.mean(list(saved.values()))) < 4 * random[1] + 0.1
     assert choice.guarantee.startswith("none")
+
+
+@pytest.mark.parametrize("until", [{}, {"steps": 60}], ids=["ever", "by a step"])
+def test_those_whom_chance_drew_to_begin_are_not_chosen(until: dict[str, int]) -> None:
+    """In a ring a node saves itself, and the one with a tail the tail, too; not to begin would save all, once in 42."""
+    ring = Graph.of([*((k, (k + 1) % 40) for k in range(40)), (0, 40), (40, 41)])
+    spread = independent_cascade(ring, chance=1.0)
+    assert best(spread, 1, "vaccinate", given={"spreader": 1, **until}, samples=5, seed=3).nodes == (0,)
 
 
 def test_a_way_round_comes_too_late() -> None:

@@ -298,9 +298,10 @@ def test_r0_where_meeting_others_ends_it_and_where_nothing_does() -> None:
     assert float(reproduction_number(rumour, rates, at)) == pytest.approx(2.0 * 0.6 / (0.5 * 0.4))
     assert float(growth_rate(rumour, rates, at)) == pytest.approx(2.0 * 0.6 - 0.5 * 0.4)
     moves = [Transition("S", "E", "beta", by="I"), Transition("E", "I", "sigma"), Transition("I", "R", "gamma")]
-    hurried = Compartments("SEIR", [*moves, Transition("E", "I", "hurry", by="I")])
-    found = reproduction_number(hurried, {**rates, "sigma": 0.3, "hurry": 5.0}, hurried.state(S=60, E=10, I=20, R=10))
-    assert float(found) == pytest.approx(2.0 * 0.6 / 0.5)
+    hurried = Compartments("SEIR", [*moves, Transition("E", "I", "hurry", by="I"), Transition("E", "R", "spared")])
+    more = {"sigma": 0.3, "hurry": 5.0, "spared": 0.7}
+    found = reproduction_number(hurried, {**rates, **more}, hurried.state(S=60, E=10, I=20, R=10))
+    assert float(found) == pytest.approx(2.0 * 0.6 / 0.5 * (0.3 + 5 * 0.2) / (0.3 + 5 * 0.2 + 0.7))
     both = si(groups="ab", contacts=[[2, 1], [1, 1]])
     assert torch.isinf(reproduction_number(both, {"beta": 1.0}, both.state(S=[5, 5])))
 

@@ -171,6 +171,13 @@ def test_one_step_of_pairs_head_by_head() -> None:
     assert surprise(one_step(RUMOUR, {"beta": 1.5}, start, step, 6), wanted) > 1e-3
 
 
+def test_two_kinds_of_pairs_of_one_compartment_never_take_more_than_there_are() -> None:
+    moves = [Transition("A", to, rate, by="A", pairs=True) for to, rate in (("B", "one"), ("C", "two"))]
+    model = Compartments("ABC", moves)
+    course = binomial_chain(model, {"one": 1.0, "two": 1.0}, model.state(A=3), [0, 1], replicates=2000)
+    assert (course.heads >= 0).all() and (course.heads.sum(-1) == 3).all()
+
+
 def test_one_leap_is_binomial_by_the_hazards_half_a_leap_on() -> None:
     step, (s, i, n) = 0.3, (6.0, 2.0, 8.0)
     caught, recovered = s * (1 - math.exp(-2.0 * i / n * step / 2)), i * (1 - math.exp(-1.0 * step / 2))
@@ -183,6 +190,14 @@ def test_one_leap_is_binomial_by_the_hazards_half_a_leap_on() -> None:
         SIR, {"beta": 2.0, "gamma": 1.0}, SIR.state(S=6, I=2), [0, 0.3], step=0.3, replicates=20_000, seed=7
     )
     assert surprise(rows(course.happened[:, 1]), wanted) > 1e-3
+
+
+def test_a_leap_has_the_rates_half_a_leap_on() -> None:
+    alone = Compartments("AB", [Transition("A", "B", "rate")])
+    start = alone.state(A=200_000)
+    course = tau_leaping(alone, {"rate": lambda t: t}, start, [1.0, 2.0], step=1.0, seed=3)
+    chance = 1 - math.exp(-1.5)
+    assert float(course["B"][-1]) == pytest.approx(200_000 * chance, abs=4 * math.sqrt(200_000 * chance * (1 - chance)))
 
 
 @pytest.mark.parametrize("chain", [binomial_chain, tau_leaping])
