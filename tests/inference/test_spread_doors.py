@@ -62,5 +62,5 @@ def test_verbs_that_do_not_fit_name_those_that_do() -> None:
 
 
 def test_an_impossible_case_is_one_sentence() -> None:
-    with pytest.raises(ValueError, match=r"^an observation of 1490 is larger than the population of 763$"):
+    with pytest.raises(ValueError, match=r"^an observation of 1125 is larger than the population of 763$"):
         laplace(influenza(), {"cases": in_bed() * 5})

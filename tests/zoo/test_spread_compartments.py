@@ -291,6 +291,20 @@ def test_r0_is_the_textbooks() -> None:
     assert float(reproduction_number(si(), {"beta": 1.0}, si().state(S=10))) == math.inf
 
 
+def test_r0_where_meeting_others_ends_it_and_where_nothing_does() -> None:
+    """Stiflers end it: beta S / N over gamma Z / N. Who is hurried on by a meeting is no new infection."""
+    rumour, rates = maki_thompson(), {"beta": 2.0, "gamma": 0.5}
+    at = rumour.state(ignorant=60, stifler=40)
+    assert float(reproduction_number(rumour, rates, at)) == pytest.approx(2.0 * 0.6 / (0.5 * 0.4))
+    assert float(growth_rate(rumour, rates, at)) == pytest.approx(2.0 * 0.6 - 0.5 * 0.4)
+    moves = [Transition("S", "E", "beta", by="I"), Transition("E", "I", "sigma"), Transition("I", "R", "gamma")]
+    hurried = Compartments("SEIR", [*moves, Transition("E", "I", "hurry", by="I")])
+    found = reproduction_number(hurried, {**rates, "sigma": 0.3, "hurry": 5.0}, hurried.state(S=60, E=10, I=20, R=10))
+    assert float(found) == pytest.approx(2.0 * 0.6 / 0.5)
+    both = si(groups="ab", contacts=[[2, 1], [1, 1]])
+    assert torch.isinf(reproduction_number(both, {"beta": 1.0}, both.state(S=[5, 5])))
+
+
 def test_r0_of_groups_is_the_spectral_radius_of_who_infects_whom() -> None:
     model = sir(groups=("young", "old"), contacts=MIXING)
     at, rates = model.state(S=[600, 200]), {"beta": 0.6, "gamma": 0.8}

@@ -2,7 +2,6 @@
 
 import networkx as nx
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse
 import torch
@@ -217,7 +216,7 @@ def test_what_is_wrong_is_said(what):
 
 
 def test_what_is_no_graph():
-    for given_ in ("facebook.txt", 5, None, {"ann": ["bob"]}, pd.DataFrame({"a": [1], "b": [2]})):
+    for given_ in ("facebook.txt", 5, None, {"ann": ["bob"]}):
         with pytest.raises(TypeError, match="edges are pairs of nodes, a networkx graph or a sparse adjacency"):
             Graph.of(given_)
     with pytest.raises(TypeError, match=r"edge 0 is .*: nodes are numbers, names"):

@@ -348,14 +348,14 @@ def test_what_is_wrong_is_said(what):
 
 
 OTHER_THINGS = {
-    "edges": (lambda s: GraphSpread(s.compartments, [(0, 1)], s.rates), r"Graph.of\(...\) makes, not on a list"),
-    "networkx": (lambda s: GraphSpread(s.compartments, nx.path_graph(3), s.rates), "not on a Graph of networkx"),
-    "a cascade": (lambda s: independent_cascade(nx.path_graph(3), chance=0.5), "not on a Graph of networkx"),
-    "thresholds": (lambda s: linear_threshold(nx.path_graph(3)), "not on a Graph of networkx"),
+    "edges": (lambda s: GraphSpread(s.compartments, [(0, 1)], s.rates), "is a list: give Graph.of"),
+    "networkx": (lambda s: GraphSpread(s.compartments, nx.path_graph(3), s.rates), "a networkx Graph: give Graph.of"),
+    "a cascade": (lambda s: independent_cascade(nx.path_graph(3), chance=0.5), "a networkx Graph: give Graph.of"),
+    "thresholds": (lambda s: linear_threshold(nx.path_graph(3)), "a networkx Graph: give Graph.of"),
     "letters": (lambda s: GraphSpread("SIR", s.graph, s.rates), "is of Compartments, .* not of 'SIR'"),
     "rates without names": (lambda s: GraphSpread(s.compartments, s.graph, [1, 1]), "by name, .* not by a list"),
     "a rate in words": (lambda s: GraphSpread(s.compartments, s.graph, {"r0": "high", "r1": 1}), "not 'high'"),
-    "a start without compartments": (lambda s: s.simulate([1], 1), "who begins it, .* no list"),
+    "a start without compartments": (lambda s: s.simulate([1], 1), "a start is .*, not a list"),
 }
 
 

@@ -40,10 +40,6 @@ class GraphSpread(OnGraph):
             raise TypeError(f"a spread is of Compartments, as sir() gives, not of {compartments!r}")
         if not 0 < step < math.inf:
             raise ValueError(f"a step is a time above 0, not {step}")
-        if not isinstance(graph, Graph | ChangingGraph):
-            raise TypeError(
-                f"the graph is a {type(graph).__module__.split('.')[0]} {type(graph).__name__}: give Graph.of(it)"
-            )
         if compartments.groups is not None:
             raise ValueError("on a graph the edges say who meets whom: give compartments without groups")
         for transition in compartments.transitions:

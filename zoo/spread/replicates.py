@@ -31,8 +31,8 @@ def checked(graph: Any) -> Any:
         TypeError: another thing, such as a graph of networkx.
     """
     if not isinstance(graph, Graph | ChangingGraph):
-        whose = type(graph).__module__.split(".")[0]
-        raise TypeError(f"a spread runs on what Graph.of(...) makes, not on a {type(graph).__name__} of {whose}")
+        whose = "networkx " if type(graph).__module__.startswith("networkx") else ""
+        raise TypeError(f"the graph of a spread is a {whose}{type(graph).__name__}: give Graph.of(it)")
     return graph
 
 
