@@ -10,7 +10,7 @@ import torch
 from inference import diagnose, mcmc
 from inference.query import query
 from inference.sampling.statistics import bulk_ess
-from inference.spread.history import ESS, history, unseen
+from inference.spread.history import ESS, history
 from zoo.spread import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.on_graph import GraphSpread
@@ -38,7 +38,7 @@ def test_chains_that_are_too_short_warn_and_name_what_of_and_long_ones_do_not() 
 
 def test_an_answer_carries_the_warning_and_one_with_enough_draws_has_none() -> None:
     given = {"infected": {"c": 3}, "step": 5}
-    short = unseen(cycle(beta=0.5), given, draws=10, warmup=2)
+    short = query(cycle(beta=0.5), "infected", given=given, draws=40)
     assert any(text.startswith("reached: r-hat") and "draw more" in text for text in short.warnings)
     assert "warning: reached: r-hat" in repr(short)
     assert short.reliability["ess"] < ESS
