@@ -29,13 +29,12 @@ SEEN = ("source", "infected")
 """Targets that are told of what was seen."""
 
 
-def asked(model: Any) -> bool:
-    return offers(model, OnGraph) or offers(model, Epidemic)
-
-
 def answers(question: Question) -> bool:
     """Whether it is asked of a spread, or of what was found of one, what an intervention does to it."""
-    return asked(question.model) or (bool(question.do) and outbreak_of(question.model) is not None)
+    model = question.model
+    if offers(model, OnGraph) or offers(model, Epidemic):
+        return True
+    return bool(question.do) and outbreak_of(model) is not None
 
 
 def answer(question: Question) -> Answer:

@@ -28,7 +28,7 @@ from zoo.registry import near
 from zoo.spec import SpecError, check
 from zoo.spread import Binomial, NegativeBinomial, Normal, Outbreak, Poisson, PositiveNormal, ready
 from zoo.spread.compartments import Compartments
-from zoo.spread.reporting import Given, Reporting
+from zoo.spread.reporting import Reporting, Uncertain
 
 
 def positive_normal(mean: float, sd: float) -> PositiveNormal:
@@ -111,13 +111,13 @@ def _compartments(given: Any, path: str) -> Compartments:
     return COMPARTMENTS[name](**check(table, disease, path))
 
 
-def _priors(given: Any, path: str) -> dict[str, Given]:
+def _priors(given: Any, path: str) -> dict[str, Uncertain]:
     return {name: _prior(value, f"{path}.{name}") for name, value in as_table(given, path).items()}
 
 
-def _prior(value: Any, path: str) -> Given:
+def _prior(value: Any, path: str) -> Uncertain:
     if isinstance(value, Mapping):
-        found: Given = called(value, path, PRIORS)
+        found: Uncertain = called(value, path, PRIORS)
         return found
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SpecError(f"{path} is {value!r}, but a number or a prior was expected")
