@@ -56,11 +56,6 @@ class Walk:
     def history(self) -> tuple[np.ndarray, np.ndarray]:
         return self.states, self.pressure
 
-    def move(self, warming: bool) -> None:
-        """A sweep over the nodes, then the rates."""
-        self.sweep()
-        update([self.rates], [self.history], warming)
-
     def sweep(self) -> None:
         """A sweep over the nodes, in an order of its own."""
         moves, seen = self.moves, self.seen

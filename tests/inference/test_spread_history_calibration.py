@@ -17,7 +17,7 @@ from inference.sampling.statistics import bulk_ess
 from inference.spread.history import history
 from inference.spread.moves import moves_of
 from inference.spread.seen import Seen, seen_of
-from inference.spread.walks import Walk, _free, _trade
+from inference.spread.walks import Walk, _free, _round, _trade
 from zoo.spread import Compartments, Transition
 from zoo.spread.graph import Graph
 from zoo.spread.on_graph import GraphSpread
@@ -87,7 +87,7 @@ def test_replicas_trade_at_the_ratio_of_all_four_chances() -> None:
     for _ in range(40):
         walks = [Walk(moves, seen, {}, strays, random) for strays in (1.0, 6.0)]
         for walk in walks:
-            walk.move(False)
+            _round([walk], False)
         (one, other), (a, b) = walks, (walk.stray for walk in walks)
         of_one, of_other = (lambda s, w=walk: log_chance(w.states, edges, s) for walk in walks)
         gain = of_one(b) + of_other(a) - of_one(a) - of_other(b)
@@ -123,7 +123,7 @@ def test_geweke_s_joint_draws_of_data_and_histories_are_those_of_simulation() ->
     for number in range(3000):
         walk.seen = _shown(walk.states, nothing, random)
         walk.free = _free(walk.seen)
-        walk.move(number < 200)
+        _round([walk], number < 200)
         value = walk.rates.values["beta"]
         reached = (walk.states[:, -1] != 0).sum()
         found.append([reached, reached**2, (walk.states == 1).sum(), value, math.log(value), value * reached])
