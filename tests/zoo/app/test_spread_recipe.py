@@ -137,7 +137,7 @@ def test_bass_and_daley_kendall_are_ready():
         (AGES, "E = [4, 0]", 'E = [4, "0"]', "x.start.E[1] is '0', but a number was expected"),
         (AGES, "[500, 300]", "800", "x: the population is a number for each of young, old"),
         (AGES, "[500, 300]", '"all"', "x.population is 'all', but a number or a list of numbers was expected"),
-        (AGES, 'observes = ["E", "I"]', 'observes = ["E"]', "x.observes is ['E'], but a text or 2 values was expected"),
+        (AGES, 'observes = ["E", "I"]', 'observes = ["E"]', "x.observes is ['E'], but a text or a list of 2 val"),
         (AGES, "times = [1, 2, 4, 5]", "times = 0", "x: times are numbers that increase"),
         (AGES, "times = [1, 2, 4, 5]", 'times = "week"', "x.times is 'week', but a whole number or a list of numbers"),
         (AGES, "share = 0.5", "share = 1.5", "x.reporting: share of Poisson is a share from 0 to 1, not 1.5"),
@@ -147,7 +147,7 @@ def test_bass_and_daley_kendall_are_ready():
         (AGES, "at = [2, 4]", "at = []", "x.priors.sigma: a random walk changes at one time at least"),
         (AGES, "scale = 0.2", 'scale = "0.2"', "x.priors.sigma.scale is '0.2', but a number or a prior was expected"),
         (AGES, "first =", "frst =", "x.priors.sigma.frst is not a parameter here; did you mean first"),
-        (AGES, 'name = "gamma", shape', 'name = "gama", shape', "x.priors.sigma.first.name is 'gama'.* did you mean ga"),
+        (AGES, 'name = "gamma", shape', 'name = "gama", shape', "x.priors.sigma.first.name is 'gama'.* did you mean g"),
         (AGES, '"piecewise"', '"piecewize"', "x.priors.beta.name is 'piecewize'.* did you mean piecewise"),
         (AGES, '"piecewise"', '["piecewise"]', "x.priors.beta.name is ['piecewise'], which is not known here"),
         (AGES, "sd = 1.0", "sd = -1.0", "x.priors.beta.prior: the sd of a PositiveNormal is above 0, not -1.0"),
@@ -175,7 +175,7 @@ def test_a_wrong_value_is_told_by_its_path(text, old, new, said):
 
 
 def test_no_transitions_are_no_compartments():
-    with pytest.raises(SpecError, match="x.compartments: transitions are needed, and none is given"):
+    with pytest.raises(SpecError, match=r"x\.compartments: transitions are needed, and none is given"):
         outbreak(tomllib.loads(OWN) | {"compartments": {"names": "SI", "transitions": []}}, "x")
 
 
@@ -183,9 +183,10 @@ GROUPS = """
 compartments = {name = "sir", groups = ["young", "old"], contacts = [[3, 1], [1, 2.5]]}
 start = {S = [499, 300], I = [1, 0]}
 observes = "I"
-times = 3
+times = 2
+reporting = "poisson"
 [priors]
-beta = {name = "piecewise", prior = {name = "positive_normal", mean = 1.0, sd = 1.0}, at = [2]}
+beta = {name = "piecewise", prior = {name = "positive_normal", mean = 1.0, sd = 1.0}, at = [1]}
 gamma = 0.5
 """
 READY = """
@@ -194,6 +195,7 @@ start = {}
 population = 100
 observes = "SEEN"
 times = 3
+reporting = "poisson"
 [priors]
 ONE = {name = "beta", a = 1.0, b = 9.0}
 OTHER = 0.5
@@ -209,7 +211,7 @@ def filled(text, values):
 
 
 RUNS = {
-    "groups": (GROUPS, "[[3, 1], [9, 4], [nan, nan]]", "R0 is "),
+    "groups": (GROUPS, "[[3, 1], [nan, nan]]", "R0 is "),
     "rumour": (filled(READY, CALLS), "[7, 11, 16]", "heads are reached until the last time"),
     "bass": (filled(READY, BASS), "[10, 25, 45]", "The peak of the curve is "),
     "own": (OWN, "[9, 20, 60, 90]", "R0 is "),
