@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,20 @@ def readable(values: Tensor) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def different(what: str, given: Iterable[Any]) -> tuple[Any, ...]:
+    """One at least, and none twice.
+
+    Raises:
+        ValueError: there is none, or one that is there twice.
+    """
+    found = tuple(given)
+    if not found:
+        raise ValueError(f"{what} are needed, and none is given")
+    if twice := [each for i, each in enumerate(found) if each in found[:i]]:
+        raise ValueError(f"{what} differ from each other, but {twice[0]} is there twice")
+    return found
 
 
 def within(what: str, given: Any, limit: Limit) -> None:
