@@ -149,6 +149,8 @@ def in_words(hint: Any) -> str:
         return " or ".join(dict.fromkeys(in_words(part) for part in parts if part is not type(None)))
     if origin is typing.Literal:
         return " or ".join(repr(part) for part in parts)
+    if origin is tuple and ... not in parts:
+        return f"a list of {len(parts)} values"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list of {_several(parts[0])}"
     if origin is Mapping:
@@ -157,8 +159,6 @@ def in_words(hint: Any) -> str:
         return "a shape"
     if inspect.isclass(origin or hint) and issubclass(origin or hint, (Callable, nn.Module)):  # type: ignore[arg-type]
         return "an object (from Python only)"
-    if origin is tuple:
-        return f"{len(parts)} values"
     named = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return named.get(hint, f"a {getattr(hint, '__name__', str(hint))}")
 

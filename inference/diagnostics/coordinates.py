@@ -43,7 +43,8 @@ class Coordinates:
     def moving(self) -> np.ndarray:
         """Which numbers are not the same in every draw, [numbers]."""
         low, high = self.values.min((0, 1)), self.values.max((0, 1))
-        return ~(high - low <= 1e-12 * np.maximum(np.abs(low), np.abs(high)))
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            return ~((high == low) | (high - low <= 1e-12 * np.maximum(np.abs(low), np.abs(high))))
 
     @property
     def flat(self) -> np.ndarray:

@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   zoo run schools.toml                          a Bayesian program's posterior, with its diagnosis
   zoo diagnose runs/schools                     or any posterior.nc that ArviZ reads
   zoo query runs/flu --find peak                what the draws of a program's run say
+  zoo query rumour.toml --find source --given infected=Valjean,Javert step=4    a spread on a graph
   zoo demo                                      a model of every kind on real digits, in three minutes
 
 a spec (`zoo run SPEC.toml`):
@@ -63,13 +64,18 @@ OUTBREAK = """a spec of an outbreak in a population:
   [program]
   data = {cases = [3, 8, 26, 76, nan, nan]}             or {csv = "beds.csv", arguments = {cases = "beds"}}
   [program.spread]
-  compartments = "sir"                si, sis, sir, seir, sirs; or {name = "sir", vaccination = true}
-  start = {S = 762, I = 1}
+  compartments = "sir"                si, sis, sir, seir, sirs, bass, daley_kendall, maki_thompson; or
+                                      {name = "sir", vaccination = true, groups = ["young", "old"],
+                                      contacts = [[3, 1], [1, 2]], travel = [[0, 0.1], [0.1, 0]]}; or your own:
+                                      {names = ["S", "I"], transitions = [{source = "S", target = "I", rate = "beta",
+                                      by = "I"}, {source = "I", target = "S", rate = "gamma"}]}
+  start = {S = 762, I = 1}            of groups, {S = [500, 262], I = [1, 0]}
   observes = "I"                      a compartment; or ["S", "I"], the new events of a transition
   times = 6                           days 1, ..., 6; or the times themselves
   [program.spread.priors]             positive_normal, log_normal, exponential, gamma, beta, uniform; or a number
   beta = {name = "positive_normal", mean = 2.0, sd = 1.0}
-  gamma = 0.5"""
+  gamma = 0.5                         also {name = "piecewise", prior = {...}, at = [7]}, or a rate that changes by
+                                      {name = "random_walk", first = {...}, scale = 0.2, at = [7, 14]}"""
 
 SPECS = (SPEC, PROGRAM, OUTBREAK)
 

@@ -21,11 +21,13 @@ from inference.protocols import Hybrid, Tabular, name_of, offers
 from inference.query import Answer, LikelihoodWeighting, query
 from inference.query.network import check_targets, is_graph
 from zoo.app.files import beside
+from zoo.app.graph_spread import done, graph_spread, seen, told_number
 from zoo.app.program_recipe import program_recipe
 from zoo.app.program_run import posterior_of
-from zoo.app.runs import SPEC, load, read_spec
+from zoo.app.runs import SPEC, load, read_spec, read_toml
 from zoo.graph_files import FORMATS, load_network
 from zoo.registry import near
+from zoo.spread import GraphSpread
 
 BEYOND = 1 << 62
 """A budget under which every plan fits, so that it can be told."""
@@ -85,7 +87,9 @@ def case(network: str, find: Sequence[str], given: Mapping[Hashable, Any], do: M
             raise ValueError(f"--find names {name!r} twice")
     model = opened(network)
     if isinstance(model, Posterior):
-        do = {name: number(f"--do {name}", value) for name, value in do.items()}
+        do = {name: told_number(f"--do {name}", value) for name, value in do.items()}
+    if isinstance(model, GraphSpread):
+        return Case(network, model, tuple(find), seen(model, given), done(model, do))
     asked = Case(network, model, tuple(find), given, do)
     if given and not (asked.is_network or asked.is_hybrid):
         raise ValueError(
@@ -95,17 +99,11 @@ def case(network: str, find: Sequence[str], given: Mapping[Hashable, Any], do: M
     return asked
 
 
-def number(what: str, text: str) -> float:
-    """What is done to a spread in a population, as a number."""
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{what} is {text!r}, but a number was expected") from None
-
-
 def opened(network: str) -> Any:
-    """The model or the posterior of a run's folder, or the graph of a file or of a network that is shipped."""
+    """The model or the posterior of a run's folder, the graph of a file or of a network by name, or a spread."""
     path = Path(network)
+    if path.suffix.lower() == ".toml":
+        return graph_spread(read_toml(path), path.parent)
     if (path / SPEC).exists():
         table = read_spec(path)
         return posterior_of(program_recipe(table, path.name), path) if "program" in table else load(path)

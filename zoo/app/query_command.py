@@ -18,6 +18,15 @@ EXAMPLES = """zoo query asia --given smoke=yes dysp=yes --find lung bronc
   zoo query alarm --rows rows.csv --find HYPOVOLEMIA --out posteriors.csv
   zoo query runs/flu --find peak peak_time            the posterior of a program's run
   zoo query runs/flu --find saved --do contacts=0.5   of an outbreak: had they met half as often; or vaccinate=200
+  zoo query rumour.toml --find source --given infected=Valjean,Javert step=4     a spread on a graph: who began it
+  zoo query rumour.toml --find saved --given I=Valjean steps=9 --do vaccinate=Javert cut=Valjean:Cosette
+
+a spread on a graph (`zoo query SPEC.toml`): a spec with
+  [spread]
+  compartments = "si"                 sis, sir, ...; or one's own, as `zoo run --help` has them
+  graph = {file = "edges.txt"}        an edge a line, perhaps with a weight; or les_miserables, karate_club
+  rates = {beta = 0.05}
+--find source, infected, total, peak, peak_step, saved, or a compartment; see inference.query
 
 rows (--rows): a CSV file with a column a variable and a state's name in each cell; an empty cell is not known. Each
 row is a case of its own; --given and --do hold for all of them. The column of a variable that is asked for with --find
@@ -30,7 +39,9 @@ are read and answered in blocks of 10,000, and are counted from 0"""
 def add_query(add: Callable[..., argparse.ArgumentParser]) -> None:
     command = add("query", query_network, "ask a Bayesian network what is likely, given what is known", EXAMPLES)
     command.add_argument(
-        "network", metavar="NETWORK", help="a network by name, a .bif, .xmlbif, .net or .uai file, or a run's folder"
+        "network",
+        metavar="NETWORK",
+        help="a network by name, a .bif, .xmlbif, .net or .uai file, a run's folder, or the .toml of a spread",
     )
     command.add_argument(
         "--find", nargs="+", default=[], metavar="VARIABLE", help="what to ask about (default: all that is not known)"

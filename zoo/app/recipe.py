@@ -124,6 +124,10 @@ def recipe(table: Mapping[str, Any], name: str) -> Recipe:
     """A table as a checked recipe."""
     if "program" in table:
         raise SpecError("posteriors of programs are drawn by zoo run, and held to each other by inference.compare")
+    if "spread" in table:
+        raise SpecError(
+            "[spread], one on a graph, is asked as it is, by zoo query SPEC.toml --find source, and not run"
+        )
     for key in table:
         if key not in TABLES:
             raise SpecError(f"{key} is not a part of a spec{near(key, TABLES)}")

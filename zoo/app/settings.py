@@ -143,7 +143,7 @@ def called(asked: Any, path: str, choices: Mapping[str, Any]) -> Any:
 
 
 def _chosen(name: Any, path: str, choices: Mapping[str, Any]) -> Any:
-    if name not in choices:
+    if not isinstance(name, str) or name not in choices:
         raise SpecError(f"{path} is {name!r}, which is not known here{near(str(name), choices)}")
     return choices[name]
 

@@ -27,12 +27,18 @@ def outbreak_sections(posterior: Posterior, cases: Tensor) -> list[Section]:
     pictures = {
         "Cases as they were reported, and as the program would report them.": draw_curves(
             outbreak.times, drawn, observed=seen, ylabel="cases"
-        ),
-        "R(t): how many heads one infects at each time; below 1 the outbreak shrinks.": draw_curves(
-            outbreak.times, {"R": even["R"]}, ylabel="R(t)"
-        ),
+        )
     }
+    if _is_known(even, "R"):
+        pictures["R(t): how many heads one infects at each time; below 1 the outbreak shrinks."] = draw_curves(
+            outbreak.times, {"R": even["R"]}, ylabel="R(t)"
+        )
     return [Section("Course", _words(even, bool(cases.isnan().any())), pictures=pictures)]
+
+
+def _is_known(even: Posterior, name: str) -> bool:
+    """Whether the outbreak has this number, and it is finite: R0 of a rumour, which only ends by meetings, is not."""
+    return name in even.derived and bool(even[name].isfinite().all())
 
 
 def _by_group(values: Tensor, groups: Sequence[str] | None) -> dict[str, Tensor]:
@@ -41,10 +47,13 @@ def _by_group(values: Tensor, groups: Sequence[str] | None) -> dict[str, Tensor]
 
 
 def _words(even: Posterior, gaps: bool) -> list[str]:
-    said = [f"R0 is {_interval(even['R0'])}; ends of intervals hold nine tenths."]
+    said = ["Ends of intervals hold nine tenths."]
+    if _is_known(even, "R0"):
+        said.append(f"R0 is {_interval(even['R0'])}.")
     if even["peak"].dim() == 2:
         said.append(f"The peak of the curve is {_interval(even['peak'])}, at time {_interval(even['peak_time'])}.")
-    said.append(f"{_interval(even['total'])} heads are infected until the last time.")
+    if _is_known(even, "total"):
+        said.append(f"{_interval(even['total'])} heads are reached until the last time.")
     if gaps:
         said.append("Where nothing was seen, the bands are the forecast.")
     return said

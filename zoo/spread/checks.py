@@ -48,6 +48,20 @@ def readable(values: Tensor) -> bool:
     return True
 
 
+def different(what: str, given: Iterable[Any]) -> tuple[Any, ...]:
+    """One at least, and none twice.
+
+    Raises:
+        ValueError: there is none, or one that is there twice.
+    """
+    found = tuple(given)
+    if not found:
+        raise ValueError(f"{what} are needed, and none is given")
+    if twice := [each for i, each in enumerate(found) if each in found[:i]]:
+        raise ValueError(f"{what} differ from each other, but {twice[0]} is there twice")
+    return found
+
+
 def within(what: str, given: Any, limit: Limit) -> None:
     """That numbers are such as may be, and that a prior draws no others, as far as its support says.
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo.registry import near
-from zoo.spread.checks import add_up, clock, device_of, heads_of, matrix, numbers, rates_at
+from zoo.spread.checks import add_up, clock, device_of, different, heads_of, matrix, numbers, rates_at
 from zoo.spread.events import happenings, travels
 from zoo.spread.transitions import Transition
 
@@ -42,7 +42,8 @@ class Compartments:
         travel: [G, G], at which rate a head moves from the row's group to the column's; the diagonal does not count.
 
     Raises:
-        ValueError: a transition of an unknown compartment; a matrix of another shape, or with negative numbers.
+        ValueError: none of them, or one twice; a transition of an unknown compartment; a matrix of another shape, or
+            with negative numbers.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class Compartments:
         contacts: Tensor | Sequence[Sequence[float]] | None = None,
         travel: Tensor | Sequence[Sequence[float]] | None = None,
     ) -> None:
-        self.names, self.transitions = tuple(names), tuple(transitions)
-        self.groups = None if groups is None else tuple(groups)
+        self.names, self.transitions = different("compartments", names), different("transitions", transitions)
+        self.groups = None if groups is None else different("groups", groups)
         for transition in self.transitions:
             for name in (transition.source, transition.target, *transition.by):
                 if name is not None and name not in self.names:

@@ -150,7 +150,7 @@ def test_a_seed_gives_the_same_and_the_callers_random_state_stays():
     assert torch.equal(one.log_likelihood, same.log_likelihood)
     assert not torch.equal(one.log_likelihood, other.log_likelihood)
     assert repr(one).startswith(
-        f"1000 particles at 8 times for 1 parameter value: log likelihood {float(one.log_likelihood):.2f} nats"
+        f"1000 particles at 8 times for 1 parameter value: log likelihood {float(one.log_likelihood):.2f} nats, at"
     )
     several = particle_filter(Noisy(), {"pull": torch.tensor([0.2, 0.9]), "noise": 0.5}, SEEN, TIMES, begin=0.0)
     low, high = several.log_likelihood.sort().values.tolist()
