@@ -25,7 +25,7 @@ from zoo.spread.ready import si
 
 folder = Path(mkdtemp())
 people = nx.les_miserables_graph()
-graph = Graph.of(nx.Graph(people.edges))
+graph = Graph.of(people)  # how often they meet is not used: that would be weights="weight"
 spread = GraphSpread(si(), graph, {"beta": -math.log1p(-0.08)})
 STEPS = 5
 print(spread)

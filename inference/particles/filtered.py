@@ -91,10 +91,10 @@ class Filtered:
 
     def __repr__(self) -> str:
         rows, times, n = self.states.shape[:3]
+        ends = sorted({f"{end:.2f}" for end in (self.log_likelihood.min(), self.log_likelihood.max())}, key=float)
         return (
             f"{n} particles at {times} times for {rows} parameter value{'s' if rows > 1 else ''}: log likelihood "
-            f"{float(self.log_likelihood.min()):.2f} to {float(self.log_likelihood.max()):.2f}, "
-            f"at least {float(self.ess.min()):.0f} effective particles"
+            f"{' to '.join(ends)} nats, at least {float(self.ess.min()):.0f} effective particles"
         )
 
 

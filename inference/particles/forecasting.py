@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -20,8 +21,11 @@ from inference.resampling import by_seed
 from inference.results import tell
 from inference.seeding import seeded
 
+SHOWN = 8
+"""How many rows of a forecast are printed."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Forecast:
     """n courses, each for its own draw of the parameters.
 
@@ -43,6 +47,23 @@ class Forecast:
         levels = self.data.new_tensor([0.5 - share / 2, 0.5 + share / 2])
         low, high = self.data.quantile(levels, dim=0)
         return low, high
+
+    def to_frame(self) -> pd.DataFrame:
+        """The mean of each number to come, and the interval that nine tenths of its draws are within."""
+        figures = torch.stack([self.data.mean(0), *self.interval()], -1).flatten(0, -2)
+        table = pd.DataFrame(figures.cpu().numpy(), columns=["mean", "low", "high"])
+        places = list(itertools.product(*map(range, self.data.shape[2:])))
+        if places != [()]:
+            table.insert(0, "place", places * len(self.ahead))
+        table.insert(0, "time", self.ahead.repeat_interleave(len(places)).numpy())
+        return table
+
+    def __repr__(self) -> str:
+        table = self.to_frame()
+        shown = table.head(SHOWN).to_string(index=False, float_format="{:.4g}".format)
+        more = [f"... of {len(table)}"] if len(table) > SHOWN else []
+        told = f"{len(self.data)} courses at {len(self.times)} times, and what is to come, nine tenths of it within:"
+        return "\n".join([told, *("  " + line for line in [*shown.splitlines(), *more])])
 
 
 def forecast(

@@ -97,6 +97,8 @@ def query(
             once, arrays of states, or a DataFrame with a column a variable and NaN where nothing is known; a float
             array [N, states] is the likelihood of what was seen.
             Rows of x may have gaps, NaN or in codes -1: then the target "x" is what is missing given the rest.
+            Of a spread on a graph, asked who began it or whom it has reached, what was seen of nodes until "step";
+            asked what becomes of it, who begins it, and "steps". Of an `Outbreak` its "cases".
         do: what was set from outside, for a network: its causes no longer matter. For a spread whom one vaccinates,
             which edges one cuts, or by what one multiplies contacts.
         context: what the pair is conditioned on, a row for each row of x.

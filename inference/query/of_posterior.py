@@ -18,6 +18,7 @@ from inference.diagnostics.pareto import RELIABLE, pareto_k
 from inference.near import near
 from inference.posterior import Posterior
 from inference.posterior_groups import axes_of, given_to, observed_by, stride
+from inference.program import Program
 from inference.query.answer import Answer
 from inference.query.estimates import as_numpy, moments
 from inference.query.question import Question
@@ -39,14 +40,8 @@ def objection(question: Question) -> str | None:
     """Why a posterior can't answer, and what to ask instead; None where it can."""
     posterior: Posterior = question.model
     program = posterior.program
-    known = [*posterior.draws, *(() if program is None else (*program.derived, *program.observed))]
-    for target in question.targets:
-        if isinstance(target, tuple):
-            return f"it answers for each name by itself; its draws of {_listed(target)} belong together, one by one"
-        if program is not None and target in program.discrete:
-            return f"{target!r} is summed out, so that it has no draws; ask for {_listed(known)}"
-        if target not in known:
-            return f"it has no {target!r}{near(target, known)}"
+    if reason := unheld(question.targets, program, posterior.draws):
+        return reason
     told = {} if program is None else {**given_to(program), **observed_by(program)}
     for name, value in question.given.items():
         if name not in told or not _same(told[name], value):
@@ -54,6 +49,19 @@ def objection(question: Question) -> str | None:
                 f"its draws are given the data that they were made of, which {name!r} as given here is not; run the "
                 "inference on those data, and ask what it gives back"
             )
+    return None
+
+
+def unheld(targets: Iterable[Any], program: Program | None, drawn: Iterable[str]) -> str | None:
+    """Why a posterior of a program, with draws of these names, can't answer for a target; None where it can."""
+    known = [*drawn, *(() if program is None else (*program.derived, *program.observed))]
+    for target in targets:
+        if isinstance(target, tuple):
+            return f"it answers for each name by itself; its draws of {_listed(target)} belong together, one by one"
+        if program is not None and target in program.discrete:
+            return f"{target!r} is summed out, so that it has no draws; ask for {_listed(known)}"
+        if target not in known:
+            return f"it has no {target!r}{near(target, known)}"
     return None
 
 

@@ -15,27 +15,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from inference.program import Program
 from inference.protocols import Epidemic, OnGraph, name_of, offers
 from inference.query import of_posterior as _of_posterior
 from inference.query.answer import Answer
 from inference.query.question import Question
-from inference.query.refuse import refusal
 from inference.spread.measures import check_target
-from inference.spread.population import outbreak_of
+from inference.spread.population import check_asked, outbreak_of
 
 KINDS = ("exact", "estimate", "approximation")
 """From the strictest on: several answers together are of the last that one of them is of."""
-CHAINS = 4
-"""Among which the draws of histories are divided."""
-
-
-def asked(model: Any) -> bool:
-    return offers(model, OnGraph) or offers(model, Epidemic)
+SEEN = ("source", "infected")
+"""Targets that are told of what was seen."""
 
 
 def answers(question: Question) -> bool:
     """Whether it is asked of a spread, or of what was found of one, what an intervention does to it."""
-    return asked(question.model) or (bool(question.do) and outbreak_of(question.model) is not None)
+    model = question.model
+    if offers(model, OnGraph) or offers(model, Epidemic):
+        return True
+    return bool(question.do) and outbreak_of(model) is not None
 
 
 def answer(question: Question) -> Answer:
@@ -58,17 +57,19 @@ def _given_cases(question: Question) -> Answer:
     name = name_of(question.model)
     if unknown := [key for key in question.given if key != "cases"]:
         raise ValueError(f"{name} says how it begins: 'cases' may be given, and not {unknown[0]!r}")
-    posterior = mcmc(question.model, dict(question.given), seed=question.seed, progress=False)
+    program = Program.of(question.model, dict(question.given), seed=question.seed)
+    if question.do:
+        _check(question)
+    elif reason := _of_posterior.unheld(question.targets, program, program.latents):
+        raise ValueError(f"{name} can't answer {question}: {reason}")
+    posterior = mcmc(program, seed=question.seed, progress=False)
     asked = replace(question, model=posterior, given={})
-    if asked.do:
-        return _of_each(asked)
-    if _of_posterior.objection(asked) is not None:
-        raise refusal(asked)
-    return _of_posterior.answer(asked)
+    return _of_each(asked) if asked.do else _of_posterior.answer(asked)
 
 
 def _of_each(question: Question) -> Answer:
     """The answers for all targets as one."""
+    _check(question)
     found = [_of_one(question, target) for target in question.targets]
     first = found[0]
     if len(found) == 1:
@@ -83,24 +84,33 @@ def _of_each(question: Question) -> Answer:
     )
 
 
+def _check(question: Question) -> None:
+    """That each target can be asked of the spread, before any is answered."""
+    model = question.model
+    for target in question.targets:
+        if isinstance(target, tuple):
+            told = ", ".join(map(str, target))
+            raise ValueError(f"a spread answers for each target by itself, not for {told} together")
+        if target in SEEN and not offers(model, OnGraph):
+            raise ValueError(f"{name_of(model)} has no graph, so that no one node is its {target!r}")
+        if target in SEEN and question.do:
+            raise ValueError(f"{target!r} is a matter of what has happened, which do() can't change: leave it out")
+        if offers(model, OnGraph):
+            check_target(target, tuple(model.compartments.names), bool(question.do), SEEN)
+        else:
+            check_asked(outbreak_of(model), target, question.do)
+
+
 def _of_one(question: Question, target: Any) -> Answer:
     model = question.model
-    if isinstance(target, tuple):
-        raise ValueError(f"a spread answers for each target by itself, not for {', '.join(map(str, target))} together")
-    if target in ("source", "infected"):
-        if not offers(model, OnGraph):
-            raise ValueError(f"{name_of(model)} has no graph, so that no one node is its {target!r}")
-        if question.do:
-            raise ValueError(f"{target!r} is a matter of what has happened, which do() can't change: leave it out")
-        if target == "source":  # imported here: what answers is made of `Answer`, and so of this package
-            from inference.spread.source import source
+    if target == "source":  # imported here: what answers is made of `Answer`, and so of this package
+        from inference.spread.source import source
 
-            return source(model, question.given, question.seed)
-        from inference.spread.history import unseen
+        return source(model, question.given, question.seed)
+    if target == "infected":
+        from inference.spread.history import CHAINS, unseen
 
         return unseen(model, question.given, question.seed, draws=-(-question.draws // CHAINS))
-    if offers(model, OnGraph):
-        check_target(target, tuple(model.compartments.names), bool(question.do), ("source", "infected"))
     from inference.spread.outcome import outcome
 
     return outcome(model, target, question.given, question.do, question.seed, draws=question.draws)

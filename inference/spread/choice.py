@@ -40,7 +40,8 @@ def best(
         do: "seed", to begin it with them; "vaccinate", to spare as many as can be.
         given: to vaccinate, who begins it, as in `outcome`: {"I": labels}, or {"I": 1} for one at random; and for both
             {"steps": 10}, where who is reached until then counts.
-        samples: sets, or runs, to choose by, and as many again to tell what the choice is worth.
+        samples: sets, or runs, to choose by, and as many again to tell what the choice is worth; to vaccinate, as many
+            again between them, by which greedy and the highest degrees are compared.
 
     Raises:
         ValueError: k that is too large; an unknown `do`; a spread that comes back; who begins it missing or unknown.

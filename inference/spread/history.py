@@ -24,6 +24,7 @@ from torch import Tensor
 from inference.posterior import Posterior
 from inference.protocols import name_of
 from inference.query.answer import Answer
+from inference.query.mixing import ESS, R_HAT
 from inference.sampling.statistics import bulk_ess, rhat
 from inference.seeding import seeded
 from inference.spread.moves import Moves, moves_of
@@ -33,8 +34,6 @@ from inference.spread.walks import STRAYS, Walk, drawn, warm
 METHOD = "chains over histories, each node's from its exact conditional"
 READING = "where of nodes not named nothing was seen"
 CHAINS = 4
-RHAT, ESS = 1.05, 100
-"""Beyond which r-hat, and below how many effective draws, an answer warns."""
 ENOUGH, STAGE = 0.4, 100
 """Effective draws for each draw asked for, of the worst number, at which an answer has enough; looked at each time each
 chain has drawn so many."""
@@ -142,7 +141,7 @@ def _drawn(replicas: list[list[Walk]], draws: int, thin: int, enough: float) -> 
         more = {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in parts[0]}
         found = {name: torch.cat([found[name], more[name]], 1) if found else more[name] for name in more}
         trust = [_trust(values) for name, values in found.items() if name != "lp"]
-        if min(ess for ess, _ in trust) >= enough and max(worst for _, worst in trust) <= RHAT:
+        if min(ess for ess, _ in trust) >= enough and max(worst for _, worst in trust) <= R_HAT:
             break
     return found
 
@@ -152,7 +151,7 @@ def _alarms(draws: Mapping[str, Tensor]) -> dict[str, str]:
     found = {}
     for name, values in draws.items():
         ess, worst = _trust(values)
-        if worst > RHAT or ess < ESS:
+        if worst > R_HAT or ess < ESS:
             found[name] = (
                 f"{name}: r-hat {worst:.3f}, {ess:.0f} effective draws at the least: draw more, by `draws` of `history`"
             )

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from inference.spread.live_edges import NEVER, Live
 
+PORTION = 2**19
+"""Places, runs times nodes, that are walked at once."""
+
 
 @dataclass
 class Agenda:

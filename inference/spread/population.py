@@ -10,6 +10,8 @@ import copy
 import inspect
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -48,17 +50,27 @@ def population(
         raise TypeError(f"a spread is on a graph, an outbreak, or a posterior of one, not a {name_of(spread)}")
     if given:
         raise ValueError("an outbreak says how it begins, and its posterior what was seen: leave `given` empty")
-    check_keys(do)
-    if "cut" in do:
-        raise ValueError("a population that is mixed has no edges to cut: multiply its contacts instead")
-    check_target(target, outbreak.compartments.names, bool(do), OWN)
+    check_asked(outbreak, target, do)
     values, weights, whence = _values(spread, outbreak, seed, draws)
     changed = _Changed(outbreak, contacts_of(do.get("contacts", 1.0)), float(do.get("vaccinate", 0)))
     found = _measured(target, changed.outbreak, values)
     if target == "saved":
         found = _measured(target, outbreak, values) - found
     count = len(found)
-    return answered(target, found.reshape(count, -1).squeeze(-1), f"{count} {whence}", weights)
+    told = answered(target, found.reshape(count, -1).squeeze(-1), f"{count} {whence}", weights)
+    return told if spread is outbreak else replace(told, warnings=tuple(spread.alarms.values()))
+
+
+def check_asked(outbreak: Any, target: Any, do: Mapping[Any, Any]) -> None:
+    """That an outbreak has the target, and that this can be done to it."""
+    check_keys(do)
+    if "cut" in do:
+        raise ValueError("a population that is mixed has no edges to cut: multiply its contacts instead")
+    check_target(target, outbreak.compartments.names, bool(do), OWN)
+    contacts_of(do.get("contacts", 1.0))
+    heads = do.get("vaccinate", 0)
+    if not (isinstance(heads, Real) and float(heads) >= 0):
+        raise ValueError(f"a number of heads is vaccinated, 0 or more, not {heads!r}")
 
 
 def _values(spread: Any, outbreak: Any, seed: int, draws: int) -> tuple[dict[str, Tensor], Tensor | None, str]:
@@ -104,8 +116,6 @@ class _Changed:
 
     def __init__(self, outbreak: Any, contacts: Contacts, vaccinated: float) -> None:
         self.run, self.contacts, self.vaccinated, self.begin = outbreak.run, contacts, vaccinated, outbreak.begin
-        if not vaccinated >= 0:
-            raise ValueError(f"a number of heads is vaccinated, 0 or more, not {vaccinated:g}")
         self.outbreak = copy.copy(outbreak)
         self.outbreak.run = self
 

@@ -20,10 +20,8 @@ from torch import Tensor
 
 from inference.spread.live_draws import uniform
 from inference.spread.live_edges import NEVER, Live
-from inference.spread.live_runs import Agenda
+from inference.spread.live_runs import PORTION, Agenda
 
-PORTION = 2**19
-"""Places, sets times nodes, that are walked at once."""
 ROOT = -1
 """The stream of draws of who is to be reached."""
 

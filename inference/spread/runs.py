@@ -13,10 +13,8 @@ from inference.near import near
 from inference.spread.do import Intervention
 from inference.spread.live_draws import uniform
 from inference.spread.live_edges import NEVER, Live
-from inference.spread.live_runs import counts, forward
+from inference.spread.live_runs import PORTION, counts, forward
 
-PORTION = 2**19
-"""Places, runs times nodes, that are walked at once."""
 BEGIN = 0
 """The stream of draws of who begins it."""
 
@@ -55,7 +53,7 @@ class Begun:
                 named = graph.nodes[int(at[late][0])]
                 raise ValueError(f"the node {named!r} is among those who begin it: vaccinating comes too late")
             places[at] = names.index(name)
-        begun = cls(places, chosen, _steps(given.get("steps")))
+        begun = cls(places, chosen, horizon(given.get("steps")))
         begun._check(spread, names)
         return begun
 
@@ -84,7 +82,8 @@ class Begun:
         return begun
 
 
-def _steps(given: Any) -> int | None:
+def horizon(given: Any) -> int | None:
+    """The step until which a spread is followed; None for its end."""
     if given is None or (isinstance(given, int) and given >= 0):
         return given
     raise ValueError(f"steps are a whole number from 0 on, not {given!r}")

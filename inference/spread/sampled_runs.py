@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,7 @@ from torch import Tensor
 
 from inference.spread.dominators import dominated, dominators, levels
 from inference.spread.live_edges import NEVER, Live
-from inference.spread.live_runs import forward, stages
-
-PORTION = 2**19
-"""Places, runs times nodes, that are walked at once."""
+from inference.spread.live_runs import PORTION, forward, stages
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,8 @@ class SampledRuns:
 
     def without(self, nodes: Sequence[int]) -> SampledRuns:
         """The same runs without some nodes."""
-        gone = torch.zeros(self.n, dtype=torch.bool, device=self.source.device)
-        gone[list(nodes)] = True
-        kept = ~(gone[self.source % self.n] | gone[self.target % self.n])
-        begun = self.begun[~gone[self.begun % self.n]]
-        return SampledRuns(self.n, self.runs, self.source[kept], self.target[kept], begun)
+        kept, begun = spared(self, nodes)
+        return replace(self, source=self.source[kept], target=self.target[kept], begun=begun)
 
     def reached(self, without: Sequence[int] = ()) -> Tensor:
         """How many are reached in each run where some nodes are not there, int64 [runs]."""
@@ -92,6 +86,13 @@ class SampledRuns:
             row = places // self.n
             parts.append((number[row] * self.n + places % self.n)[rows[row]])
         return SampledRuns(self.n, int(rows.sum()), *parts)
+
+
+def spared(runs: Any, without: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Which edges of runs are left without some nodes, bool [edges], and the places of those who begin it still."""
+    gone = torch.zeros(runs.n, dtype=torch.bool, device=runs.source.device)
+    gone[list(without)] = True
+    return ~(gone[runs.source % runs.n] | gone[runs.target % runs.n]), runs.begun[~gone[runs.begun % runs.n]]
 
 
 def passed(live: Live, begun: Any, first: int, count: int, until: int = NEVER - 1) -> list[Tensor]:

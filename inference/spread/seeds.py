@@ -11,7 +11,7 @@ from torch import Tensor
 from inference.spread.chosen import Choice, affordable, check_count, mean, rivals
 from inference.spread.live_edges import NEVER, Live
 from inference.spread.reverse_reach import Sets, certified, greedy, reverse_reach
-from inference.spread.runs import Begun, carriers
+from inference.spread.runs import horizon
 
 PILOT, SETS, LOOKED = 200, (1_000, 100_000), 40_000_000
 """Sets to see how large they are; then the fewest and the most, so that about so many edges are looked at."""
@@ -23,7 +23,7 @@ def seeds(spread: Any, live: Live, k: int, given: dict[Any, Any], samples: int |
     check_count(k, n, n)
     if more := [key for key in given if key != "steps"]:
         raise ValueError(f"those who begin it are to be chosen: given={{{more[0]!r}: ...}} would say who they are")
-    until = Begun.of(spread, {carriers(spread.compartments)[0]: 1, **given}).steps
+    until = horizon(given.get("steps"))
     until = NEVER - 1 if until is None else until
     if samples is None:
         pilot = reverse_reach(live, 0, PILOT, until)

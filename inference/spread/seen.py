@@ -74,10 +74,9 @@ def _by_step(moves: Moves, key: str, given: Any, step: Any) -> dict[int, int | N
             raise ValueError("'reached' maps nodes to the steps that reached them, {node: step}, None for never")
         if step is None:
             raise ValueError(f"at which step were the nodes of {key!r} seen? Give 'step', or {{node: step}}")
-        given = dict.fromkeys(_labels(key, given), step)
+        given = dict.fromkeys(listed(key, given), step)
+    check_nodes(moves, key, given)
     for label, when in given.items():
-        if label not in moves.places:
-            raise ValueError(f"the graph has no node {label!r}, which {key!r} names{near(label, moves.nodes)}")
         if when is None and key == "reached":
             continue
         if isinstance(when, bool) or int(when) != when or when < 0:
@@ -85,7 +84,14 @@ def _by_step(moves: Moves, key: str, given: Any, step: Any) -> dict[int, int | N
     return {moves.places[label]: None if when is None else int(when) for label, when in given.items()}
 
 
-def _labels(key: str, given: Any) -> list[Any]:
+def check_nodes(moves: Moves, key: str, labels: Iterable[Any]) -> None:
+    for label in labels:
+        if label not in moves.places:
+            raise ValueError(f"the graph has no node {label!r}, which {key!r} names{near(label, moves.nodes)}")
+
+
+def listed(key: str, given: Any) -> list[Any]:
+    """Labels of nodes, which are no single one."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ValueError(f"the nodes of {key!r} are given as a list, [{given!r}], not as {given!r}")
     return given.tolist() if hasattr(given, "tolist") else list(given)
@@ -126,9 +132,8 @@ def _chance(moves: Moves, seeds: Any) -> np.ndarray:
     """[n], of each node to be a seed; of label -> chance, those not named have none."""
     if isinstance(seeds, Mapping):
         found = np.zeros(len(moves.nodes))
+        check_nodes(moves, "seeds", seeds)
         for label, chance in seeds.items():
-            if label not in moves.places:
-                raise ValueError(f"the graph has no node {label!r}, which seeds name{near(label, moves.nodes)}")
             found[moves.places[label]] = chance
     else:
         found = np.broadcast_to(np.asarray(seeds, float), (len(moves.nodes),))

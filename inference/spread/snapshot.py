@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from inference.near import near
 from inference.protocols import name_of
 from inference.spread.law import IMPOSSIBLE, Histories, options
 from inference.spread.moves import Moves, moves_of
+from inference.spread.seen import check_nodes, listed
 
 
 @dataclass(frozen=True)
@@ -174,13 +175,9 @@ def _places(moves: Moves, key: str, labels: Any) -> list[int]:
             f"who began it is asked of nodes as seen at one step, so that {key!r} is a list, not {{node: step}}: of "
             "what was seen at several, `history` draws who began it, those that were reached at step 0"
         )
-    if isinstance(labels, str) or not isinstance(labels, Iterable):
-        raise ValueError(f"the nodes of {key!r} are given as a list, [{labels!r}], not as {labels!r}")
-    listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)
-    for label in listed:
-        if label not in moves.places:
-            raise ValueError(f"the graph has no node {label!r}, which {key!r} names{near(label, moves.nodes)}")
-    return [moves.places[label] for label in listed]
+    nodes = listed(key, labels)
+    check_nodes(moves, key, nodes)
+    return [moves.places[label] for label in nodes]
 
 
 def _steps(given: Any) -> dict[int, float]:

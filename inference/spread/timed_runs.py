@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inference.spread.dominators import dominated, dominators, levels
 from inference.spread.live_edges import Live
-from inference.spread.sampled_runs import passed
+from inference.spread.sampled_runs import passed, spared
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,7 @@ class TimedRuns:
 
     def without(self, nodes: Sequence[int]) -> TimedRuns:
         """The same runs without some nodes."""
-        gone = torch.zeros(self.n, dtype=torch.bool, device=self.source.device)
-        gone[list(nodes)] = True
-        kept = ~(gone[self.source % self.n] | gone[self.target % self.n])
-        begun = self.begun[~gone[self.begun % self.n]]
+        kept, begun = spared(self, nodes)
         ways = self.source[kept], self.target[kept], self.length[kept]
         return replace(self, source=ways[0], target=ways[1], length=ways[2], begun=begun)
 

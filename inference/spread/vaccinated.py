@@ -1,7 +1,8 @@
 """Whom to vaccinate: the nodes without whom fewest are reached in sampled runs.
 
 Without a horizon dominators tell it of all nodes at once (`sampled_runs`), so that there is nothing to evaluate lazily;
-until a step they tell the most that each can save (`timed_runs`). Where the highest degrees save more, they are chosen.
+until a step they tell the most that each can save (`timed_runs`). Where the highest degrees save more, they are chosen:
+on other runs than greedy chose by, to which it is fitted.
 """
 
 from __future__ import annotations
@@ -34,14 +35,22 @@ def vaccinated(spread: Any, live: Live, k: int, given: dict[Any, Any], samples: 
     if samples is None:
         passed = len(sampled.of(live, begun, 0, FIRST).source)
         samples = affordable(FIRST, passed + FIRST * graph.n, WALKED, RUNS)
-    first, held = (sampled.of(live, begun, FIRST + part * samples, samples) for part in (0, 1))
     simple = rivals(graph, k, live.seed, free)
-    picks = {"greedy choice": first.greedy(k, free), "highest degrees": simple["highest degrees"][0]}
-    name, other = sorted(picks, key=lambda each: int(first.reached(picks[each]).sum()))  # none is sure to be better
+
+    def runs(part: int) -> Any:
+        return sampled.of(live, begun, FIRST + part * samples, samples)
+
+    picks = {"greedy choice": runs(0).greedy(k, free), "highest degrees": simple["highest degrees"][0]}
+    name, other = _by_worth(picks, runs(1))
     others = {other: [picks[other]], "at random": simple["at random"]}
     sure = FOREST if _one_way(graph, begun, carriers(spread.compartments), spread.compartments.names) else NONE
-    method = f"{name} on {samples:,} runs, better there than {other}, and told by {samples:,} others"
-    return _told(graph, picks[name], held, others, sure, method)
+    method = f"{name}, better than {other} on {samples:,} runs that neither has seen, and told by {samples:,} others"
+    return _told(graph, picks[name], runs(2), others, sure, method)
+
+
+def _by_worth(picks: dict[str, list[int]], runs: Any) -> list[str]:
+    """The names of choices, the one first without which fewest are reached; none is sure to be better."""
+    return sorted(picks, key=lambda name: int(runs.reached(picks[name]).sum()))
 
 
 def _told(

@@ -328,3 +328,14 @@ def test_another_thing_than_is_meant_is_said() -> None:
         best(KARATE, 1)
     with pytest.raises(TypeError, match=r"who begins it, .* is no list"):
         best(GraphSpread(SIR, KARATE, {"beta": 0.1, "gamma": 0.2}), 1, "vaccinate", given=[0])
+
+
+def test_a_way_round_that_is_in_time_saves_nobody() -> None:
+    """All shortest ways to seven lead through 1, but another is in time: 5, with two behind it, saves more."""
+    graph = Graph.of([(0, 1), (1, 2), *((2, k) for k in range(8, 13)), (0, 3), (3, 4), (4, 2), (0, 5), (5, 6), (5, 7)])
+    spread = independent_cascade(graph, chance=1.0)
+    live, begun = Live.of(spread, 0), Begun.of(spread, {"spreader": [0], "steps": 6})
+    assert live is not None
+    free = torch.ones(13, dtype=torch.bool)
+    free[[0, 2]] = False
+    assert TimedRuns.of(live, begun, 0, 2).greedy(1, free) == [5]

@@ -1,12 +1,13 @@
 """The doors by which a new user asks a spread: cases given at once, as few draws as asked for, names and refusals."""
 
+import importlib
 import math
 
 import networkx as nx
 import pytest
 import torch
 
-from inference import evaluate, fit, laplace, query
+from inference import RHat, evaluate, fit, laplace, mcmc, query
 from inference.spread import history as history_file
 from zoo.spread import Graph, GraphSpread, Outbreak, PositiveNormal, SpreadCurve, in_bed, influenza, si, sir
 
@@ -30,6 +31,42 @@ def test_an_outbreak_is_asked_given_its_cases(begun) -> None:
     assert answer["cases"].sizes["time"] == 3
     kept = query(begun, "saved", given={"cases": cases}, do={"contacts": 0.5})
     assert float(kept["saved"].sel(statistic="low")) > 0
+
+
+@pytest.mark.filterwarnings("ignore::inference.Alarm")
+def test_what_the_chains_warned_of_is_kept_where_one_steps_in(begun, monkeypatch) -> None:
+    cases = {"cases": torch.tensor([3.0, 30.0, 200.0], dtype=torch.float64)}
+
+    def short(program, **given):
+        return mcmc(program, chains=4, warmup=2, draws=8, until=RHat(1.0001), **given)
+
+    monkeypatch.setattr(importlib.import_module("inference.mcmc"), "mcmc", short)
+    alarms = tuple(mcmc(begun, cases, chains=4, warmup=2, draws=8, until=RHat(1.0001), progress=False).alarms.values())
+    assert alarms
+    asked = query(begun, ["saved", "peak"], given=cases, do={"contacts": 0.5})
+    assert asked.warnings == alarms
+    assert query(begun, "beta", given=cases).warnings[: len(alarms)] == alarms
+
+
+@pytest.mark.parametrize(
+    ("target", "do", "message"),
+    [
+        ("peek", {}, "Outbreak can't answer P.*it has no 'peek'; near: peak"),
+        ("peek", {"contacts": 0.5}, "a spread has no 'peek'; near: peak"),
+        (["total", "peek"], {"contacts": 0.5}, "a spread has no 'peek'; near: peak"),
+        (("beta", "peak"), {}, "answers for each name by itself"),
+        (("I", "peak"), {"contacts": 0.5}, "answers for each target by itself, not for I, peak together"),
+        ("source", {"contacts": 0.5}, "has no graph, so that no one node is its 'source'"),
+        ("total", {"contact": 0.5}, "is no intervention; near: contacts"),
+        ("total", {"contacts": -1}, "contacts are multiplied by a number from 0 on, not -1"),
+        ("total", {"cut": [(1, 2)]}, "no edges to cut"),
+        ("total", {"vaccinate": [1, 2]}, r"a number of heads is vaccinated, 0 or more, not \[1, 2\]"),
+    ],
+)
+def test_what_cannot_be_asked_of_cases_is_refused_before_any_chain_runs(begun, monkeypatch, target, do, message):
+    monkeypatch.setattr(importlib.import_module("inference.mcmc"), "mcmc", lambda *_, **__: pytest.fail("chains ran"))
+    with pytest.raises(ValueError, match=message):
+        query(begun, target, given={"cases": [3, 30, 200]}, do=do)
 
 
 def test_what_else_is_given_to_an_outbreak_is_refused(begun) -> None:

@@ -317,7 +317,7 @@ def test_without_numba_the_same_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"start": {"I": [0]}, "reached": {2: 1}}, {}, "by step 1 no neighbour could have passed it on to the node 2"),
         ({"reached": {0: 3, 1: 2, 3: 3}}, {"seeds": {0: 0.5}}, "no neighbour could have passed it on to the node 1"),
         ({"step": 3}, {"seeds": 1.5}, "the chance to be a seed lies between 0 and 1, not at 1.5"),
-        ({"step": 3}, {"seeds": {8: 0.1}}, "no node 8, which seeds name"),
+        ({"step": 3}, {"seeds": {8: 0.1}}, "no node 8, which 'seeds' names"),
         ({"start": {"I": [0]}, "step": 3}, {"seeds": 0.1}, "give 'start', who began it, or seeds"),
         ({"step": 3}, {"priors": {"betta": pyro.distributions.Exponential(1.0)}}, "no rate 'betta'; near: beta"),
         ({"infected": [0], "seen": [0, 7], "step": 3}, {}, "no node 7, which 'seen' names"),

@@ -118,6 +118,17 @@ def test_nothing_happens_where_nothing_can() -> None:
         assert chain(SIR, {"beta": 2.0, "gamma": 1.0}, SIR.state(S=0), [2.0]).heads.tolist() == [[0.0, 0.0, 0.0]]
 
 
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_chain_begins_at_the_first_of_its_times(chain: str) -> None:
+    rates, start = {"beta": 2.0, "gamma": 1.0}, SIR.state(S=8, I=2)
+    early, late = (
+        CHAINS[chain](SIR, rates, start, [begin, begin + 0.5, begin + 2], replicates=100, seed=4).heads
+        for begin in (0.0, 8.0)
+    )
+    assert torch.equal(early, late)
+    assert (early[:, 1] != early[:, 0]).any()
+
+
 # ---- one step in discrete time, by enumeration
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import scipy.linalg
@@ -56,12 +57,37 @@ def test_births_are_geometric_and_what_is_not_followed_is_told() -> None:
     assert law.beyond.tolist() == pytest.approx([0.0, wanted.sf(12)], abs=1e-12)
 
 
-def test_pairs_of_three_spreaders_who_meet() -> None:
-    model = Compartments("YZ", [Transition("Y", "Z", "beta", by="Y", pairs=True)])
-    law = master_equation(model, {"beta": 2.0}, model.state(Y=3), [0.0, 0.6])
+@pytest.mark.parametrize("contacts", [1.0, 0.5])
+def test_pairs_of_three_spreaders_who_meet(contacts: float) -> None:
+    moves = [Transition("Y", "Z", "beta", by="Y", pairs=True)]
+    model = Compartments("YZ", moves, groups=("all",), contacts=[[contacts]])
+    law = master_equation(model, {"beta": 2.0}, model.state(Y=[3]), [0.0, 0.6])
     # three pairs, each meets at 2 / N = 2/3: all at once 2, and the one that is left over stays
-    assert law.marginal("Y")[1].tolist() == pytest.approx([0.0, 1 - torch.tensor(-1.2).exp().item(), 0.0,
-                                                           torch.tensor(-1.2).exp().item()], abs=1e-7)  # fmt: skip
+    none = math.exp(-1.2 * contacts)
+    assert law.marginal("Y")[1].tolist() == pytest.approx([0.0, 1 - none, 0.0, none], abs=1e-7)
+
+
+def test_a_marginal_is_of_its_group() -> None:
+    model = Compartments("A", [Transition("A", None, "mu")], groups=("few", "many"))
+    law = master_equation(model, {"mu": 0.4}, model.state(A=[3, 5]), [0.0, 2.0])
+    for group, heads in enumerate((3, 5)):
+        wanted = scipy.stats.binom(heads, math.exp(-0.8)).pmf(range(heads + 1))
+        assert law.marginal("A", group)[1].tolist() == pytest.approx(wanted.tolist(), abs=1e-12)
+
+
+def test_what_seldom_happens_is_right_to_its_last_digits_where_there_are_many_ways_out() -> None:
+    """Eight ways out of one state, each as often: the chance that all of three stay is tiny, and right all the same."""
+    model = Compartments("ABCDEFGHI", [Transition("A", name, "mu") for name in "BCDEFGHI"])
+    law = master_equation(model, {"mu": 0.3}, model.state(A=3), [0.0, 3.0])
+    wanted = scipy.stats.binom(3, math.exp(-8 * 0.3 * 3)).pmf(range(4))
+    assert law.marginal("A")[1].tolist() == pytest.approx(wanted.tolist(), rel=1e-9)
+
+
+def test_states_are_those_that_any_rate_of_a_batch_leads_to() -> None:
+    law = master_equation(SIR, {"beta": torch.tensor([0.0, 2.0]), "gamma": 1.0}, SIR.state(S=6, I=2), [0.0, 0.7])
+    alone = master_equation(SIR, {"beta": 2.0, "gamma": 1.0}, SIR.state(S=6, I=2), [0.0, 0.7])
+    assert torch.allclose(law.mean()[1], alone.mean(), atol=1e-12)
+    assert law.mean()[0, 1].tolist() == pytest.approx([6.0, 2 * math.exp(-0.7), 2 - 2 * math.exp(-0.7)])
 
 
 def test_a_start_for_each_of_a_batch() -> None:

@@ -174,6 +174,13 @@ def test_thresholds_of_a_graph_that_changes():
     assert course.reached.tolist() == [[0, 1, 2]] * 50
 
 
+def test_who_has_pressed_does_not_press_twice_when_the_graph_changes():
+    """One of two friends has joined, in one graph and in the same one after it: half of all thresholds are below."""
+    same = [Graph.of([(0, 2), (1, 2)], directed=True) for _ in range(3)]
+    course = linear_threshold(ChangingGraph(list(enumerate(same)))).simulate({"spreader": [0]}, 3, replicates=4000)
+    assert abs(float((course.reached[:, 2] >= 0).double().mean()) - 0.5) < 4 * 0.5 / 4000**0.5
+
+
 # ---- replicates
 
 

@@ -1,17 +1,15 @@
 """Spread of a virus or a rumour, in a population and on a network.
 
-| what                      | where                                                                                    |
-|---------------------------|------------------------------------------------------------------------------------------|
-| what can happen           | `si`, `sis`, `sir`, `seir`, `sirs`, `daley_kendall`, `maki_thompson`, `bass`, or one's   |
-|---------------------------|------------------------------------------------------------------------------------------|
-| in a population           | `ode`, `binomial_chain`, `tau_leaping`, `gillespie`, `master_equation` -> a `Course`     |
-| how contagious            | `reproduction_number`, `effective_reproduction`, `growth_rate`, `final_size`             |
-| with priors and reports   | `Outbreak` (`PositiveNormal`, `Piecewise`, `RandomWalk`; `NegativeBinomial`, `Poisson`,  |
-|---------------------------|------------------------------------------------------------------------------------------|
-| on a graph                | `Graph.of`, `Graph.read`, `ChangingGraph`; `GraphSpread`, `independent_cascade`,         |
-|---------------------------|------------------------------------------------------------------------------------------|
-| families that `fit` takes | `SpreadCurve`, rates from case curves; `Cascade`, those of edges from when they passed   |
-| pictures                  | `zoo.spread.pictures`: `draw_curves`, `draw_graph`, `animate` (a GIF)                    |
+what can happen             `si`, `sis`, `sir`, `seir`, `sirs`, `daley_kendall`, `maki_thompson`, `bass`, or
+                            `Compartments` of one's own, each `Transition` named
+in a population             `ode`, `binomial_chain`, `tau_leaping`, `gillespie`, `master_equation`: a `Course`
+how contagious              `reproduction_number`, `effective_reproduction`, `growth_rate`, `final_size`
+with priors and reports     `Outbreak` (`PositiveNormal`, `Piecewise`, `RandomWalk`; `NegativeBinomial`, `Poisson`,
+                            `Binomial`, `Normal`); `HiddenCourse`, one whose course is by chance; `influenza`, `in_bed`
+on a graph                  `Graph.of`, `Graph.read`, `ChangingGraph`; `GraphSpread`, `independent_cascade`,
+                            `linear_threshold`: `simulate` gives a `GraphCourse`
+families that `fit` takes   `SpreadCurve`, rates from case curves; `Cascade`, those of edges from when they passed
+pictures                    `zoo.spread.pictures`: `draw_curves`, `draw_graph`, `animate` (a GIF)
 
 `inference` asks them: `mcmc`, `query` (with `do=`), `best`, `history`, `particle_mcmc`, `forecast_scores`.
 """

@@ -16,6 +16,7 @@ FROM_ZERO: Limit = constraints.nonnegative, "a number from 0 on"
 ABOVE_ZERO: Limit = constraints.positive, "a number above 0"
 SHARE: Limit = constraints.unit_interval, "a share from 0 to 1"
 LARGE, SMALL = 1e6, 1e-6
+"""The end of a support that has none, and how far within an end it is asked what a prior draws."""
 
 
 def numbers(what: str, given: Any, device: torch.device | None = None) -> Tensor:
@@ -82,6 +83,16 @@ def within(what: str, given: Any, limit: Limit) -> None:
             raise ValueError(f"{what} is {told}, and its prior, {type(given).__name__}, draws others too{others}")
 
 
+def known(what: str, given: Iterable[str], names: Sequence[str]) -> None:
+    """That names are among those there are.
+
+    Raises:
+        ValueError: one that is not.
+    """
+    if unknown := [name for name in given if name not in names]:
+        raise ValueError(f"there is no {what} {unknown[0]!r}{near(unknown[0], names)}")
+
+
 def rates_at(parameters: Sequence[str], given: Mapping[str, Any], time: float) -> Tensor:
     """The rates [..., P] at a time, in the order of the parameters.
 
@@ -94,8 +105,7 @@ def rates_at(parameters: Sequence[str], given: Mapping[str, Any], time: float) -
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"rates are given by name, {{name: rate}}, and not by a {type(given).__name__}")
-    if unknown := [name for name in given if name not in parameters]:
-        raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], parameters)}")
+    known("rate", given, parameters)
     if missing := [name for name in parameters if name not in given]:
         raise ValueError(f"the rate {missing[0]!r} is missing")
     now = {name: rate(time) if callable(rate) else rate for name, rate in given.items()}

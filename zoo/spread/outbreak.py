@@ -23,9 +23,9 @@ from zoo.spread.changing import Changing
 from zoo.spread.compartments import Compartments
 from zoo.spread.course import Course
 from zoo.spread.ode import ode
-from zoo.spread.reporting import Given, NegativeBinomial, Reporting
+from zoo.spread.reporting import NegativeBinomial, Reporting, Uncertain
 
-Prior = Given | Changing
+Prior = Uncertain | Changing
 Run = Callable[[Compartments, Mapping[str, Any], Tensor, Tensor], Course]
 
 
@@ -55,7 +55,7 @@ class Outbreak:
     def __init__(
         self,
         compartments: Compartments,
-        start: Mapping[str, Given],
+        start: Mapping[str, Uncertain],
         priors: Mapping[str, Prior],
         *,
         observes: checks.Observed,

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.registry import near
 from zoo.spread.changing import Changing
-from zoo.spread.checks import FROM_ZERO, numbers, within
+from zoo.spread.checks import FROM_ZERO, known, numbers, within
 from zoo.spread.compartments import Compartments
 from zoo.spread.reporting import Reporting
 
@@ -36,9 +35,8 @@ def is_random(run: Callable[..., Any]) -> bool:
 
 def known_names(model: Compartments, start: Mapping[str, Any], priors: Mapping[str, Any], observes: Observed) -> None:
     """That compartments, rates and what is observed are there."""
-    for what, given, known in (("compartment", start, model.names), ("rate", priors, model.parameters)):
-        if unknown := [name for name in given if name not in known]:
-            raise ValueError(f"there is no {what} {unknown[0]!r}{near(unknown[0], known)}")
+    known("compartment", start, model.names)
+    known("rate", priors, model.parameters)
     if missing := [name for name in model.parameters if name not in priors]:
         raise ValueError(f"the rate {missing[0]!r} has no prior: give one, or a number")
     if isinstance(observes, str):
@@ -77,8 +75,8 @@ def heads_add_up(model: Compartments, start: Mapping[str, Any], population: Tens
     """Numbers that are known, and how many heads they are together."""
     for name, heads in start.items():
         within(f"a number of heads of {name} at the start", heads, FROM_ZERO)
-    known = {n: torch.as_tensor(v, dtype=torch.float64) for n, v in start.items() if not is_prior(v)}
-    for name, heads in known.items():
+    told = {n: torch.as_tensor(v, dtype=torch.float64) for n, v in start.items() if not is_prior(v)}
+    for name, heads in told.items():
         if heads.dim() > 1 or (heads.dim() and len(heads) != len(model.groups or "1")):
             wanted = "a number" if model.groups is None else f"a number, or one for each of {', '.join(model.groups)}"
             raise ValueError(f"heads of {name} at the start are {wanted}, not {heads.tolist()}")
@@ -86,10 +84,10 @@ def heads_add_up(model: Compartments, start: Mapping[str, Any], population: Tens
         return
     if (first := model.names[0]) in start:
         raise ValueError(f"the population gives how many heads are in {first}, and so does start: leave one out")
-    given = sum(known.values(), torch.zeros_like(population))
+    given = sum(told.values(), torch.zeros_like(population))
     if (over := given > population).any():
-        told, allowed = float(given[over][0]), float(population[over][0])
-        raise ValueError(f"the start has {told:g} heads, more than the population of {allowed:g}")
+        many, allowed = float(given[over][0]), float(population[over][0])
+        raise ValueError(f"the start has {many:g} heads, more than the population of {allowed:g}")
 
 
 def most(model: Compartments, start: Mapping[str, Any], population: Tensor | None, observes: Observed) -> Tensor:
@@ -137,9 +135,9 @@ def cases_seen(
         seen = cases.cpu().numpy()  # not by torch, whose answer would be recorded as a part of the density
     except RuntimeError:  # within `torch.func`, where no number can be looked at
         return cases.nan_to_num(nan=0.0), cases.isnan()
-    known = ~np.isnan(seen)
-    _possible(seen[known], np.broadcast_to(allowed.numpy(), seen.shape)[known], reporting)
-    return (cases, None) if known.all() else (cases.nan_to_num(nan=0.0), cases.isnan())
+    there = ~np.isnan(seen)
+    _possible(seen[there], np.broadcast_to(allowed.numpy(), seen.shape)[there], reporting)
+    return (cases, None) if there.all() else (cases.nan_to_num(nan=0.0), cases.isnan())
 
 
 def _possible(seen: np.ndarray, allowed: np.ndarray, reporting: Reporting) -> None:

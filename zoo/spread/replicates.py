@@ -131,8 +131,6 @@ class OnGraph(ABC):
         return rows.to(device=self.graph.at(0).indptr.device, dtype=torch.uint8)
 
     def _placed(self, start: Mapping[str, Iterable[Hashable]]) -> Tensor:
-        if not isinstance(start, Mapping):
-            raise TypeError(f"a start says who begins it, {{compartment: [nodes]}}, and is no {type(start).__name__}")
         begun = torch.zeros(self.graph.n, dtype=torch.uint8, device=self.graph.at(0).indptr.device)
         told = torch.zeros_like(begun)
         for name, labels in start.items():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.spread.checks import ABOVE_ZERO, SHARE, Limit, within
 
-Given = float | dist.TorchDistribution
+Uncertain = float | dist.TorchDistribution
 """A number, or the prior of one."""
 LEAST = 1e-10
 """The expected number below which all are alike: a solver may give one a little below zero."""
@@ -28,7 +28,7 @@ class Reporting(ABC):
         share: the chance that a head is reported at all.
     """
 
-    share: Given = 1.0
+    share: Uncertain = 1.0
 
     whole = True
     """Whether the reported numbers are counts."""
@@ -40,7 +40,7 @@ class Reporting(ABC):
         for name, value in self.given().items():
             within(f"{name} of {type(self).__name__}", value, self.limits[name])
 
-    def given(self) -> dict[str, Given]:
+    def given(self) -> dict[str, Uncertain]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @abstractmethod
@@ -69,7 +69,7 @@ class Poisson(Reporting):
 class NegativeBinomial(Reporting):
     """Of the mean m = share expected and the variance m + phi_inv m^2: phi_inv is the overdispersion."""
 
-    phi_inv: Given = field(default_factory=lambda: dist.Exponential(torch.tensor(5.0, dtype=torch.float64)))
+    phi_inv: Uncertain = field(default_factory=lambda: dist.Exponential(torch.tensor(5.0, dtype=torch.float64)))
 
     limits: ClassVar[dict[str, Limit]] = {"share": SHARE, "phi_inv": ABOVE_ZERO}
 
@@ -96,7 +96,7 @@ class Binomial(Reporting):
 class Normal(Reporting):
     """Of the mean share expected and the standard deviation sd: where numbers are rates, not counts."""
 
-    sd: Given = field(default_factory=lambda: dist.HalfNormal(torch.tensor(10.0, dtype=torch.float64)))
+    sd: Uncertain = field(default_factory=lambda: dist.HalfNormal(torch.tensor(10.0, dtype=torch.float64)))
 
     whole = False
     limits: ClassVar[dict[str, Limit]] = {"share": SHARE, "sd": ABOVE_ZERO}

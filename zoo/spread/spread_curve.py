@@ -12,6 +12,7 @@ from torch.distributions import constraints
 from zoo.base import Explicit, Shape
 from zoo.registry import near
 from zoo.spread import ready
+from zoo.spread.checks import known
 from zoo.spread.compartments import Compartments
 from zoo.spread.ode import ode
 from zoo.spread.reporting import NegativeBinomial
@@ -107,8 +108,7 @@ class SpreadCurve(Explicit):
 
 def _begin(model: Compartments, given: Mapping[str, float]) -> Tensor:
     """Where the rates start."""
-    if unknown := [name for name in given if name not in model.parameters]:
-        raise ValueError(f"there is no rate {unknown[0]!r}{near(unknown[0], model.parameters)}")
+    known("rate", given, model.parameters)
     rates = torch.tensor([float(given.get(name, 0.5)) for name in model.parameters])
     if not bool((rates > 0).all()):
         raise ValueError(f"rates start above 0, and not at {dict(given)}")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from inference import Alarm, Ess, RHat, StateSpaceData, calibration, diagnose, mcmc, particle_mcmc
-from inference.particles.forecasting import forecast
+from inference.particles.forecasting import Forecast, forecast
 from inference.posterior import Posterior
 from inference.program import Program
 from inference.sampling.random_walk import RandomWalk
@@ -105,6 +105,28 @@ def test_a_forecast_is_that_of_all_parameters_and_courses(posterior, grid):
     low, high = ahead.interval(0.9)
     inside = ((ahead.data >= low) & (ahead.data <= high)).double().mean(0)
     torch.testing.assert_close(inside, torch.full((2,), 0.9, dtype=torch.float64), atol=0.01, rtol=0)
+
+
+def test_a_forecast_prints_as_a_small_table():
+    days, courses = torch.arange(4.0, 14.0), torch.arange(101.0, dtype=torch.float64)[:, None]
+    data = courses + 10 * torch.arange(10)  # the mean of [0, 100] is 50, and nine tenths of it are within 5 and 95
+    found = Forecast({}, torch.arange(3.0), torch.zeros(101, 3), days, torch.zeros(101, 10), data)
+    lines = str(found).splitlines()
+    assert lines[0].startswith("101 courses at 3 times")
+    assert [line.split() for line in lines[1:4]] == [
+        ["time", "mean", "low", "high"],
+        ["4", "50", "5", "95"],
+        ["5", "60", "15", "105"],
+    ]
+    assert lines[-1].strip() == "... of 10"
+    assert len(lines) == 11
+    pairs = replace(found, data=torch.stack([data[:, :2], -data[:, :2]], -1), ahead=days[:2]).to_frame()
+    assert pairs[["time", "place", "mean"]].to_numpy().tolist() == [
+        [4.0, (0,), 50.0],
+        [4.0, (1,), -50.0],
+        [5.0, (0,), 60.0],
+        [5.0, (1,), -60.0],
+    ]
 
 
 def test_arviz_has_all_groups(posterior):
@@ -221,11 +243,12 @@ RUMOURED = Rumoured()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_posterior_is_calibrated():
     def by(program, data, *, seed):
-        return particle_mcmc(program, chains=32, draws=800, until=Ess(400), seed=seed, progress=False)
+        return particle_mcmc(program, chains=32, until=Ess(400), seed=seed, progress=False)
 
     cases = torch.zeros(5, dtype=torch.float64)
-    found = calibration(rumoured, {"cases": cases}, by=by, simulations=60, draws=40, progress=False, seed=1)
+    found = calibration(rumoured, {"cases": cases}, by=by, simulations=50, draws=40, progress=False, seed=1)
     print(found)
     assert not found.alarms, found

@@ -149,7 +149,12 @@ def test_a_seed_gives_the_same_and_the_callers_random_state_stays():
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one.log_likelihood, same.log_likelihood)
     assert not torch.equal(one.log_likelihood, other.log_likelihood)
-    assert "1000 particles at 8 times for 1 parameter value" in repr(one)
+    assert repr(one).startswith(
+        f"1000 particles at 8 times for 1 parameter value: log likelihood {float(one.log_likelihood):.2f} nats, at"
+    )
+    several = particle_filter(Noisy(), {"pull": torch.tensor([0.2, 0.9]), "noise": 0.5}, SEEN, TIMES, begin=0.0)
+    low, high = several.log_likelihood.sort().values.tolist()
+    assert f"for 2 parameter values: log likelihood {low:.2f} to {high:.2f} nats" in repr(several)
 
 
 class Misshapen(Noisy):
