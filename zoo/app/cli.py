@@ -64,20 +64,21 @@ OUTBREAK = """a spec of an outbreak in a population:
   [program]
   data = {cases = [3, 8, 26, 76, nan, nan]}             or {csv = "beds.csv", arguments = {cases = "beds"}}
   [program.spread]
-  compartments = "sir"                si, sis, sir, seir, sirs, bass, daley_kendall, maki_thompson; or
-                                      {name = "sir", vaccination = true, groups = ["young", "old"],
-                                      contacts = [[3, 1], [1, 2]], travel = [[0, 0.1], [0.1, 0]]}; or your own:
-                                      {names = ["S", "I"], transitions = [{source = "S", target = "I", rate = "beta",
-                                      by = "I"}, {source = "I", target = "S", rate = "gamma"}]}
-  start = {S = 762, I = 1}            of groups, {S = [500, 262], I = [1, 0]}
+  compartments = "sir"                si, sis, sir, seir, sirs, bass, daley_kendall, maki_thompson; or as below
+  start = {S = 762, I = 1}
   observes = "I"                      a compartment; or ["S", "I"], the new events of a transition
   times = 6                           days 1, ..., 6; or the times themselves
   [program.spread.priors]             positive_normal, log_normal, exponential, gamma, beta, uniform; or a number
   beta = {name = "positive_normal", mean = 2.0, sd = 1.0}
-  gamma = 0.5                         also {name = "piecewise", prior = {...}, at = [7]}, or a rate that changes by
-                                      {name = "random_walk", first = {...}, scale = 0.2, at = [7, 14]}"""
+  gamma = 0.5"""
+VARIANTS = """of groups, of transitions of your own, and of rates that change it says:
+  compartments = {name = "sir", groups = ["young", "old"], contacts = [[3, 1], [1, 2]], travel = [[0, 0.1], [0.1, 0]]}
+  start = {S = [500, 262], I = [1, 0]}
+  compartments = {names = ["S", "I"], transitions = [{source = "S", target = "I", rate = "beta", by = "I"}]}
+  beta = {name = "piecewise", prior = {name = "exponential", rate = 1.0}, at = [7]}
+  beta = {name = "random_walk", first = {name = "exponential", rate = 1.0}, scale = 0.2, at = [7, 14]}"""
 
-SPECS = (SPEC, PROGRAM, OUTBREAK)
+SPECS = (SPEC, PROGRAM, OUTBREAK, VARIANTS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

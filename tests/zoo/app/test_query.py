@@ -160,6 +160,25 @@ def test_a_drawing_is_left_whole_and_alone(tmp_path, capsys, ending):
     assert data.startswith(b"\x89PNG") if ending == "png" else b"<svg" in data
 
 
+RUMOUR = '[spread]\ncompartments = "si"\ngraph = "les_miserables"\nrates = {beta = 0.3}\n'
+FLU = """
+[program]
+data = {cases = [3, 8, 26, 76]}
+[program.spread]
+compartments = "sir"
+start = {S = 762, I = 1}
+observes = "I"
+times = 4
+reporting = "poisson"
+[program.spread.priors]
+beta = {name = "positive_normal", mean = 2.0, sd = 1.0}
+gamma = 0.5
+[laplace]
+draws = 20
+starts = 1
+"""
+
+
 def test_the_examples_of_the_help_run(tmp_path, capsys, monkeypatch):
     from zoo.app.query_command import EXAMPLES
 
@@ -170,7 +189,10 @@ def test_the_examples_of_the_help_run(tmp_path, capsys, monkeypatch):
         rows = sampled.decode(sampled.sample(5))
     rows.drop(columns=["HYPOVOLEMIA"]).to_csv("rows.csv", index=False)
     lines = [line.strip() for line in EXAMPLES.split("\n\n")[0].splitlines()]
-    assert len(lines) == 8
+    assert len(lines) == 12
+    (tmp_path / "rumour.toml").write_text(RUMOUR)
+    (tmp_path / "flu.toml").write_text(FLU)
+    assert cli.main(["run", "flu.toml"]) == 0
     for line in lines:
         command = line.split("   ")[0].split()
         assert command[:2] == ["zoo", "query"]

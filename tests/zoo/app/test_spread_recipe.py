@@ -210,6 +210,14 @@ def filled(text, values):
     return text
 
 
+def test_the_help_of_run_shows_what_can_be_read():
+    groups, start, moves, piecewise, walk = (tomllib.loads(line.strip()) for line in cli.VARIANTS.splitlines()[1:])
+    common = {"observes": "I", "times": 21}
+    more = {"priors": {**piecewise, "gamma": 0.5}}
+    assert outbreak({**groups, **start, **more, **common}).compartments.groups == ("young", "old")
+    assert outbreak({**moves, "start": {"S": 9, "I": 1}, "priors": walk, **common}).changes == [7, 14]
+
+
 RUNS = {
     "groups": (GROUPS, "[[3, 1], [nan, nan]]", "R0 is "),
     "rumour": (filled(READY, CALLS), "[7, 11, 16]", "heads are reached until the last time"),
