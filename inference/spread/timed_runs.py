@@ -92,7 +92,7 @@ class TimedRuns:
         inside[node : len(time) : self.n] = (time[node :: self.n] <= self.until) & (time[node :: self.n] > 0)
         while (more := inside[:-1] | inside[above]).sum() > inside.sum():
             inside[:-1] = more
-        there = inside[self.target] & (self.source % self.n != node) & (self.target % self.n != node)
+        there = inside[self.target] & (self.target % self.n != node)
         later = torch.where(inside[:-1], self.until + 1, time)
         later = _relaxed(later, self.source[there], self.target[there], self.length[there])
         return int((later[inside[:-1]] > self.until).sum())

@@ -339,3 +339,12 @@ def test_a_way_round_that_is_in_time_saves_nobody() -> None:
     free = torch.ones(13, dtype=torch.bool)
     free[[0, 2]] = False
     assert TimedRuns.of(live, begun, 0, 2).greedy(1, free) == [5]
+
+
+def test_who_comes_too_late_without_the_first_is_not_saved_again_by_the_second() -> None:
+    """Without 1 the way over 3, 4 and 5 comes a step too late to the crowd: 3 saves 3, and 6 saves 4."""
+    crowd = [edge for v in range(10, 15) for edge in ((1, v), (5, v))]
+    graph = Graph.of([(0, 1), (1, 5), *crowd, (0, 3), (3, 4), (4, 5), (0, 6), (6, 7), (6, 8), (6, 9)])
+    spread = independent_cascade(graph, chance=1.0)
+    choice = best(spread, 2, "vaccinate", given={"spreader": [0], "steps": 3}, samples=2)
+    assert choice.nodes == (1, 6) and choice.gains.tolist() == [6.0, 4.0]
