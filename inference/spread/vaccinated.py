@@ -23,6 +23,7 @@ from inference.spread.timed_runs import TimedRuns
 FIRST, RUNS, WALKED = 10, (20, 10_000), 2_500_000
 """Runs to see how many edges pass it on; then the fewest and the most, so that they have about so many and nodes."""
 FOREST = "on the samples at least 1 - 1/e = 63 % of the best: there is one way to everyone, so that it is submodular"
+SIMPLE = "none: the highest degrees, which did better, are chosen without one"
 NONE = "none: what is saved is not submodular; two who close two ways to a third save him together, and neither alone"
 
 
@@ -43,7 +44,8 @@ def vaccinated(spread: Any, live: Live, k: int, given: dict[Any, Any], samples: 
     picks = {"greedy choice": runs(0).greedy(k, free), "highest degrees": simple["highest degrees"][0]}
     name, other = _by_worth(picks, runs(1))
     others = {other: [picks[other]], "at random": simple["at random"]}
-    sure = FOREST if _one_way(graph, begun, carriers(spread.compartments), spread.compartments.names) else NONE
+    one_way = _one_way(graph, begun, carriers(spread.compartments), spread.compartments.names)
+    sure = NONE if not one_way else FOREST if name == "greedy choice" else SIMPLE
     method = f"{name}, better than {other} on {samples:,} runs that neither has seen, and told by {samples:,} others"
     return _told(graph, picks[name], runs(2), others, sure, method)
 
