@@ -1,5 +1,7 @@
 """A contestant in a process of its own, so that compiling and warming up count: one core, imports not counted.
 
+Numba, which would read what an earlier process compiled, writes into a folder that is new each time.
+
 `python -m benchmarks.mcmc_tasks.fresh MODULE FUNCTION ARGUMENT ...` prints what benchmarks.mcmc_tasks.MODULE.FUNCTION
 gives for the arguments, strings or JSON, as JSON; a MODULE with dots is its whole name.
 """
@@ -11,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 ONE_THREAD = {
@@ -27,9 +30,9 @@ LIMIT = 1800
 def fresh(module: str, function: str, *arguments: Any) -> dict[str, float]:
     """What the function gives in a new process."""
     command = [sys.executable, "-m", "benchmarks.mcmc_tasks.fresh", module, function, *map(json.dumps, arguments)]
-    done = subprocess.run(
-        command, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
+    with tempfile.TemporaryDirectory() as empty:
+        settings = {**os.environ, **ONE_THREAD, "NUMBA_CACHE_DIR": empty}
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=LIMIT, check=False)
     if done.returncode:
         raise RuntimeError(f"{module}.{function}{arguments} failed: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
