@@ -76,6 +76,9 @@ def query_network(arguments: Any) -> None:
     from zoo.app import networks
 
     asked = networks.case(arguments.network, arguments.find, given, do)
+    of_networks = [name for name in ("draw", "estimate") if getattr(arguments, name) is not None]
+    if of_networks and not (asked.is_network or asked.is_hybrid):
+        raise ValueError(f"--{of_networks[0]} is of networks, and {arguments.network} is none")
     if arguments.rows is not None:
         _ask_rows(asked, arguments)
     elif arguments.plan:

@@ -106,6 +106,8 @@ def test_a_wrong_value_is_told_by_its_path(tmp_path, old, new, said):
     [
         (["query", "--find", "source", "--given", "infected=z", "step=2"], "the graph has no node 'z'"),
         (["query", "--find", "source", "--given", "infected=a", "step=soon"], "--given step is 'soon', but a number"),
+        (["query", "--find", "total", "--given", "I=a", "--draw", "a.svg"], "--draw is of networks, and "),
+        (["query", "--find", "total", "--given", "I=a", "--estimate", "9"], "--estimate is of networks, and "),
         (["query", "--find", "source", "--given", "infected=a", "step=1.5"], "--given step is '1.5', but a whole"),
         (["query", "--find", "total", "--given", "I=a", "--do", "cut=a"], "--do cut names 'a', but edges"),
         (["query", "--find", "total", "--given", "I=a", "--do", "cut=a:e"], "the graph has no edge 'a' - 'e'"),
